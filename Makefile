@@ -1,0 +1,53 @@
+# The verbs of the house; `make help` lists them. Each module (the program, test/, bench/, tools/) has a go.mod of its own.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+MODULES := . test bench
+LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
+# Packages in which goroutines share state: they run under the race detector too.
+RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
+FUZZTIME ?= 20s
+BENCHFLAGS ?=
+
+.PHONY: help build check format lint unit race prepare services test fuzz bench clean
+
+help: ## what each verb does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+build: ## the program, at ./havn
+	go build -trimpath -o havn ./cmd/havn
+
+check: format lint unit ## format, lint, unit tests: before every commit
+
+format: ## are all files gofmt-ed?
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then printf 'not formatted (gofmt -w them):\n%s\n' "$$bad"; exit 1; fi
+
+lint: ## vet and golangci-lint over every module
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && go vet ./... && $(LINT) ./...) || exit 1; done
+
+unit: ## go test ./... of the program: quick, needs nothing installed
+	go test ./...
+
+race: ## the packages that share state, under the race detector
+	go test -race -timeout 20m $(RACE)
+
+prepare: ## install what the tests with real services need, from Debian and the Go module proxy
+	cd test && go run ./prepare
+
+services: ## the tests with real services and real clients, one package after the other
+	cd test && go test -count=1 -p 1 -timeout 30m ./...
+
+test: ## everything: what .ci/run calls
+	@./.ci/stages
+
+fuzz: ## each fuzzer for FUZZTIME
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$p/*_test.go | cut -d' ' -f2); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$p; done; done
+
+bench: ## side by side with other registries and nginx; BENCHFLAGS="-workloads … -peers … -rounds N"
+	cd bench && go run . $(BENCHFLAGS)
+
+clean: ## what was built here
+	rm -f havn

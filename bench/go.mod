@@ -1,0 +1,3 @@
+module github.com/havn-registry/havn/bench
+
+go 1.26

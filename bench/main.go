@@ -1,0 +1,250 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	workloads, peers, output, dir string
+	rounds                        int
+	time                          time.Duration
+}
+
+// result is one workload at one peer.
+type result struct {
+	Workload string    `json:"workload"`
+	Peer     string    `json:"peer"`
+	Rates    []float64 `json:"operations_per_second"`
+	CPU      []float64 `json:"cpu_seconds_per_operation"`
+	Peak     int64     `json:"peak_bytes"`
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.workloads, "workloads", "all", "comma-separated names, a name's beginning with *, or all")
+	flag.StringVar(&o.peers, "peers", "havn,olareg,distribution,docker-registry,nginx", "comma-separated servers; havn must be among them")
+	flag.IntVar(&o.rounds, "rounds", 9, "rounds per workload")
+	flag.DurationVar(&o.time, "time", time.Second, "length of a round of reads")
+	flag.StringVar(&o.output, "output", "table", "table or json")
+	flag.StringVar(&o.dir, "dir", "", "where the servers keep their data (default: a temporary directory)")
+	flag.Usage = func() {
+		fmt.Fprintf(os.Stderr, "Measures Havn beside other registries and nginx.\n\nExample: go run . -workloads 'blob-push*' -peers havn,olareg -rounds 5\n\nWorkloads:\n")
+		for _, w := range workloads() {
+			fmt.Fprintf(os.Stderr, "  %s\n", w.name)
+		}
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	var chosen []peer
+	for _, name := range strings.Split(o.peers, ",") {
+		p, err := peerNamed(name)
+		if err != nil {
+			return err
+		}
+		chosen = append(chosen, p)
+	}
+	work := slices.DeleteFunc(workloads(), func(w workload) bool { return !matches(o.workloads, w.name) })
+	if len(work) == 0 || o.rounds < 1 {
+		return fmt.Errorf("nothing to do: workloads %q, rounds %d; see -h", o.workloads, o.rounds)
+	}
+	programs, err := build(ctx, chosen)
+	if err != nil {
+		return err
+	}
+	var all []result
+	for _, w := range work {
+		results, err := measure(ctx, o, programs, w, chosen)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		all = append(all, results...)
+	}
+	if o.output == "json" {
+		return json.NewEncoder(os.Stdout).Encode(all)
+	}
+	table(os.Stdout, work, all)
+	return nil
+}
+
+func matches(patterns, name string) bool {
+	return slices.ContainsFunc(strings.Split(patterns, ","), func(p string) bool {
+		begin, wild := strings.CutSuffix(p, "*")
+		return p == "all" || p == name || (wild && strings.HasPrefix(name, begin))
+	})
+}
+
+// measure starts every peer afresh, prepares the workload, runs one round that does not count, and then alternates.
+func measure(ctx context.Context, o options, programs *binaries, w workload, chosen []peer) ([]result, error) {
+	dir, err := os.MkdirTemp(o.dir, "havn-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}()
+	var sites []*site
+	var ops []operation
+	for _, p := range chosen {
+		if p.static && !w.pulls {
+			continue
+		}
+		s, err := open(ctx, programs, p, filepath.Join(dir, p.name), o.rounds)
+		if err != nil {
+			return nil, err
+		}
+		defer s.proc.stop()
+		op, err := w.prepare(s)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %s: %w", p.name, err)
+		}
+		sites, ops = append(sites, s), append(ops, op)
+	}
+	results := make([]result, len(sites))
+	for round := range o.rounds + 1 {
+		fmt.Fprintf(os.Stderr, "\r%-24s round %d of %d ", w.name, round, o.rounds)
+		for k := range sites {
+			i := (k + round) % len(sites) // nobody is always first
+			s := sites[i]
+			before := s.proc.cpu()
+			count, took, err := burst(s, ops[i], w.clients, round*w.perRound, w.perRound, o.time)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.peer.name, err)
+			}
+			if err = ctx.Err(); err != nil {
+				return nil, err
+			}
+			results[i].Workload, results[i].Peer, results[i].Peak = w.name, s.peer.name, s.proc.peak()
+			if round > 0 {
+				results[i].Rates = append(results[i].Rates, float64(count)/took.Seconds())
+				results[i].CPU = append(results[i].CPU, (s.proc.cpu()-before)/float64(count))
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+	return results, nil
+}
+
+func open(ctx context.Context, programs *binaries, p peer, dir string, rounds int) (*site, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o755); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	seed := fnv.New64()
+	if _, err = seed.Write([]byte(p.name)); err != nil {
+		return nil, err
+	}
+	s := &site{peer: p, dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port), rounds: rounds, source: rand.New(rand.NewPCG(seed.Sum64(), uint64(rounds)))}
+	if s.proc, err = p.start(ctx, programs, dir, s.addr, port); err != nil {
+		return nil, err
+	}
+	if p.login != nil {
+		if s.auth, err = p.login(s.addr, repo); err != nil {
+			s.proc.stop()
+			return nil, fmt.Errorf("log in to %s: %w", p.name, err)
+		}
+	}
+	return s, nil
+}
+
+// burst runs an operation with several clients at once: count of them, numbered from first, or as many as fit into the time if count is 0.
+func burst(s *site, op operation, clients, first, count int, limit time.Duration) (int, time.Duration, error) {
+	var next, done atomic.Int64
+	var failed atomic.Pointer[error]
+	var all sync.WaitGroup
+	begin := time.Now()
+	for range clients {
+		all.Go(func() {
+			c := newClient(s.addr, s.auth)
+			defer c.close()
+			for failed.Load() == nil && (count > 0 || time.Since(begin) < limit) {
+				n := int(next.Add(1)) - 1
+				if count > 0 && n >= count {
+					return
+				}
+				if err := op(c, first+n); err != nil {
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(begin)
+	if err := failed.Load(); err != nil {
+		return 0, took, *err
+	}
+	return int(done.Load()), took, nil
+}
+
+// table prints a row per workload and peer, with Havn's ratio to that peer.
+func table(out *os.File, work []workload, all []result) {
+	fmt.Fprintln(out, "| work | server | median | Havn's ratio, 95 % interval | CPU ms per operation | peak MiB | target |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
+	for _, w := range work {
+		var ours result
+		for _, r := range all {
+			if r.Workload == w.name && r.Peer == "havn" {
+				ours = r
+			}
+		}
+		for _, r := range all {
+			if r.Workload != w.name {
+				continue
+			}
+			ratio, target := "", ""
+			if r.Peer == "havn" {
+				target = cmp.Or(w.target, "")
+			} else if len(ours.Rates) == len(r.Rates) {
+				pairs := make([]float64, len(r.Rates))
+				for i := range pairs {
+					pairs[i] = ours.Rates[i] / r.Rates[i]
+				}
+				mid, low, high := interval(pairs)
+				ratio = fmt.Sprintf("%.2f [%.2f, %.2f]", mid, low, high)
+			}
+			fmt.Fprintf(out, "| %s | %s | %s | %s | %.3f | %.1f | %s |\n", w.name, r.Peer, rate(w, median(r.Rates)), ratio, 1000*median(r.CPU), float64(r.Peak)/mib, target)
+		}
+	}
+}
+
+func rate(w workload, perSecond float64) string {
+	switch {
+	case w.bytes > mib:
+		return fmt.Sprintf("%.0f MB/s", perSecond*float64(w.bytes)/1e6)
+	case w.clients == 1 && strings.HasPrefix(w.name, "tags"):
+		return fmt.Sprintf("%.2f ms", 1000/perSecond)
+	default:
+		return fmt.Sprintf("%.0f/s", perSecond)
+	}
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// workload is one row of the table. Its work is prepared for a peer once; each round then runs it with some clients at once.
+type workload struct {
+	name    string
+	clients int
+	// perRound bounds a round by operations; 0 means by time (the run's -time).
+	perRound int
+	bytes    int64 // of payload per operation, 0 where the number of operations is the figure
+	pulls    bool  // nginx can serve it
+	prepare  func(s *site) (operation, error)
+	target   string
+}
+
+// site is a peer that runs, with the content that a workload laid there.
+type site struct {
+	peer   peer
+	proc   *process
+	dir    string
+	addr   string
+	auth   string
+	source *rand.Rand
+	rounds int
+}
+
+// operation does one unit of work on a client's connection. Its number is unique in the peer's life.
+type operation func(c *client, number int) error
+
+const repo = "library/bench"
+
+func workloads() []workload {
+	all := []workload{}
+	for _, clients := range []int{1, 16, 64} {
+		for _, by := range []string{"tag", "digest"} {
+			for _, method := range []string{"GET", "HEAD"} {
+				w := workload{name: fmt.Sprintf("manifest-%s-%s-%d", strings.ToLower(method), by, clients), clients: clients, pulls: true, prepare: manifestRead(method, by)}
+				if clients == 64 && by == "tag" && method == "GET" {
+					w.target = "≥ 0.7 × nginx"
+				}
+				all = append(all, w)
+			}
+		}
+	}
+	return append(all,
+		workload{name: "blob-pull-1m", clients: 16, bytes: mib, pulls: true, prepare: blobPull(mib), target: "≥ 0.95 × nginx"},
+		workload{name: "blob-pull-100m", clients: 4, bytes: 100 * mib, pulls: true, prepare: blobPull(100 * mib), target: "≥ 0.97 × nginx, ≤ half of distribution's CPU"},
+		workload{name: "blob-push-1m", clients: 16, perRound: 480, bytes: mib, prepare: blobPush(mib, 480, false), target: "≥ 1.0 × olareg"},
+		workload{name: "blob-push-1m-patch", clients: 16, perRound: 480, bytes: mib, prepare: blobPush(mib, 480, true)},
+		workload{name: "blob-push-100m", clients: 4, perRound: 8, bytes: 100 * mib, prepare: blobPush(100*mib, 8, false), target: "≥ 1.1 × olareg"},
+		workload{name: "image-small-push", clients: 16, perRound: 640, prepare: imagePush(1, kib, 640), target: "≥ 1.0 × olareg"},
+		workload{name: "image-push", clients: 16, perRound: 64, prepare: imagePush(10, 100*kib, 64)},
+		workload{name: "image-pull", clients: 16, pulls: true, prepare: imagePull(10, 100*kib)},
+		workload{name: "tags-first", clients: 1, prepare: tagPage(""), target: "< 1 ms"},
+		workload{name: "tags-deep", clients: 1, prepare: tagPage("t099000"), target: "≤ 1.2 × first"},
+	)
+}
+
+// bring lays an image at the site under the tag "v1".
+func (s *site) bring(layers, size int) (image, error) {
+	m, err := newImage(s.source, layers, size)
+	if err != nil {
+		return m, err
+	}
+	if s.peer.static {
+		return m, layDown(s.dir, repo, "v1", m)
+	}
+	c := newClient(s.addr, s.auth)
+	defer c.close()
+	return m, pushImage(c, repo, "v1", m)
+}
+
+func manifestRead(method, by string) func(*site) (operation, error) {
+	return func(s *site) (operation, error) {
+		m, err := s.bring(5, kib)
+		path := "/v2/" + repo + "/manifests/v1"
+		if by == "digest" {
+			path = "/v2/" + repo + "/manifests/" + m.digest
+		}
+		return func(c *client, _ int) error {
+			a, err := c.do(method, path, "", nil, false)
+			if err == nil && method == "GET" && a.length != int64(len(m.manifest)) {
+				return fmt.Errorf("a manifest of %d bytes, want %d", a.length, len(m.manifest))
+			}
+			return expect(a, err, method+" manifest", 200)
+		}, err
+	}
+}
+
+func blobPull(size int) func(*site) (operation, error) {
+	return func(s *site) (operation, error) {
+		m, err := s.bring(1, size)
+		if err != nil {
+			return nil, err
+		}
+		path := "/v2/" + repo + "/blobs/" + m.digests[1]
+		return func(c *client, _ int) error {
+			a, err := c.do("GET", path, "", nil, false)
+			if err == nil && a.length != int64(size) {
+				return fmt.Errorf("a blob of %d bytes, want %d", a.length, size)
+			}
+			return expect(a, err, "get blob", 200)
+		}, nil
+	}
+}
+
+// blobPush knows every digest beforehand; only the bytes that make the blobs differ are written per operation.
+func blobPush(size, perRound int, patch bool) func(*site) (operation, error) {
+	return func(s *site) (operation, error) {
+		base := noise(s.source, size)
+		digests := make([]string, perRound*(s.rounds+1))
+		for i := range digests {
+			digests[i] = digestOf(variant(base, uint64(i)))
+		}
+		return func(c *client, number int) error {
+			if number >= len(digests) {
+				return fmt.Errorf("operation %d was not prepared", number)
+			}
+			return pushBlob(c, repo, digests[number], variant(base, uint64(number)), patch)
+		}, nil
+	}
+}
+
+func imagePush(layers, size, perRound int) func(*site) (operation, error) {
+	return func(s *site) (operation, error) {
+		images := make([]image, perRound*(s.rounds+1))
+		for i := range images {
+			var err error
+			if images[i], err = newImage(s.source, layers, size); err != nil {
+				return nil, err
+			}
+		}
+		return func(c *client, number int) error {
+			if number >= len(images) {
+				return fmt.Errorf("operation %d was not prepared", number)
+			}
+			return pushImage(c, repo, fmt.Sprintf("t%06d", number), images[number])
+		}, nil
+	}
+}
+
+func imagePull(layers, size int) func(*site) (operation, error) {
+	return func(s *site) (operation, error) {
+		m, err := s.bring(layers, size)
+		return func(c *client, _ int) error {
+			a, err := c.do("GET", "/v2/"+repo+"/manifests/v1", "", nil, false)
+			if err = expect(a, err, "get manifest", 200); err != nil {
+				return err
+			}
+			for _, d := range m.digests {
+				a, err = c.do("GET", "/v2/"+repo+"/blobs/"+d, "", nil, false)
+				if err = expect(a, err, "get blob", 200); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, err
+	}
+}
+
+const (
+	tagCount = 100_000
+	pageSize = 100
+)
+
+// tagPage reads one page of a hundred out of a hundred thousand tags, from the start or behind a tag.
+func tagPage(last string) func(*site) (operation, error) {
+	return func(s *site) (operation, error) {
+		m, err := s.bring(1, kib)
+		if err != nil {
+			return nil, err
+		}
+		tag := func(c *client, number int) error {
+			return pushManifest(c, repo, fmt.Sprintf("t%06d", number), m.manifest)
+		}
+		if _, _, err = burst(s, tag, 64, 0, tagCount, time.Hour); err != nil {
+			return nil, fmt.Errorf("seed %d tags: %w", tagCount, err)
+		}
+		path := fmt.Sprintf("/v2/%s/tags/list?n=%d", repo, pageSize)
+		if last != "" {
+			path += "&last=" + last
+		}
+		return func(c *client, _ int) error {
+			a, err := c.do("GET", path, "", nil, false)
+			return expect(a, err, "list tags", 200)
+		}, nil
+	}
+}

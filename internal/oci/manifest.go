@@ -1,0 +1,194 @@
+package oci
+
+import (
+	"encoding/json"
+	"mime"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// MaxManifestBytes is the largest manifest that is taken (Distribution Specification, "Pushing Manifests", asks for at least 4 MiB).
+const MaxManifestBytes = 4 << 20
+
+// Kind tells the two shapes of manifests apart.
+type Kind int
+
+// Image has a config and layers; Index has manifests.
+const (
+	Image Kind = iota
+	Index
+)
+
+// Manifest is what the registry needs to know of a manifest. The bytes themselves are stored as they came.
+type Manifest struct {
+	MediaType    string
+	Kind         Kind
+	Config       *Descriptor
+	Layers       []Descriptor
+	Children     []Descriptor
+	Subject      *Descriptor
+	ArtifactType string // artifactType, or the config's media type for an image without one (Distribution Specification, "Listing Referrers")
+	Annotations  map[string]string
+}
+
+// document is the union of the two shapes, as JSON has it.
+type document struct {
+	SchemaVersion *int              `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	ArtifactType  string            `json:"artifactType"`
+	Config        *Descriptor       `json:"config"`
+	Layers        *[]Descriptor     `json:"layers"`
+	Manifests     *[]Descriptor     `json:"manifests"`
+	Subject       *Descriptor       `json:"subject"`
+	Annotations   map[string]string `json:"annotations"`
+	FSLayers      json.RawMessage   `json:"fsLayers"`
+}
+
+// ParseManifest checks a manifest that was sent with this Content-Type. Errors: TooLarge beyond MaxManifestBytes, else Invalid with
+// MANIFEST_INVALID, or Unsupported for Docker's schema 1.
+func ParseManifest(contentType string, body []byte) (*Manifest, error) {
+	if len(body) > MaxManifestBytes {
+		return nil, fail.E(fail.TooLarge, nil, "manifest of %d bytes", len(body)).Code(CodeManifestInvalid).Hint("a manifest has at most %d bytes", MaxManifestBytes)
+	}
+	sent := ""
+	if contentType != "" {
+		var err error
+		if sent, _, err = mime.ParseMediaType(contentType); err != nil {
+			return nil, invalid(err, "Content-Type %.100q of the manifest", contentType)
+		}
+	}
+	if isSchema1(sent) {
+		return nil, schema1()
+	}
+	if err := checkJSON(body); err != nil {
+		return nil, err
+	}
+	var doc document
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, invalid(err, "manifest")
+	}
+	return doc.check(sent)
+}
+
+func invalid(cause error, format string, args ...any) *fail.Error {
+	return fail.E(fail.Invalid, cause, format, args...).Code(CodeManifestInvalid)
+}
+
+func isSchema1(mediaType string) bool {
+	return mediaType == "application/vnd.docker.distribution.manifest.v1+json" || mediaType == "application/vnd.docker.distribution.manifest.v1+prettyjws"
+}
+
+func schema1() error {
+	return fail.E(fail.Unsupported, nil, "Docker's manifest schema 1").Code(CodeManifestInvalid).
+		Hint("it has been deprecated since 2017: push schema 2 or an OCI manifest (any current client does)")
+}
+
+func (doc *document) check(sent string) (*Manifest, error) {
+	if doc.SchemaVersion != nil && *doc.SchemaVersion == 1 || isSchema1(doc.MediaType) || doc.FSLayers != nil {
+		return nil, schema1()
+	}
+	if doc.SchemaVersion == nil || *doc.SchemaVersion != 2 {
+		return nil, invalid(nil, "manifest without schemaVersion 2")
+	}
+	m := &Manifest{MediaType: doc.MediaType, Config: doc.Config, Subject: doc.Subject, ArtifactType: doc.ArtifactType, Annotations: doc.Annotations}
+	if m.MediaType == "" {
+		m.MediaType = sent
+	}
+	if sent != "" && sent != m.MediaType {
+		return nil, invalid(nil, "manifest says mediaType %.100q and was sent as %.100q", doc.MediaType, sent).Hint("send it with its own media type as Content-Type")
+	}
+	switch m.MediaType {
+	case MediaTypeImageIndex, MediaTypeDockerManifestList:
+		m.Kind = Index
+	case MediaTypeImageManifest, MediaTypeDockerManifest:
+	case "":
+		return nil, invalid(nil, "manifest without a media type").Hint("send Content-Type, or mediaType in the manifest")
+	default:
+		return nil, invalid(nil, "manifest of media type %.100q", m.MediaType).
+			Hint("use %s or %s; other artifacts are image manifests with an artifactType", MediaTypeImageManifest, MediaTypeImageIndex)
+	}
+	return m, m.fill(doc)
+}
+
+func (m *Manifest) fill(doc *document) error {
+	if m.Kind == Index {
+		if doc.Manifests == nil {
+			return invalid(nil, "index without manifests").Hint("an empty index has an empty list")
+		}
+		if doc.Config != nil || doc.Layers != nil {
+			return invalid(nil, "index with a config or layers")
+		}
+		m.Children = *doc.Manifests
+	} else {
+		if doc.Config == nil {
+			return invalid(nil, "image manifest without a config")
+		}
+		if doc.Manifests != nil {
+			return invalid(nil, "image manifest with manifests")
+		}
+		if doc.Layers == nil && m.MediaType == MediaTypeDockerManifest {
+			return invalid(nil, "image manifest without layers")
+		}
+		if doc.Layers != nil {
+			m.Layers = *doc.Layers
+		}
+		if m.ArtifactType == "" {
+			m.ArtifactType = doc.Config.MediaType
+		}
+	}
+	return m.checkDescriptors()
+}
+
+func (m *Manifest) checkDescriptors() error {
+	check := func(d *Descriptor, what string, number int) error {
+		switch {
+		case d == nil:
+			return nil
+		case d.Digest.IsZero():
+			return invalid(nil, "%s %d without a digest", what, number)
+		case d.Size < 0:
+			return invalid(nil, "%s %d with size %d", what, number, d.Size)
+		case d.MediaType == "" && what != "subject":
+			return invalid(nil, "%s %d without a media type", what, number)
+		}
+		return nil
+	}
+	if err := check(m.Config, "config", 0); err != nil {
+		return err
+	}
+	if err := check(m.Subject, "subject", 0); err != nil {
+		return err
+	}
+	for i := range m.Layers {
+		if err := check(&m.Layers[i], "layer", i); err != nil {
+			return err
+		}
+	}
+	for i := range m.Children {
+		if err := check(&m.Children[i], "manifest", i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RequiredBlobs answers the config and the layers that must be in the repository, each digest once, foreign layers left out.
+func (m *Manifest) RequiredBlobs() []Descriptor {
+	seen := make(map[Digest]bool, len(m.Layers)+1)
+	var all []Descriptor
+	add := func(d Descriptor) {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			all = append(all, d)
+		}
+	}
+	if m.Config != nil {
+		add(*m.Config)
+	}
+	for _, d := range m.Layers {
+		if !d.IsForeign() {
+			add(d)
+		}
+	}
+	return all
+}

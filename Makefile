@@ -9,6 +9,10 @@ LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CUR
 RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
+# The packages of test/, in the order in which `make test` runs them: LAST needs clients that take minutes to build.
+FIRST := harness prepare programs forgetfs engines faults scale
+LAST := conformance clients
+PACKAGES ?= ./...
 
 .PHONY: help build check format lint unit race prepare services test fuzz bench clean
 
@@ -36,10 +40,21 @@ prepare: ## install what the tests with real services need, from Debian and the 
 	cd test && go run ./prepare
 
 services: ## the tests with real services and real clients, one package after the other
-	cd test && go test -count=1 -p 1 -timeout 30m ./...
+	cd test && go test -count=1 -p 1 -timeout 30m $(PACKAGES)
 
 test: ## everything: what .ci/run calls
-	@./.ci/stages
+	@$(MAKE) --no-print-directory build
+	@cd test && go run ./prepare debian
+	@log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
+	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
+	failed=; run() { echo "=== $$*"; "$$@" || failed="$$failed; $$*"; }; \
+	run $(MAKE) --no-print-directory check; \
+	run $(MAKE) --no-print-directory race; \
+	for p in $(FIRST); do run $(MAKE) --no-print-directory services PACKAGES=./$$p; done; \
+	echo "=== waiting for the clients"; \
+	wait $$clients || { cat "$$log"; failed="$$failed; prepare clients"; }; rm -f "$$log"; \
+	for p in $(LAST); do run $(MAKE) --no-print-directory services PACKAGES=./$$p; done; \
+	if [ -n "$$failed" ]; then echo "FAILED:$${failed#;}"; exit 1; fi; echo "all passed"
 
 fuzz: ## each fuzzer for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \

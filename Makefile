@@ -43,17 +43,17 @@ services: ## the tests with real services and real clients, one package after th
 	cd test && go test -count=1 -p 1 -timeout 30m $(PACKAGES)
 
 test: ## everything: what .ci/run calls
-	@$(MAKE) --no-print-directory build
+	@make --no-print-directory build
 	@cd test && go run ./prepare debian
 	@log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
 	failed=; run() { echo "=== $$*"; "$$@" || failed="$$failed; $$*"; }; \
-	run $(MAKE) --no-print-directory check; \
-	run $(MAKE) --no-print-directory race; \
-	for p in $(FIRST); do run $(MAKE) --no-print-directory services PACKAGES=./$$p; done; \
+	run make --no-print-directory check; \
+	run make --no-print-directory race; \
+	for p in $(FIRST); do run make --no-print-directory services PACKAGES=./$$p; done; \
 	echo "=== waiting for the clients"; \
 	wait $$clients || { cat "$$log"; failed="$$failed; prepare clients"; }; rm -f "$$log"; \
-	for p in $(LAST); do run $(MAKE) --no-print-directory services PACKAGES=./$$p; done; \
+	for p in $(LAST); do run make --no-print-directory services PACKAGES=./$$p; done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$${failed#;}"; exit 1; fi; echo "all passed"
 
 fuzz: ## each fuzzer for FUZZTIME

@@ -1,0 +1,173 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// Engine names a database product.
+type Engine string
+
+// The engines. MySQL stands for MariaDB, MySQL and Galera clusters of either.
+const (
+	SQLite   Engine = "sqlite"
+	MySQL    Engine = "mysql"
+	Postgres Engine = "postgres"
+)
+
+// FaultPoint names a step at which a test may let a transaction fail.
+type FaultPoint string
+
+// The fault points. An error at BeforeCommit means that nothing was applied; at AfterCommit all was, and the outcome is said to
+// be unknown: the transaction is run again in both cases.
+const (
+	BeforeCommit FaultPoint = "before commit"
+	AfterCommit  FaultPoint = "after commit"
+)
+
+// Config says which database to open. Engine is required, Path for SQLite, Hosts, User and Database for the others.
+type Config struct {
+	Engine   Engine
+	Path     string   // SQLite's file; its directory exists
+	Hosts    []string // host:port of every node of the cluster, tried in this order
+	User     string
+	Password string
+	Database string
+	MaxConns int              // connections to a server; 0: a default that fits one node of Havn
+	Clock    func() time.Time // nil: the system's
+	Log      *slog.Logger     // nil: discarded
+	Metrics  prometheus.Registerer
+	// Fault, where set, is asked at each FaultPoint of each write transaction. For tests.
+	Fault func(ctx context.Context, p FaultPoint, tx string) error
+}
+
+// defaultConns is enough for 2 cores' worth of requests and stays far below the 100 to 151 connections a server allows by
+// default, with three nodes of Havn on it.
+const defaultConns = 24
+
+// DB is an open database. All methods are safe for concurrent use.
+type DB struct {
+	engine  Engine
+	cfg     Config
+	store   store
+	metrics *metrics
+}
+
+// store is what the engines do differently: one attempt at a transaction or a read. embedded and server implement it.
+type store interface {
+	// write runs fn in one write transaction and commits it. A refusal or an unknown outcome is a *refusal.
+	write(ctx context.Context, w *work) error
+	// view runs fn on one read-only snapshot that holds every acknowledged write.
+	view(ctx context.Context, fn func(*session) error) error
+	// read runs fn, which reads once, outside any transaction.
+	read(ctx context.Context, fn func(*session) error) error
+	// migrate brings the schema up to date.
+	migrate(ctx context.Context, steps []migration, now time.Time) error
+	// check answers what is wrong, for people.
+	check(ctx context.Context) []Finding
+	close() error
+}
+
+// Open connects to the database. It does not migrate it.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = defaultConns
+	}
+	db := &DB{engine: cfg.Engine, cfg: cfg, metrics: newMetrics(cfg.Metrics)}
+	var err error
+	switch cfg.Engine {
+	case SQLite:
+		db.store, err = openEmbedded(ctx, &db.cfg, db.metrics)
+	case MySQL, Postgres:
+		db.store, err = openServer(ctx, &db.cfg, db.metrics)
+	default:
+		err = fail.E(fail.Invalid, nil, "database engine %q", string(cfg.Engine)).Hint("use sqlite, mysql or postgres")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close ends all connections. Transactions under way are ended first on SQLite; nothing may be called after it.
+func (db *DB) Close() error { return db.store.close() }
+
+// Engine answers which engine this is.
+func (db *DB) Engine() Engine { return db.engine }
+
+// Sole reports whether this process is the only one that can write, so that what it knows of the rows is exact.
+func (db *DB) Sole() bool { return db.engine == SQLite }
+
+// Ping proves that a real table can be read now: a node without a quorum answers a ping, but not this.
+func (db *DB) Ping(ctx context.Context) error {
+	var v string
+	err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "ping").Scan(&v)
+	if err != nil && !fail.Is(err, fail.NotFound) {
+		return err
+	}
+	return nil
+}
+
+// Finding is one thing that was looked at by Check.
+type Finding struct {
+	OK   bool
+	What string // what was looked at, and what was seen
+	Hint string // what to do if it is not OK
+}
+
+// Check looks at what commonly goes wrong with a database, for the operator.
+func (db *DB) Check(ctx context.Context) []Finding {
+	var found []Finding
+	if err := db.Ping(ctx); err != nil {
+		found = append(found, Finding{What: "read a table: " + err.Error(), Hint: fail.HintOf(err)})
+	} else {
+		found = append(found, Finding{OK: true, What: "a table can be read"})
+	}
+	return append(found, db.store.check(ctx)...)
+}
+
+// Row reads one row in a round trip of its own.
+func (db *DB) Row(ctx context.Context, query string, args ...any) Row {
+	return Row{ctx: ctx, from: db, query: query, args: args}
+}
+
+// Rows reads rows in a round trip of its own. It holds a connection until the loop ends: don't query inside the loop.
+func (db *DB) Rows(ctx context.Context, query string, args ...any) iter.Seq2[Scanner, error] {
+	return func(yield func(Scanner, error) bool) {
+		yielded := false
+		once := func(row Scanner, err error) bool {
+			yielded = true
+			return yield(row, err)
+		}
+		err := db.again(ctx, "read", func() error {
+			err := db.store.read(ctx, func(s *session) error { return s.each(ctx, query, args, once) })
+			if err != nil && yielded {
+				// Rows went out already: a second run would repeat them.
+				return settled(err)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(nil, err)
+		}
+	}
+}
+
+func (db *DB) scanRow(ctx context.Context, query string, args, dest []any) error {
+	return db.again(ctx, "read", func() error {
+		return db.store.read(ctx, func(s *session) error { return s.scanRow(ctx, query, args, dest) })
+	})
+}

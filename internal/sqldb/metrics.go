@@ -1,0 +1,73 @@
+package sqldb
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// metrics counts what the database does. All methods work without a registry too.
+type metrics struct {
+	txs     *prometheus.HistogramVec
+	views   *prometheus.HistogramVec
+	retries *prometheus.CounterVec
+	commits *prometheus.CounterVec
+	batch   prometheus.Histogram
+	log     prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	seconds := []float64{.0002, .001, .003, .01, .03, .1, .3, 1, 3, 10}
+	m := &metrics{
+		txs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "havn_db_transaction_seconds", Help: "Write transactions by name and outcome, with their retries.", Buckets: seconds,
+		}, []string{"tx", "outcome"}),
+		views: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "havn_db_view_seconds", Help: "Read-only transactions by name and outcome.", Buckets: seconds,
+		}, []string{"view", "outcome"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "havn_db_retries_total", Help: "Transactions and reads that were run again, by reason.",
+		}, []string{"reason"}),
+		commits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "havn_db_commits_total", Help: "Commits, by whether they waited for the disk.",
+		}, []string{"flushed"}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "havn_db_commit_functions", Help: "Transactions that shared one commit (SQLite).", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128},
+		}),
+		log: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "havn_db_wal_bytes", Help: "Bytes in SQLite's write-ahead log that are in use.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.txs, m.views, m.retries, m.commits, m.batch, m.log)
+	}
+	return m
+}
+
+func (m *metrics) tx(name string, took time.Duration, err error) {
+	m.txs.WithLabelValues(name, outcome(err)).Observe(took.Seconds())
+}
+
+func (m *metrics) view(name string, took time.Duration, err error) {
+	m.views.WithLabelValues(name, outcome(err)).Observe(took.Seconds())
+}
+
+func (m *metrics) retried(reason string) { m.retries.WithLabelValues(reason).Inc() }
+
+func (m *metrics) committed(functions int, flushed bool) {
+	label := "no"
+	if flushed {
+		label = "yes"
+	}
+	m.commits.WithLabelValues(label).Inc()
+	m.batch.Observe(float64(functions))
+}
+
+func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return fail.KindOf(err).String()
+}

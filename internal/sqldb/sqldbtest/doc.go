@@ -1,0 +1,2 @@
+// Package sqldbtest is the suite that sqldb passes on every engine.
+package sqldbtest

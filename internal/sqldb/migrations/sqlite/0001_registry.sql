@@ -106,12 +106,12 @@ CREATE INDEX IF NOT EXISTS manifests_subject ON manifests (repo, subject, digest
 CREATE TABLE IF NOT EXISTS manifest_blobs (
 	repo INTEGER NOT NULL,
 	manifest BLOB NOT NULL,
-	blob BLOB NOT NULL,
-	PRIMARY KEY (repo, manifest, blob),
+	digest BLOB NOT NULL,
+	PRIMARY KEY (repo, manifest, digest),
 	FOREIGN KEY (repo, manifest) REFERENCES manifests (repo, digest) ON DELETE RESTRICT,
-	FOREIGN KEY (repo, blob) REFERENCES repo_blobs (repo, digest) ON DELETE RESTRICT
+	FOREIGN KEY (repo, digest) REFERENCES repo_blobs (repo, digest) ON DELETE RESTRICT
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS manifest_blobs_blob ON manifest_blobs (repo, blob);
+CREATE INDEX IF NOT EXISTS manifest_blobs_digest ON manifest_blobs (repo, digest);
 
 -- Children of an index that are present; absent ones (sparse indexes) have no row.
 CREATE TABLE IF NOT EXISTS manifest_children (

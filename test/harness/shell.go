@@ -27,10 +27,26 @@ type Shell struct {
 	Isolated bool
 }
 
+// Folder makes a folder that goes with the test. Other than t.TempDir's, its name is short, for sockets and for podman, which
+// refuses long ones, and in lower case, for programs that make image names of it.
+func Folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove the test's folder: %v", err)
+		}
+	})
+	return dir
+}
+
 // NewShell makes a shell with a fresh home.
 func NewShell(t testing.TB) *Shell {
 	t.Helper()
-	home := t.TempDir()
+	home := Folder(t)
 	if err := os.Mkdir(filepath.Join(home, "tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +107,13 @@ func (s *Shell) Refused(t testing.TB, argv ...string) string {
 		t.Fatalf("$ %s\n%s%sshould have been refused, but ended with: %v", strings.Join(argv, " "), stdout, stderr, err)
 	}
 	return stdout + stderr
+}
+
+// Try runs a command that may fail, and answers everything it printed.
+func (s *Shell) Try(t testing.TB, argv ...string) (string, error) {
+	t.Helper()
+	stdout, stderr, err := s.try(t, "", argv)
+	return stdout + stderr, err
 }
 
 func (s *Shell) try(t testing.TB, input string, argv []string) (stdout, stderr string, err error) {

@@ -1,0 +1,53 @@
+package blob
+
+import (
+	"context"
+	"io"
+	"iter"
+	"os"
+	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// Info is what a store knows of an object.
+type Info struct {
+	Name    string
+	Size    int64     // bytes
+	ModTime time.Time // by the store's clock
+}
+
+// Written is what a finished Put says.
+type Written struct {
+	Size int64 // bytes
+}
+
+// Driver is a place that keeps objects. It is safe for concurrent use, and passes blobtest.Run.
+type Driver interface {
+	// Put writes the object from r to its end and answers its size. On return without error it is durable: it survives a power cut. size is
+	// the number of bytes to come, -1 if that is not known; it is a help, not a promise. A name that exists is Exists and stays as it is.
+	// After an error nothing is left under the name, or something that Delete removes.
+	Put(ctx context.Context, name string, size int64, r io.Reader) (Written, error)
+	// Get reads n bytes from off, or to the end if n is -1. An absent object is NotFound.
+	Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error)
+	// Stat answers NotFound for an absent object.
+	Stat(ctx context.Context, name string) (Info, error)
+	// Delete removes the object; an absent one is no error.
+	Delete(ctx context.Context, name string) error
+	// List answers the objects whose names are greater than after, in the order of their names. It holds no more than a bounded part of
+	// them in memory. That an object is listed proves that it is there; that it is not listed proves nothing.
+	List(ctx context.Context, after string) iter.Seq2[Info, error]
+	// Classify answers the kind of an error that came out of an object's reader.
+	Classify(err error) fail.Kind
+}
+
+// Opener is a driver whose objects are files, which the kernel can send by itself.
+type Opener interface {
+	OpenFile(ctx context.Context, name string) (*os.File, error)
+}
+
+// Spacer is a driver that knows how much room is left.
+type Spacer interface {
+	// Space answers the free and the total bytes.
+	Space(ctx context.Context) (free, total int64, err error)
+}

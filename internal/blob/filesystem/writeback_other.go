@@ -1,0 +1,8 @@
+//go:build !linux
+
+package filesystem
+
+import "os"
+
+// beginWriting does nothing where the kernel takes no such advice.
+func beginWriting(*os.File, int64, int64) {}

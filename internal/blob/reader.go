@@ -1,0 +1,151 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// Reader reads a blob: its objects one after the other. It is an io.ReadSeekCloser, opens an object when its bytes are asked for, and holds one open at a
+// time. It is not safe for concurrent use.
+type Reader struct {
+	ctx     context.Context
+	store   *Store
+	objects []Object
+	size    int64
+	pos     int64
+
+	file *os.File      // of the only object, where objects are files
+	in   io.ReadCloser // of the object under pos, or nil
+	left int64         // bytes that in still has to bring
+}
+
+// Open makes a reader of the objects in this order. A single object that is a file is opened at once and its size compared; other objects when they are
+// read. The context bounds the reader's life.
+func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
+	r := &Reader{ctx: ctx, store: s, objects: objects}
+	for _, o := range objects {
+		r.size += o.Size
+	}
+	if s.opener == nil || len(objects) != 1 {
+		return r, nil
+	}
+	begin := s.clock()
+	file, err := s.opener.OpenFile(ctx, objects[0].Name)
+	s.observe("open", begin, err)
+	if err != nil {
+		return nil, s.damaged(err, objects[0])
+	}
+	info, err := file.Stat()
+	if err == nil && info.Size() != r.size {
+		err = fail.E(fail.Internal, nil, "object %s has %d bytes, its row says %d", objects[0].Name, info.Size(), r.size).Hint("the store lost or changed data: restore the object, or push the blob again")
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	r.file = file
+	return r, nil
+}
+
+func (s *Store) damaged(err error, o Object) error {
+	if fail.Is(err, fail.NotFound) {
+		return fail.E(fail.Internal, err, "object %s, which a blob is made of, is not in the store", o.Name).Hint("the store lost data: restore the object, or push the blob again")
+	}
+	return err
+}
+
+// Size is the length of the blob in bytes.
+func (r *Reader) Size() int64 { return r.size }
+
+// File answers the file behind the blob if it is a single one, else nil. Its offset is the reader's own; the reader closes it.
+func (r *Reader) File() *os.File { return r.file }
+
+// Seek moves to an offset; nothing is opened or closed for it until the next Read.
+func (r *Reader) Seek(offset int64, whence int) (int64, error) {
+	if r.file != nil {
+		return r.file.Seek(offset, whence)
+	}
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.pos
+	case io.SeekEnd:
+		offset += r.size
+	}
+	if offset < 0 {
+		return 0, fail.E(fail.RangeInvalid, nil, "seek to %d", offset)
+	}
+	if offset != r.pos {
+		if err := r.drop(); err != nil {
+			return 0, err
+		}
+		r.pos = offset
+	}
+	return offset, nil
+}
+
+// Read reads on. An object that is absent or too short is an Internal error, never the blob's end.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.file != nil {
+		return r.file.Read(p)
+	}
+	if r.pos >= r.size {
+		return 0, io.EOF
+	}
+	if r.in == nil {
+		if err := r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := r.in.Read(p[:min(int64(len(p)), r.left)])
+	r.pos += int64(n)
+	r.left -= int64(n)
+	switch {
+	case r.left == 0:
+		err = r.drop()
+	case errors.Is(err, io.EOF):
+		err = fail.E(fail.Internal, io.ErrUnexpectedEOF, "blob ends %d bytes early", r.left).Hint("the store lost data: restore the object, or push the blob again")
+	case err != nil:
+		err = fail.E(r.store.driver.Classify(err), err, "read blob")
+	}
+	return n, err
+}
+
+// next opens the object that has the byte at pos.
+func (r *Reader) next() error {
+	off := r.pos
+	for _, o := range r.objects {
+		if off >= o.Size {
+			off -= o.Size
+			continue
+		}
+		begin := r.store.clock()
+		in, err := r.store.driver.Get(r.ctx, o.Name, off, o.Size-off)
+		r.store.observe("get", begin, err)
+		if err != nil {
+			return r.store.damaged(err, o)
+		}
+		r.in, r.left = in, o.Size-off
+		return nil
+	}
+	return fail.E(fail.Internal, nil, "blob of %d bytes has no byte %d", r.size, r.pos)
+}
+
+func (r *Reader) drop() error {
+	if r.in == nil {
+		return nil
+	}
+	in := r.in
+	r.in, r.left = nil, 0
+	return in.Close()
+}
+
+// Close ends the reader.
+func (r *Reader) Close() error {
+	if r.file != nil {
+		return r.file.Close()
+	}
+	return r.drop()
+}

@@ -280,7 +280,7 @@ func failedCommit(err error) error {
 	if errors.As(err, &r) {
 		return err
 	}
-	return &refusal{cause: err, reason: "commit", final: err}
+	return &refusal{cause: err, reason: reasonCommit, final: err}
 }
 
 // fault asks the test's fault function; an error is an outcome that is unknown.
@@ -289,7 +289,7 @@ func (c *Config) fault(ctx context.Context, p FaultPoint, tx string) error {
 		return nil
 	}
 	if err := c.Fault(ctx, p, tx); err != nil {
-		return &refusal{cause: err, reason: "commit"}
+		return &refusal{cause: err, reason: reasonCommit}
 	}
 	return nil
 }

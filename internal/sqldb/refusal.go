@@ -2,11 +2,20 @@ package sqldb
 
 import "errors"
 
+// Reasons of a refusal; they are labels of a metric.
+const (
+	reasonConflict   = "conflict"   // another transaction was in the way
+	reasonNode       = "node"       // the node can't serve: try another
+	reasonConnection = "connection" // no connection could be had
+	reasonCommit     = "commit"     // the outcome of the commit is unknown
+	reasonUnique     = "unique"     // a key was taken since the transaction looked
+)
+
 // refusal says that a transaction was refused or that its outcome is unknown: run it again. It never leaves the package.
 type refusal struct {
 	cause  error
-	reason string // a metric's label: conflict, node, connection, commit, unique
-	final  error  // what to answer if this was the last try; nil: unavailable
+	reason string
+	final  error // what to answer if this was the last try; nil: unavailable
 }
 
 func (r *refusal) Error() string { return "refused (" + r.reason + "): " + r.cause.Error() }

@@ -2,10 +2,190 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
 
-func openServer(_ context.Context, cfg *Config, _ *metrics) (store, error) {
-	return nil, fail.E(fail.Unsupported, nil, "database engine %s", cfg.Engine)
+// What a server may take: below what a person waits for, above what an honest answer needs.
+const (
+	dialTime = 2 * time.Second
+	// idleTime closes connections that a burst left behind.
+	idleTime = 5 * time.Minute
+)
+
+// server is MySQL or PostgreSQL: a pool of connections to one node of a cluster at a time.
+type server struct {
+	cfg     *Config
+	metrics *metrics
+	d       *dialect
+	pool    *sql.DB
+	product product
 }
+
+// product is what the two kinds of servers do differently.
+type product interface {
+	// beginView answers the statements that begin a read-only transaction on one snapshot.
+	beginView() []string
+	// avoid is told that the node behind conn can't be used, so that new connections go elsewhere.
+	avoid(conn *sql.Conn)
+	// migrate runs the migrations.
+	migrate(ctx context.Context, steps []migration, now int64) error
+	// check answers what is wrong with the server.
+	check(ctx context.Context, s *session) []Finding
+}
+
+func openServer(ctx context.Context, cfg *Config, m *metrics) (*server, error) {
+	if len(cfg.Hosts) == 0 || cfg.Database == "" {
+		return nil, fail.E(fail.Invalid, nil, "database %q on %s", cfg.Database, hosts(cfg.Hosts)).Hint("give host:port of each node, and the database's name")
+	}
+	s := &server{cfg: cfg, metrics: m}
+	var err error
+	if cfg.Engine == MySQL {
+		s.d = newDialect(MySQL, classifyMySQL)
+		s.pool, s.product, err = openMySQL(cfg)
+	} else {
+		s.d = newDialect(Postgres, classifyPostgres)
+		s.d.statementTime = postgresStatementTime
+		s.pool, s.product, err = openPostgres(cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.pool.SetMaxOpenConns(cfg.MaxConns)
+	s.pool.SetMaxIdleConns(cfg.MaxConns)
+	s.pool.SetConnMaxIdleTime(idleTime)
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return nil, errors.Join(settled(err), s.pool.Close())
+	}
+	if err = conn.Close(); err != nil {
+		return nil, errors.Join(s.d.translate(err, "connect"), s.pool.Close())
+	}
+	return s, nil
+}
+
+// connect takes a connection. What fails is worth another try.
+func (s *server) connect(ctx context.Context) (*sql.Conn, error) {
+	conn, err := s.pool.Conn(ctx)
+	if err == nil {
+		return conn, nil
+	}
+	if ctx.Err() != nil {
+		return nil, fail.E(fail.Unavailable, ctx.Err(), "wait for a database connection").RetryAfter(time.Second)
+	}
+	return nil, s.d.translate(err, "connect to "+hosts(s.cfg.Hosts))
+}
+
+// on runs fn on a connection, and gives it back in a state that fits what happened.
+func (s *server) on(ctx context.Context, fn func(*sql.Conn) error) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.release(conn)
+	err = fn(conn)
+	var r *refusal
+	if errors.As(err, &r) && r.reason == reasonNode {
+		s.product.avoid(conn)
+	}
+	return err
+}
+
+func (s *server) release(conn *sql.Conn) {
+	if err := conn.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) {
+		s.cfg.Log.Debug("give a database connection back", "error", err)
+	}
+}
+
+func (s *server) read(ctx context.Context, fn func(*session) error) error {
+	return s.on(ctx, func(conn *sql.Conn) error { return fn(&session{run: conn, d: s.d}) })
+}
+
+func (s *server) view(ctx context.Context, fn func(*session) error) error {
+	return s.within(ctx, s.product.beginView(), func(one *session) (ended bool, err error) { return false, fn(one) })
+}
+
+func (s *server) write(ctx context.Context, w *work) error {
+	return s.within(ctx, []string{"BEGIN"}, func(one *session) (ended bool, err error) {
+		if err = w.call(one, s.cfg.Clock()); err != nil {
+			return false, err
+		}
+		if err = s.cfg.fault(ctx, BeforeCommit, w.name); err != nil {
+			return false, err
+		}
+		if _, err = one.exec(context.WithoutCancel(ctx), "COMMIT", nil); err != nil {
+			return false, unknown(err)
+		}
+		s.metrics.committed(1, true)
+		return true, s.cfg.fault(ctx, AfterCommit, w.name)
+	})
+}
+
+// unknown answers a commit that failed: refused, or nobody knows. Either way it is run again.
+func unknown(err error) error {
+	if isRefusal(err) {
+		return err
+	}
+	return &refusal{cause: err, reason: reasonCommit}
+}
+
+// within runs fn in a transaction that begins with these statements, and rolls it back unless fn ended it, also when fn panics.
+//
+// The statements are sent as text, not by database/sql's own transactions: those have a context that rolls them back behind our
+// back, and no time-out of their own.
+func (s *server) within(ctx context.Context, begin []string, fn func(*session) (ended bool, err error)) error {
+	return s.on(ctx, func(conn *sql.Conn) (err error) {
+		if ctx.Err() != nil {
+			return fail.E(fail.Unavailable, ctx.Err(), "database transaction")
+		}
+		steady := context.WithoutCancel(ctx)
+		one := &session{run: conn, d: s.d}
+		ended := false
+		defer func() {
+			if ended {
+				return
+			}
+			if _, rollErr := one.exec(steady, "ROLLBACK", nil); rollErr != nil {
+				s.cfg.Log.DebugContext(ctx, "roll back", "error", rollErr)
+				s.drop(conn)
+			}
+		}()
+		for _, statement := range begin {
+			if _, err = one.exec(steady, statement, nil); err != nil {
+				return err
+			}
+		}
+		ended, err = fn(one)
+		return err
+	})
+}
+
+// drop closes a connection whose state is not known, instead of giving it back.
+func (s *server) drop(conn *sql.Conn) {
+	err := conn.Raw(func(any) error { return driver.ErrBadConn })
+	if err != nil && !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, sql.ErrConnDone) {
+		s.cfg.Log.Debug("drop a database connection", "error", err)
+	}
+}
+
+func (s *server) migrate(ctx context.Context, steps []migration, now time.Time) error {
+	return s.product.migrate(ctx, steps, now.UnixMicro())
+}
+
+func (s *server) check(ctx context.Context) []Finding {
+	var found []Finding
+	err := s.read(ctx, func(one *session) error {
+		found = s.product.check(ctx, one)
+		return nil
+	})
+	if err != nil {
+		found = append(found, Finding{What: "connect: " + settled(err).Error(), Hint: fail.HintOf(err)})
+	}
+	return found
+}
+
+func (s *server) close() error { return s.pool.Close() }

@@ -228,7 +228,7 @@ func classifySQLite(err error) meaning {
 	}
 	switch se.Code() & 0xff {
 	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:
-		return meaning{reason: "conflict"}
+		return meaning{reason: reasonConflict}
 	case sqlitelib.SQLITE_FULL:
 		return meaning{kind: fail.Exhausted, hint: "the disk of the data directory is full: make room"}
 	case sqlitelib.SQLITE_IOERR, sqlitelib.SQLITE_READONLY, sqlitelib.SQLITE_CANTOPEN, sqlitelib.SQLITE_PERM:

@@ -149,7 +149,7 @@ func (db *DB) write(ctx context.Context, w *work) error {
 		if !taken && db.engine != SQLite && fail.Is(err, fail.Exists) {
 			// The row came between the function's look and its insert: one more look decides.
 			taken = true
-			return &refusal{cause: err, reason: "unique", final: err}
+			return &refusal{cause: err, reason: reasonUnique, final: err}
 		}
 		return err
 	})
@@ -188,7 +188,7 @@ func (db *DB) again(ctx context.Context, name string, once func() error) error {
 	pause := firstPause
 	for n := 1; ; n++ {
 		db.metrics.retried(r.reason)
-		if r.reason != "conflict" {
+		if r.reason != reasonConflict {
 			db.cfg.Log.DebugContext(ctx, "database refused, run again", "tx", name, "times", n, "reason", r.reason, "cause", r.cause)
 		}
 		if n >= retryTimes && db.cfg.Clock().Sub(begun) > retryTime {

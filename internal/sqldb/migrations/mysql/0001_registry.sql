@@ -64,7 +64,8 @@ CREATE TABLE IF NOT EXISTS contents (
 	created_at BIGINT NOT NULL
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- size is NULL while the object is written.
+-- An object is settled when it is part of what was received: seq counts from 0 and size is set. While it is written, seq is a random negative number
+-- and size is NULL.
 CREATE TABLE IF NOT EXISTS objects (
 	content BIGINT NOT NULL,
 	seq BIGINT NOT NULL,
@@ -141,12 +142,13 @@ CREATE TABLE IF NOT EXISTS tags (
 	FOREIGN KEY (repo, digest) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+-- seq is how many objects are settled. A done upload (done_at set) has no content any more: a blob or the list of the dead has it.
 CREATE TABLE IF NOT EXISTS uploads (
 	id VARCHAR(64) NOT NULL PRIMARY KEY,
 	repo BIGINT NOT NULL,
 	subject VARCHAR(255) NOT NULL,
 	algorithm SMALLINT NOT NULL,
-	content BIGINT NOT NULL UNIQUE,
+	content BIGINT UNIQUE,
 	off BIGINT NOT NULL CHECK (off >= 0),
 	seq BIGINT NOT NULL,
 	hash VARBINARY(1024),
@@ -154,8 +156,8 @@ CREATE TABLE IF NOT EXISTS uploads (
 	op VARCHAR(64),
 	done_digest VARBINARY(65),
 	done_at BIGINT,
-	KEY uploads_active (active_at),
-	KEY uploads_subject (subject),
+	KEY uploads_due (done_at, active_at),
+	KEY uploads_subject (subject, done_at),
 	KEY uploads_repo (repo),
 	FOREIGN KEY (repo) REFERENCES repositories (id) ON DELETE RESTRICT,
 	FOREIGN KEY (content) REFERENCES contents (id) ON DELETE RESTRICT
@@ -168,6 +170,7 @@ CREATE TABLE IF NOT EXISTS dead (
 	FOREIGN KEY (content) REFERENCES contents (id) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+-- What may be garbage, to be looked at when due. kind 1: manifest, 2: link of a repository to a blob, 3: blob (repo is 0).
 CREATE TABLE IF NOT EXISTS review (
 	kind SMALLINT NOT NULL,
 	repo BIGINT NOT NULL,

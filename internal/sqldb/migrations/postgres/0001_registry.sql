@@ -63,7 +63,8 @@ CREATE TABLE IF NOT EXISTS contents (
 	created_at BIGINT NOT NULL
 );
 
--- size is NULL while the object is written.
+-- An object is settled when it is part of what was received: seq counts from 0 and size is set. While it is written, seq is a random negative number
+-- and size is NULL.
 CREATE TABLE IF NOT EXISTS objects (
 	content BIGINT NOT NULL REFERENCES contents (id) ON DELETE RESTRICT,
 	seq BIGINT NOT NULL,
@@ -135,12 +136,13 @@ CREATE TABLE IF NOT EXISTS tags (
 );
 CREATE INDEX IF NOT EXISTS tags_digest ON tags (repo, digest);
 
+-- seq is how many objects are settled. A done upload (done_at set) has no content any more: a blob or the list of the dead has it.
 CREATE TABLE IF NOT EXISTS uploads (
 	id VARCHAR(64) COLLATE "C" NOT NULL PRIMARY KEY,
 	repo BIGINT NOT NULL REFERENCES repositories (id) ON DELETE RESTRICT,
 	subject VARCHAR(255) COLLATE "C" NOT NULL,
 	algorithm SMALLINT NOT NULL,
-	content BIGINT NOT NULL UNIQUE REFERENCES contents (id) ON DELETE RESTRICT,
+	content BIGINT UNIQUE REFERENCES contents (id) ON DELETE RESTRICT,
 	off BIGINT NOT NULL CHECK (off >= 0),
 	seq BIGINT NOT NULL,
 	hash BYTEA CHECK (octet_length(hash) <= 1024),
@@ -149,8 +151,8 @@ CREATE TABLE IF NOT EXISTS uploads (
 	done_digest BYTEA CHECK (octet_length(done_digest) <= 65),
 	done_at BIGINT
 );
-CREATE INDEX IF NOT EXISTS uploads_active ON uploads (active_at);
-CREATE INDEX IF NOT EXISTS uploads_subject ON uploads (subject);
+CREATE INDEX IF NOT EXISTS uploads_due ON uploads (done_at, active_at);
+CREATE INDEX IF NOT EXISTS uploads_subject ON uploads (subject, done_at);
 CREATE INDEX IF NOT EXISTS uploads_repo ON uploads (repo);
 
 CREATE TABLE IF NOT EXISTS dead (
@@ -159,6 +161,7 @@ CREATE TABLE IF NOT EXISTS dead (
 );
 CREATE INDEX IF NOT EXISTS dead_due ON dead (not_before);
 
+-- What may be garbage, to be looked at when due. kind 1: manifest, 2: link of a repository to a blob, 3: blob (repo is 0).
 CREATE TABLE IF NOT EXISTS review (
 	kind SMALLINT NOT NULL,
 	repo BIGINT NOT NULL,

@@ -1,0 +1,105 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"slices"
+)
+
+// maxCertificates is more than any chain or bundle of authorities needs (the system's own has 0.2 MiB).
+const maxCertificates = 4 << 20
+
+// consistent answers what is wrong between keys that are right each by itself.
+func (c *Config) consistent() Problems {
+	var all Problems
+	blame := func(key, text, allowed string) {
+		all = append(all, Problem{Where: c.origins[key].source, Key: key, Text: text, Allowed: allowed})
+	}
+	if len(c.HTTP.Addr) == 0 {
+		blame("http.addr", "is an empty list", "one address or more, like 127.0.0.1:5000")
+	}
+	if c.Metrics.Addr != "" && slices.Contains(c.HTTP.Addr, c.Metrics.Addr) && !anyPort(c.Metrics.Addr) {
+		blame("metrics.addr", fmt.Sprintf("%q is one of http.addr too", c.Metrics.Addr), "an address of its own")
+	}
+	switch t := c.HTTP.TLS; {
+	case t.Certificate != "" && t.Key == "":
+		blame("http.tls.certificate", "is set, and http.tls.key is not", "both or none")
+	case t.Key != "" && t.Certificate == "":
+		blame("http.tls.key", "is set, and http.tls.certificate is not", "both or none")
+	}
+	if c.Database.Engine != SQLite {
+		blame("database.engine", fmt.Sprintf("%q is not in this version: it comes with the HA stores", c.Database.Engine), string(SQLite))
+	}
+	if c.Storage.Driver == Memory {
+		if c.Database.Path != "" {
+			blame("database.path", "is set, and blobs in memory take an index that is thrown away with them", "no database.path, or storage.driver: filesystem")
+		}
+		if c.Storage.Filesystem.Path != "" {
+			blame("storage.filesystem.path", "is set, and storage.driver is memory", "no path, or storage.driver: filesystem")
+		}
+	}
+	return all
+}
+
+func anyPort(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	return err == nil && port == "0"
+}
+
+// Probe looks at the files that the configuration names: are they there, readable, and do they fit each other. `serve`, `config check`
+// and `doctor` all ask it, so that they agree.
+func (c *Config) Probe() Problems {
+	var all Problems
+	if t := c.HTTP.TLS; t.Enabled() {
+		all = append(all, c.probeTLS(t)...)
+	}
+	if c.Outbound.CAFile != "" {
+		if _, err := c.OutboundRoots(); err != nil {
+			all = append(all, Problem{c.origins["outbound.ca_file"].source, "outbound.ca_file", err.Error(), "a readable PEM file with certificates"})
+		}
+	}
+	return all
+}
+
+func (c *Config) probeTLS(t TLS) Problems {
+	var all Problems
+	var pem [2][]byte
+	for i, f := range []struct{ key, path string }{{"http.tls.certificate", t.Certificate}, {"http.tls.key", t.Key}} {
+		body, err := readBounded(f.path, maxCertificates)
+		if err != nil {
+			all = append(all, Problem{c.origins[f.key].source, f.key, fmt.Sprintf("%q: %s", f.path, plainError(err)), "a readable PEM file"})
+		}
+		pem[i] = body
+	}
+	if len(all) > 0 {
+		return all
+	}
+	if _, err := tls.X509KeyPair(pem[0], pem[1]); err != nil {
+		all = append(all, Problem{
+			c.origins["http.tls.certificate"].source, "http.tls.certificate", fmt.Sprintf("%q and %q: %s", t.Certificate, t.Key, err),
+			"a certificate in PEM, its chain behind it, and the private key that belongs to it",
+		})
+	}
+	return all
+}
+
+// OutboundRoots answers the authorities to trust when Havn calls others: the system's and those of outbound.ca_file.
+func (c *Config) OutboundRoots() (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without certificates of its own: those of the file are all there is
+	}
+	if c.Outbound.CAFile == "" {
+		return pool, nil
+	}
+	body, err := readBounded(c.Outbound.CAFile, maxCertificates)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %s", c.Outbound.CAFile, plainError(err))
+	}
+	if !pool.AppendCertsFromPEM(body) {
+		return nil, fmt.Errorf("%q holds no certificate in PEM", c.Outbound.CAFile)
+	}
+	return pool, nil
+}

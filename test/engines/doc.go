@@ -1,0 +1,2 @@
+// Package engines runs the suites of the database on real servers: MariaDB, a Galera cluster of three and PostgreSQL.
+package engines

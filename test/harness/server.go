@@ -76,7 +76,7 @@ func (s *Server) Again(t testing.TB) {
 	}
 	scheme := "http"
 	if s.options.TLS {
-		env = append(env, "HAVN_HTTP_TLS_CERT="+s.cert.cert, "HAVN_HTTP_TLS_KEY="+s.cert.key)
+		env = append(env, "HAVN_HTTP_TLS_CERTIFICATE="+s.cert.cert, "HAVN_HTTP_TLS_KEY="+s.cert.key)
 		scheme = "https"
 	}
 	s.starts++

@@ -142,7 +142,7 @@ func (p *Process) Stop(t testing.TB) error {
 func (p *Process) Await(t testing.TB, condition func() error) {
 	t.Helper()
 	deadline := time.Now().Add(Patience)
-	for {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		missing := condition()
 		if missing == nil {
 			return
@@ -150,7 +150,7 @@ func (p *Process) Await(t testing.TB, condition func() error) {
 		select {
 		case <-p.done:
 			t.Fatalf("%s ended (%v) while the test waited: %v", p.name, p.err, missing)
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(pause):
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: after %s still: %v", p.name, Patience, missing)

@@ -45,6 +45,8 @@ type Server struct {
 	CA string
 	// Data is the data directory.
 	Data string
+	// Startup is how long the last start took, from the making of the process to the first answer.
+	Startup time.Duration
 
 	options Options
 	dir     string
@@ -79,10 +81,12 @@ func (s *Server) Again(t testing.TB) {
 		env = append(env, "HAVN_HTTP_TLS_CERTIFICATE="+s.cert.cert, "HAVN_HTTP_TLS_KEY="+s.cert.key)
 		scheme = "https"
 	}
+	program := Binary(t)
 	s.starts++
+	began := time.Now()
 	s.Process = Launch(t, Spawn{
 		Name: "havn", Log: filepath.Join(s.dir, fmt.Sprintf("havn-%d.log", s.starts)), Dir: s.dir,
-		Env: append(env, s.options.Env...), Argv: append(append([]string{}, s.options.Wrap...), Binary(t), "serve"),
+		Env: append(env, s.options.Env...), Argv: append(append([]string{}, s.options.Wrap...), program, "serve"),
 	})
 	s.Await(t, func() error {
 		addr, ok := listening(s.Log())
@@ -95,6 +99,7 @@ func (s *Server) Again(t testing.TB) {
 	client := s.HTTP()
 	defer client.CloseIdleConnections()
 	s.Await(t, func() error { return s.ready(client) })
+	s.Startup = time.Since(began)
 }
 
 // Finish stops the server, which must end by itself without an error.

@@ -95,3 +95,21 @@ func DropOps(ctx context.Context, tx *sqldb.Tx, before time.Time, limit int) (in
 	}
 	return sum, nil
 }
+
+// DatabaseID answers the id of the database, which it makes at the first call.
+func DatabaseID(ctx context.Context, db *sqldb.DB) (string, error) {
+	const query = "SELECT v FROM meta WHERE k = 'database_id'"
+	var id string
+	err := db.Row(ctx, query).Scan(&id)
+	if !isAbsent(err) {
+		return id, err
+	}
+	fresh := sqldb.NewToken()
+	err = db.Tx(ctx, "database.name", func(tx *sqldb.Tx) error {
+		if _, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "database_id", fresh); err != nil {
+			return err
+		}
+		return tx.Row(ctx, query).Scan(&id)
+	})
+	return id, err
+}

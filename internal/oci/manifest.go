@@ -192,3 +192,16 @@ func (m *Manifest) RequiredBlobs() []Descriptor {
 	}
 	return all
 }
+
+// Foreign answers the digests of the layers that need not be in the repository, each once.
+func (m *Manifest) Foreign() []Digest {
+	seen := map[Digest]bool{}
+	var all []Digest
+	for _, d := range m.Layers {
+		if d.IsForeign() && !seen[d.Digest] {
+			seen[d.Digest] = true
+			all = append(all, d.Digest)
+		}
+	}
+	return all
+}

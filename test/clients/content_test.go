@@ -119,8 +119,8 @@ func index(t *testing.T, seed uint64) v1.ImageIndex {
 // tagged is what names a manifest in the index of an OCI layout.
 const tagged = "org.opencontainers.image.ref.name"
 
-// lay writes an image or index as an OCI layout, under a tag, and answers the folder and the digest.
-func lay(t *testing.T, what any, tag string) (dir, digest string) {
+// lay writes an image or index as an OCI layout, under the tag v1, and answers the folder and the digest.
+func lay(t *testing.T, what any) (dir, digest string) {
 	t.Helper()
 	dir = filepath.Join(harness.Folder(t), "layout")
 	path, err := layout.Write(dir, empty.Index)
@@ -128,7 +128,7 @@ func lay(t *testing.T, what any, tag string) (dir, digest string) {
 		t.Fatal(err)
 	}
 	var hash v1.Hash
-	named := layout.WithAnnotations(map[string]string{tagged: tag})
+	named := layout.WithAnnotations(map[string]string{tagged: "v1"})
 	switch w := what.(type) {
 	case v1.Image:
 		if err = path.AppendImage(w, named); err == nil {

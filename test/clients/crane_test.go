@@ -11,7 +11,7 @@ import (
 func TestCraneDoesAllItCan(t *testing.T) {
 	s, sh := harness.Start(t, harness.Options{}), harness.NewShell(t)
 	crane := harness.Client(t, "crane")
-	dir, digest := lay(t, image(t, 31), "v1")
+	dir, digest := lay(t, image(t, 31))
 	ref := s.Addr + "/lab/app"
 
 	sh.Refused(t, crane, "push", dir, ref+":v1")
@@ -57,7 +57,7 @@ func TestCraneDoesAllItCan(t *testing.T) {
 func TestCraneTrustsAPrivateAuthority(t *testing.T) {
 	s, sh := harness.Start(t, harness.Options{TLS: true}), harness.NewShell(t)
 	crane := harness.Client(t, "crane")
-	dir, digest := lay(t, image(t, 32), "v1")
+	dir, digest := lay(t, image(t, 32))
 	// The name localhost may be spoken to in plain HTTP; crane must not have to.
 	ref := strings.Replace(s.Addr, "127.0.0.1", "localhost", 1) + "/lab/app:v1"
 	contains(t, "without the authority", sh.Refused(t, crane, "digest", ref), "certificate")

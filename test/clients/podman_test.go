@@ -37,7 +37,7 @@ func TestPodmanLogsInPushesAndPulls(t *testing.T) {
 	sh, base := containers(t, "podman")
 	podman := func(args ...string) string { return sh.Run(t, append(base[:len(base):len(base)], args...)...) }
 	ref := s.Addr + "/lab/app"
-	dir, digest := lay(t, image(t, 11), "v1")
+	dir, digest := lay(t, image(t, 11))
 
 	out := sh.Refused(t, append(base[:len(base):len(base)], "login", "--tls-verify=false", "-u", harness.User, "-p", "wrong", s.Addr)...)
 	contains(t, "login with a wrong password", out, "invalid username/password")
@@ -80,7 +80,7 @@ func TestBuildahBuildsOnARegistryImageAndPushes(t *testing.T) {
 	s := harness.Start(t, harness.Options{})
 	sh, base := containers(t, "buildah")
 	buildah := func(args ...string) string { return sh.Run(t, append(base[:len(base):len(base)], args...)...) }
-	dir, _ := lay(t, image(t, 12), "v1")
+	dir, _ := lay(t, image(t, 12))
 	buildah("login", "--tls-verify=false", "-u", harness.User, "-p", harness.Password, s.Addr)
 	buildah("push", "--tls-verify=false", lastLine(buildah("pull", "oci:"+dir+":v1")), "docker://"+s.Addr+"/lab/base:v1")
 

@@ -14,7 +14,7 @@ func TestRegctlCopiesWithReferrers(t *testing.T) {
 	s, sh := harness.Start(t, harness.Options{}), harness.NewShell(t)
 	regctl := harness.Client(t, "regctl")
 	sh.Env = []string{"REGCTL_CONFIG=" + sh.Path("regctl.json")}
-	dir, digest := lay(t, image(t, 41), "v1")
+	dir, digest := lay(t, image(t, 41))
 	ref := s.Addr + "/lab/app"
 
 	sh.Run(t, regctl, "registry", "set", "--skip-check", "--tls", "disabled", s.Addr)

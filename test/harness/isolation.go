@@ -10,7 +10,8 @@ const private = `mount --make-rprivate / &&
 mount -t proc proc /proc &&
 mount -t tmpfs tmpfs /run &&
 mount -t tmpfs tmpfs /dev/shm &&
-{ [ ! -d /var/lib/containers ] || mount -t tmpfs tmpfs /var/lib/containers; } || exit 125
+mkdir -p /var/lib/containers &&
+mount -t tmpfs tmpfs /var/lib/containers || exit 125
 "$@"
 exit $?`
 

@@ -36,8 +36,8 @@ func Folder(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("remove the test's folder: %v", err)
+		if removeErr := os.RemoveAll(dir); removeErr != nil {
+			t.Errorf("remove the test's folder: %v", removeErr)
 		}
 	})
 	return dir

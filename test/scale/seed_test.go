@@ -134,19 +134,8 @@ func fillAll(db *sql.DB) (err error) {
 		return err
 	}
 	// Indexes that are not a primary key are made anew at the end, in order: much quicker than row by row.
-	var indexes, names []string
-	rows, err := tx.Query("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ('manifests', 'manifest_blobs', 'tags')")
+	names, indexes, err := secondary(tx)
 	if err != nil {
-		return err
-	}
-	for rows.Next() {
-		var name, text string
-		if err = rows.Scan(&name, &text); err != nil {
-			return err
-		}
-		names, indexes = append(names, name), append(indexes, text)
-	}
-	if err = errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -163,6 +152,23 @@ func fillAll(db *sql.DB) (err error) {
 		}
 	}
 	return tx.Commit()
+}
+
+// secondary answers the indexes of the large tables, and the statements that make them.
+func secondary(tx *sql.Tx) (names, statements []string, err error) {
+	rows, err := tx.Query("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ('manifests', 'manifest_blobs', 'tags')")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var name, statement string
+		if err = rows.Scan(&name, &statement); err != nil {
+			return nil, nil, err
+		}
+		names, statements = append(names, name), append(statements, statement)
+	}
+	return names, statements, rows.Err()
 }
 
 func fillRepositories(tx *sql.Tx) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -156,7 +157,7 @@ func (r *Registry) requireBlobs(ctx context.Context, tx *sqldb.Tx, id int64, m *
 		return nil, err
 	}
 	for _, d := range foreign {
-		if _, ok := found[d]; ok {
+		if _, ok := found[d]; ok && !slices.Contains(digests, d) {
 			digests = append(digests, d)
 		}
 	}

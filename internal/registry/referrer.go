@@ -16,44 +16,54 @@ import (
 // Referrers is a page of what refers to a subject.
 type Referrers struct {
 	Descriptors []oci.Descriptor // in the order of their digests
-	Next        oci.Digest       // the page behind this one begins after it; zero: this is the last
+	Next        string           // the digest that the page behind this one begins after; "": this is the last
+	Filtered    bool             // by the artifact type
 }
 
-// Referrers answers up to n manifests with this subject, whose digests are behind after (zero: from the start), of one artifact type if that is not "". Those that a client without the API listed in
+// Referrers answers up to n manifests with this subject, whose digests are behind last ("": from the start), of one artifact type if that is not "". Those that a client without the API listed in
 // the fallback tag (Distribution Specification, "Referrers Tag Schema") are among them if their manifests are there. A subject or repository that does not exist has none.
-func (r *Registry) Referrers(ctx context.Context, repo oci.Name, subject oci.Digest, artifactType string, n int, after oci.Digest) (Referrers, error) {
+func (r *Registry) Referrers(ctx context.Context, repo oci.Name, subject oci.Digest, artifactType string, n int, last string) (Referrers, error) {
+	page := Referrers{Filtered: artifactType != ""}
+	var after oci.Digest
+	if last != "" {
+		var err error
+		if after, err = oci.ParseDigest(last); err != nil {
+			return page, err
+		}
+	}
 	found, err := index.FindRepository(ctx, r.DB, repo)
 	if fail.Is(err, fail.NotFound) {
-		return Referrers{}, nil
+		return page, nil
 	}
 	if err != nil {
-		return Referrers{}, fmt.Errorf("find repository %s: %w", repo, err)
+		return page, fmt.Errorf("find repository %s: %w", repo, err)
 	}
 	rows, err := index.ListReferrers(ctx, r.DB, found.ID, subject, artifactType, after, n+1)
 	if err != nil {
-		return Referrers{}, fmt.Errorf("list referrers of %s in %s: %w", subject, repo, err)
+		return page, fmt.Errorf("list referrers of %s in %s: %w", subject, repo, err)
 	}
 	all := make([]oci.Descriptor, 0, len(rows))
 	for _, row := range rows {
 		d := oci.Descriptor{MediaType: row.MediaType, Digest: row.Digest, Size: row.Size, ArtifactType: row.ArtifactType}
 		if row.Annotations != "" {
 			if err = json.Unmarshal([]byte(row.Annotations), &d.Annotations); err != nil {
-				return Referrers{}, fail.E(fail.Internal, err, "stored annotations of %s", row.Digest)
+				return page, fail.E(fail.Internal, err, "stored annotations of %s", row.Digest)
 			}
 		}
 		all = append(all, d)
 	}
 	fallback, err := r.fallback(ctx, repo, found.ID, subject, artifactType, after)
 	if err != nil {
-		return Referrers{}, err
+		return page, err
 	}
 	all = append(all, fallback...)
 	slices.SortStableFunc(all, func(a, b oci.Descriptor) int { return bytes.Compare(a.Digest.Bytes(), b.Digest.Bytes()) })
 	all = slices.CompactFunc(all, func(a, b oci.Descriptor) bool { return a.Digest == b.Digest })
 	if len(all) > n {
-		return Referrers{Descriptors: all[:n], Next: all[n-1].Digest}, nil
+		page.Next, all = all[n-1].Digest.String(), all[:n]
 	}
-	return Referrers{Descriptors: all}, nil
+	page.Descriptors = all
+	return page, nil
 }
 
 // fallback answers what the fallback tag lists.

@@ -17,10 +17,8 @@ type Package struct {
 // Packages are those that the tests of this module need.
 var Packages = []Package{
 	{"skopeo", "skopeo"},
-	{"umoci", "umoci"},
 	{"podman", "podman"},
 	{"buildah", "buildah"},
-	{"crun", "crun"},
 	{"runc", "runc"},
 	{"containerd", "containerd"},
 	{"docker.io", "/usr/sbin/dockerd"},

@@ -1,0 +1,178 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// Defaults of Config.
+const (
+	DefaultTokenTTL   = 30 * time.Minute
+	DefaultRefreshTTL = 30 * 24 * time.Hour
+	DefaultUploadTime = 24 * time.Hour
+)
+
+// Admin is the name of the administrator that is made at the first start.
+const Admin = "admin"
+
+// Config says what an Access works on and how.
+type Config struct {
+	DB      *sqldb.DB
+	Log     *slog.Logger          // nil: discarded
+	Clock   func() time.Time      // nil: the system's
+	Metrics prometheus.Registerer // nil: none
+
+	// AdminPassword is what the administrator gets at the first start; "" makes one. Later starts take no notice of it.
+	AdminPassword string
+
+	TokenTTL   time.Duration // life of an access token; 0: the default
+	RefreshTTL time.Duration // life of a refresh token; 0: the default
+	UploadTime time.Duration // how long after its end a token finishes the upload that it began; 0: the default
+	Cost       Cost          // of a password's hash; zero: DefaultCost
+}
+
+// FirstStart says what happened at the first start.
+type FirstStart struct {
+	Password string // of the administrator, if this process made it just now; else ""
+}
+
+// Access is who is known and what they may do. It is safe for concurrent use.
+type Access struct {
+	Config
+	hasher   *hasher
+	guard    *guard
+	verified *verified
+	tokens   *tokens
+	logins   *prometheus.CounterVec
+}
+
+// Identity is who somebody is. The zero Identity is a stranger.
+type Identity struct {
+	Subject string // the user's name; "" for a stranger
+	Admin   bool
+}
+
+// New makes the administrator and the key of the tokens where they are missing, safely on several nodes at once: one of them wins.
+func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
+	if c.Clock == nil {
+		c.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.TokenTTL = orDefault(c.TokenTTL, DefaultTokenTTL)
+	c.RefreshTTL = orDefault(c.RefreshTTL, DefaultRefreshTTL)
+	c.UploadTime = orDefault(c.UploadTime, DefaultUploadTime)
+	if c.Cost == (Cost{}) {
+		c.Cost = DefaultCost
+	}
+	a := &Access{Config: c, guard: newGuard(c.Clock), verified: newVerified(c.Clock), hasher: newHasher(c.Cost)}
+	a.logins = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_logins_total", Help: "Passwords that were checked, by result."}, []string{"result"})
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(a.logins)
+	}
+	var err error
+	if a.tokens, err = openTokens(ctx, c); err != nil {
+		return nil, FirstStart{}, fmt.Errorf("open the key of the tokens: %w", err)
+	}
+	first, err := a.ensureAdmin(ctx)
+	return a, first, err
+}
+
+func orDefault(v, other time.Duration) time.Duration {
+	if v == 0 {
+		return other
+	}
+	return v
+}
+
+func (a *Access) ensureAdmin(ctx context.Context) (FirstStart, error) {
+	if _, err := findUser(ctx, a.DB, Admin); !fail.Is(err, fail.NotFound) {
+		return FirstStart{}, err
+	}
+	password, made := a.AdminPassword, ""
+	if password == "" {
+		made = rand.Text() // 130 random bits, easy to type
+		password = made
+	}
+	if len(password) > maxPassword {
+		return FirstStart{}, fail.E(fail.Invalid, nil, "administrator's password of %d bytes", len(password)).Hint("use at most %d", maxPassword)
+	}
+	hash, err := a.hasher.hash(ctx, password)
+	if err != nil {
+		return FirstStart{}, err
+	}
+	id := sqldb.NewID()
+	var won bool
+	err = a.DB.Tx(ctx, "admin.add", func(tx *sqldb.Tx) error {
+		now := sqldb.Micros(tx.Now())
+		_, err := tx.InsertIgnore(ctx, "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"}, id, Admin, hash, true, false, now, now)
+		if err != nil {
+			return err
+		}
+		found, err := findUser(ctx, tx, Admin)
+		won = err == nil && found.hash == hash
+		return err
+	})
+	if err != nil {
+		return FirstStart{}, fmt.Errorf("make user %s: %w", Admin, err)
+	}
+	if !won {
+		return FirstStart{}, nil // another node made it
+	}
+	return FirstStart{Password: made}, nil
+}
+
+// user is a row of users.
+type user struct {
+	name            string
+	hash            string
+	admin, disabled bool
+	changed         time.Time
+}
+
+func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
+	u := user{name: name}
+	var changed int64
+	err := q.Row(ctx, "SELECT password_hash, admin, disabled, changed_at FROM users WHERE name = ?", name).Scan(&u.hash, &u.admin, &u.disabled, &changed)
+	u.changed = sqldb.FromMicros(changed)
+	return u, err
+}
+
+// SetPassword gives a user another password. Tokens that were issued before end as they would; refresh tokens end at once.
+func (a *Access) SetPassword(ctx context.Context, name, password string) error {
+	if password == "" || len(password) > maxPassword {
+		return fail.E(fail.Invalid, nil, "password of %d bytes", len(password)).Hint("use 1 to %d", maxPassword)
+	}
+	hash, err := a.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return a.change(ctx, name, "UPDATE users SET password_hash = ?, changed_at = ? WHERE name = ?", hash)
+}
+
+// SetDisabled locks a user out, or in again.
+func (a *Access) SetDisabled(ctx context.Context, name string, disabled bool) error {
+	return a.change(ctx, name, "UPDATE users SET disabled = ?, changed_at = ? WHERE name = ?", disabled)
+}
+
+func (a *Access) change(ctx context.Context, name, statement string, value any) error {
+	var n int64
+	err := a.DB.Tx(ctx, "user.change", func(tx *sqldb.Tx) (err error) {
+		n, err = tx.Exec(ctx, statement, value, sqldb.Micros(tx.Now()), name)
+		return err
+	})
+	a.verified.clear()
+	if err == nil && n == 0 {
+		err = fail.E(fail.NotFound, nil, "user %s", name)
+	}
+	return err
+}

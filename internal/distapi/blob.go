@@ -1,0 +1,153 @@
+package distapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+)
+
+// maxRanges bounds the parts of one answer: each small range costs a header of its own, so many of them would multiply what a client asks for.
+const maxRanges = 100
+
+func (a *API) headBlob(w http.ResponseWriter, c *call) error {
+	d, err := oci.ParseDigest(c.route.ref)
+	if err != nil {
+		return err
+	}
+	pushes, err := a.asksForPush(c)
+	if err != nil {
+		return err
+	}
+	found, err := a.registry.StatBlob(c.Context(), c.route.name, d, pushes)
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	a.describeBlob(header, d)
+	header.Set("Accept-Ranges", "bytes")
+	if matches(c.Header["If-None-Match"], header.Get("ETag")) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	header.Set("Content-Length", strconv.FormatInt(found.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (a *API) describeBlob(header http.Header, d oci.Digest) {
+	digest := d.String()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Docker-Content-Digest", digest)
+	header.Set("ETag", `"`+digest+`"`)
+	header["Cache-Control"] = a.fixed.immutable
+}
+
+// getBlob sends a blob or ranges of it.
+func (a *API) getBlob(w http.ResponseWriter, c *call) error {
+	d, err := oci.ParseDigest(c.route.ref)
+	if err != nil {
+		return err
+	}
+	if asked := c.Header.Get("Range"); strings.Count(asked, ",") >= maxRanges {
+		return fail.E(fail.RangeInvalid, nil, "more than %d ranges", maxRanges).Hint("ask for fewer at once")
+	}
+	in, err := a.registry.OpenBlob(c.Context(), c.route.name, d)
+	if err != nil {
+		return err
+	}
+	source := &watched{in: in}
+	defer a.closeQuietly(c, source)
+	content := io.ReadSeeker(source)
+	if file := in.File(); file != nil {
+		content = file
+	}
+	a.describeBlob(w.Header(), d)
+	t := &transfer{ResponseWriter: w, pace: a.newPace(w), direct: c.TLS == nil && c.ProtoMajor == 1}
+	http.ServeContent(t, c.Request, "", time.Time{}, content)
+	switch {
+	case t.refused:
+		return fail.E(fail.RangeInvalid, nil, "range %.100q of a blob of %d bytes", c.Header.Get("Range"), in.Size())
+	case source.broke() != nil:
+		a.refuseLate(w, c, source.broke())
+	case t.err != nil:
+		panic(http.ErrAbortHandler) // the client is gone, or it must not take a part for the whole
+	}
+	return nil
+}
+
+// refuseLate ends an answer whose source broke when its header was sent already: log, then cut the connection, so that nobody takes a part for the whole.
+func (a *API) refuseLate(w http.ResponseWriter, c *call, err error) {
+	a.report(c, fail.KindOf(err), err, w.Header().Get("X-Request-Id"))
+	panic(http.ErrAbortHandler)
+}
+
+func (a *API) closeQuietly(c *call, in io.Closer) {
+	if err := in.Close(); err != nil {
+		a.log.WarnContext(c.Context(), "a blob could not be closed", "error", err, "path", c.URL.Path)
+	}
+}
+
+// watched remembers why reading broke, which http.ServeContent does not tell. It has a lock because ServeContent sends several ranges from a goroutine that may
+// outlive it by one Read, and a blob's reader is for one user at a time.
+type watched struct {
+	mu     sync.Mutex
+	in     io.ReadSeekCloser
+	err    error
+	closed bool
+}
+
+// Read reads on.
+func (s *watched) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := s.in.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// Seek moves to an offset.
+func (s *watched) Seek(offset int64, whence int) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, io.ErrClosedPipe
+	}
+	return s.in.Seek(offset, whence)
+}
+
+// Close waits for a Read under way.
+func (s *watched) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.in.Close()
+}
+
+func (s *watched) broke() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (a *API) deleteBlob(w http.ResponseWriter, c *call) error {
+	d, err := oci.ParseDigest(c.route.ref)
+	if err != nil {
+		return err
+	}
+	if err = a.registry.DeleteBlob(c.Context(), c.route.name, d); err != nil {
+		return err
+	}
+	return accepted(w)
+}

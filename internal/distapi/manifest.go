@@ -1,0 +1,206 @@
+package distapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// maxTags is how many tags one PUT may set (the specification asks for ten at least); more would make one transaction long.
+const maxTags = 100
+
+// getManifest serves a manifest as it was pushed, whatever the client accepts: converting would change its digest.
+func (a *API) getManifest(w http.ResponseWriter, c *call) error {
+	ref, err := oci.ParseReference(c.route.ref)
+	if err != nil {
+		return err
+	}
+	m, err := a.registry.Manifest(c.Context(), c.route.name, ref)
+	if err != nil {
+		return err
+	}
+	if a.describeManifest(w.Header(), c, ref, &m.Descriptor) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	a.registry.CountPull(c.route.name, ref, m.Descriptor.Digest)
+	// A write error means that the client is gone: there is nobody to tell, and the access log has the size.
+	if _, err = w.Write(m.Body); err != nil {
+		return fail.E(fail.Unavailable, err, "send manifest %s", ref)
+	}
+	return nil
+}
+
+// headManifest answers like getManifest. A push may leave out what it is told to be there, so the manifest is kept first.
+func (a *API) headManifest(w http.ResponseWriter, c *call) error {
+	ref, err := oci.ParseReference(c.route.ref)
+	if err != nil {
+		return err
+	}
+	m, err := a.registry.Manifest(c.Context(), c.route.name, ref)
+	if err != nil {
+		return err
+	}
+	pushes, err := a.asksForPush(c)
+	if err != nil {
+		return err
+	}
+	if pushes {
+		if err = a.registry.TouchManifest(c.Context(), c.route.name, m.Descriptor.Digest); err != nil {
+			return err
+		}
+	}
+	status := http.StatusOK
+	if a.describeManifest(w.Header(), c, ref, &m.Descriptor) {
+		status = http.StatusNotModified
+	}
+	w.WriteHeader(status)
+	return nil
+}
+
+// describeManifest sets the headers of a manifest and reports whether the client has it already. All values share one allocation.
+func (a *API) describeManifest(header http.Header, c *call, ref oci.Reference, d *oci.Descriptor) (unchanged bool) {
+	etag := `"` + d.Digest.String() + `"`
+	values := [...]string{d.MediaType, strconv.FormatInt(d.Size, 10), etag[1 : len(etag)-1], etag}
+	header["Docker-Content-Digest"] = values[2:3:3]
+	header["Etag"] = values[3:4:4]
+	header["Cache-Control"] = a.fixed.revalidate
+	if ref.IsDigest() {
+		header["Cache-Control"] = a.fixed.immutable
+	}
+	if known := c.Header["If-None-Match"]; len(known) > 0 && matches(known, etag) {
+		return true
+	}
+	header["Content-Type"] = values[0:1:1]
+	header["Content-Length"] = values[1:2:2]
+	return false
+}
+
+// matches compares If-None-Match with an entity tag; weak ones count (RFC 9110, section 13.1.2).
+func matches(fields []string, etag string) bool {
+	for _, field := range fields {
+		for field != "" {
+			var one string
+			one, field, _ = strings.Cut(field, ",")
+			one = strings.TrimSpace(one)
+			if one == "*" || strings.TrimPrefix(one, "W/") == etag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *API) putManifest(w http.ResponseWriter, c *call) error {
+	ref, err := oci.ParseReference(c.route.ref)
+	if err != nil {
+		return err
+	}
+	asked, err := tagParameters(c)
+	if err != nil {
+		return err
+	}
+	text, err := c.readManifest()
+	if err != nil {
+		return err
+	}
+	put := registry.PutManifest{Pusher: c.caller.pusher(), MediaType: c.Header.Get("Content-Type"), Body: text, Digest: ref.Digest, Tags: asked}
+	if !ref.IsDigest() && !slices.Contains(asked, ref.Tag) {
+		put.Tags = append([]oci.Tag{ref.Tag}, asked...)
+	}
+	pushed, err := a.registry.PutManifest(c.Context(), c.route.name, put)
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	digest := pushed.Descriptor.Digest.String()
+	header.Set("Location", "/v2/"+c.route.asked+"/manifests/"+digest)
+	header.Set("Docker-Content-Digest", digest)
+	if pushed.Subject != nil {
+		header.Set("OCI-Subject", pushed.Subject.String())
+	}
+	if len(asked) > 0 {
+		names := make([]string, len(asked))
+		for i, t := range asked {
+			names[i] = t.String()
+		}
+		header.Set("OCI-Tag", strings.Join(names, ", "))
+	}
+	header.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// tagParameters reads the parameters tag, each once.
+func tagParameters(c *call) ([]oci.Tag, error) {
+	if c.URL.RawQuery == "" {
+		return nil, nil
+	}
+	texts := c.URL.Query()["tag"]
+	if len(texts) > maxTags {
+		return nil, fail.E(fail.Invalid, nil, "%d tags in one request", len(texts)).Code(oci.CodeTagInvalid).Hint("set at most %d at once", maxTags)
+	}
+	all := make([]oci.Tag, 0, len(texts))
+	for _, text := range texts {
+		t, err := oci.ParseTag(text)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
+
+// readManifest reads the body whole, as far as a manifest may go. What a client announces is not allocated before it comes.
+func (c *call) readManifest() ([]byte, error) {
+	switch {
+	case c.ContentLength > oci.MaxManifestBytes:
+		return nil, tooLarge()
+	case c.body == nil:
+		return nil, fail.E(fail.Invalid, nil, "manifest without bytes").Code(oci.CodeManifestInvalid)
+	}
+	text, err := io.ReadAll(io.LimitReader(c.body, oci.MaxManifestBytes+1))
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, fail.E(fail.Invalid, err, "manifest broke off after %d bytes", len(text)).Code(oci.CodeManifestInvalid).Hint("send it again")
+	case len(text) > oci.MaxManifestBytes:
+		return nil, tooLarge()
+	}
+	return text, nil
+}
+
+func tooLarge() error {
+	return fail.E(fail.TooLarge, nil, "manifest is too large").Code(oci.CodeManifestInvalid).Hint("a manifest has at most %d bytes", oci.MaxManifestBytes)
+}
+
+// deleteManifest removes a tag, or a manifest with its tags.
+func (a *API) deleteManifest(w http.ResponseWriter, c *call) error {
+	ref, err := oci.ParseReference(c.route.ref)
+	if err != nil {
+		return err
+	}
+	if ref.IsDigest() {
+		err = a.registry.DeleteManifest(c.Context(), c.route.name, ref.Digest)
+	} else {
+		err = a.registry.DeleteTag(c.Context(), c.route.name, ref.Tag)
+	}
+	if err != nil {
+		return err
+	}
+	return accepted(w)
+}
+
+func accepted(w http.ResponseWriter) error {
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}

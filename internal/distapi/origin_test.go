@@ -1,0 +1,50 @@
+package distapi
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"testing"
+)
+
+func TestOnlyTrustedProxiesSayWhoAndWhere(t *testing.T) {
+	t.Parallel()
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	forwarded := http.Header{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"hub.example"}, "X-Forwarded-For": {"6.6.6.6, 192.0.2.7, 10.1.1.1"}}
+	for _, c := range []struct {
+		what, remote string
+		header       http.Header
+		tls          bool
+		url, client  string
+	}{
+		{"a direct client", "192.0.2.1:9", nil, false, "http://havn:5000", "192.0.2.1"},
+		{"a direct client over TLS", "192.0.2.1:9", nil, true, "https://havn:5000", "192.0.2.1"},
+		{"a stranger with forwarded headers", "192.0.2.1:9", forwarded, false, "http://havn:5000", "192.0.2.1"},
+		{"a proxy", "10.9.9.9:9", forwarded, false, "https://hub.example", "192.0.2.7"},
+		{"a proxy as an IPv4 address in IPv6", "[::ffff:10.9.9.9]:9", forwarded, false, "https://hub.example", "192.0.2.7"},
+		{"a proxy without headers", "10.9.9.9:9", nil, false, "http://havn:5000", "10.9.9.9"},
+		{"a proxy that passes nonsense on", "10.9.9.9:9", http.Header{"X-Forwarded-Proto": {"ftp"}, "X-Forwarded-Host": {`a"b`}, "X-Forwarded-For": {"x"}}, false, "http://havn:5000", "10.9.9.9"},
+		{"no address", "@", nil, false, "http://havn:5000", "invalid IP"},
+	} {
+		r := &http.Request{Host: "havn:5000", RemoteAddr: c.remote, Header: c.header}
+		if c.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		o := NewOrigin(nil, proxies)
+		if got := o.URL(r); got != c.url {
+			t.Errorf("%s: URL %s, want %s", c.what, got, c.url)
+		}
+		if got := o.Client(r).String(); got != c.client {
+			t.Errorf("%s: client %s, want %s", c.what, got, c.client)
+		}
+	}
+}
+
+func TestThePublicURLWins(t *testing.T) {
+	t.Parallel()
+	o := NewOrigin(&url.URL{Scheme: "https", Host: "registry.example", Path: "/"}, nil)
+	if got := o.URL(&http.Request{Host: "evil.example"}); got != "https://registry.example" {
+		t.Errorf("URL %s", got)
+	}
+}

@@ -1,0 +1,182 @@
+package distapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// pace keeps the deadlines of a connection ahead of a transfer for as long as it moves: a slow push of 20 GiB goes on, one that stands still ends.
+type pace struct {
+	control *http.ResponseController
+	clock   func() time.Time
+	limit   time.Duration // 0: no deadlines
+	last    time.Time
+}
+
+func (a *API) newPace(w http.ResponseWriter) *pace {
+	return &pace{control: http.NewResponseController(w), clock: a.clock, limit: a.patience}
+}
+
+// extend moves both deadlines on. It does so at most eight times in a limit, because a deadline costs a timer.
+func (p *pace) extend() {
+	if p.limit == 0 {
+		return
+	}
+	now := p.clock()
+	if now.Sub(p.last) < p.limit/8 {
+		return
+	}
+	p.last = now
+	p.set(p.control.SetReadDeadline(now.Add(p.limit)))
+	p.set(p.control.SetWriteDeadline(now.Add(p.limit)))
+}
+
+// stopReading takes the read deadline away when a body is complete: net/http watches the connection from then on, and would take a deadline that passes
+// while the registry works for a client that went.
+func (p *pace) stopReading() {
+	if p.limit != 0 {
+		p.set(p.control.SetReadDeadline(time.Time{}))
+	}
+}
+
+// set looks at what setting a deadline answered. A writer without deadlines (a test's recorder) is left alone; a connection that is gone says so at the
+// next read or write.
+func (p *pace) set(err error) {
+	if errors.Is(err, http.ErrNotSupported) {
+		p.limit = 0
+	}
+}
+
+// body is a request's body with its pace. It remembers how reading ended.
+type body struct {
+	in   io.Reader
+	pace *pace
+	err  error // nil, io.EOF, or what broke it off
+}
+
+// newBody arms the deadline at once, so that a body that nobody reads is not waited for either.
+func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
+	b := &body{in: r.Body, pace: a.newPace(w)}
+	b.pace.extend()
+	return b
+}
+
+// Read reads on.
+func (b *body) Read(p []byte) (int, error) {
+	b.pace.extend()
+	n, err := b.in.Read(p)
+	if err != nil {
+		b.err = err
+		if errors.Is(err, io.EOF) {
+			b.pace.stopReading()
+		}
+	}
+	return n, err
+}
+
+// answer moves the deadlines on before an answer to what may have taken the registry long: reading a blob back, waiting for a flush.
+func (b *body) answer() {
+	if b != nil {
+		b.pace.last = time.Time{}
+		b.pace.extend()
+		if errors.Is(b.err, io.EOF) {
+			b.pace.stopReading()
+		}
+	}
+}
+
+// stoodStill reports whether the body ended by its deadline.
+func (b *body) stoodStill() bool { return b != nil && errors.Is(b.err, os.ErrDeadlineExceeded) }
+
+// transfer writes a blob to a client at the client's pace. It hands files to the connection whole, so that the kernel copies them (sendfile), and turns
+// the plain text of a refused range into an error of the API.
+type transfer struct {
+	http.ResponseWriter
+	pace    *pace
+	direct  bool // the connection is plain HTTP/1.1: a file may go by sendfile
+	refused bool // the answer is 416: its body is ours
+	err     error
+}
+
+// copyBytes is the buffer for what can't go by sendfile: as large as a TLS record holds four times.
+const copyBytes = 64 << 10
+
+// directBytes is the size from which sendfile pays: below it, header and content fit one write.
+const directBytes = 16 << 10
+
+// Unwrap lets http.ResponseController reach the connection.
+func (t *transfer) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// WriteHeader sends the status; 416 is held back for the caller.
+func (t *transfer) WriteHeader(status int) {
+	if status == http.StatusRequestedRangeNotSatisfiable {
+		t.refused = true
+		return
+	}
+	t.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes bytes that did not come from a file.
+func (t *transfer) Write(p []byte) (int, error) {
+	if t.refused {
+		return len(p), nil
+	}
+	t.pace.extend()
+	n, err := t.ResponseWriter.Write(p)
+	t.keep(err)
+	return n, err
+}
+
+// ReadFrom copies src to the client. A deadline that passes while a file moves is renewed: the kernel says how much went out, so nothing is lost or sent
+// twice. The header goes first and alone, so that this holds for whatever is sent after it.
+func (t *transfer) ReadFrom(src io.Reader) (int64, error) {
+	to, ok := t.ResponseWriter.(io.ReaderFrom)
+	if !ok || !t.direct || !isLargeFile(src) {
+		n, err := io.CopyBuffer(plainWriter{t}, src, make([]byte, copyBytes))
+		t.keep(err)
+		return n, err
+	}
+	t.pace.extend()
+	if err := t.pace.control.Flush(); err != nil {
+		t.keep(err)
+		return 0, err
+	}
+	var sum int64
+	for {
+		t.pace.extend()
+		n, err := to.ReadFrom(src)
+		sum += n
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.keep(err)
+			return sum, err
+		}
+	}
+}
+
+func (t *transfer) keep(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// isLargeFile reports whether io.Copy's source is a piece of a file that is worth a system call of its own.
+func isLargeFile(src io.Reader) bool {
+	limited, ok := src.(*io.LimitedReader)
+	if !ok || limited.N < directBytes {
+		return false
+	}
+	_, ok = limited.R.(*os.File)
+	return ok
+}
+
+// plainWriter hides ReadFrom from io.CopyBuffer.
+type plainWriter struct{ io.Writer }
+
+// readCloser is a body with its pace, closed as the request's own.
+type readCloser struct {
+	io.Reader
+	io.Closer
+}

@@ -1,0 +1,178 @@
+package distapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// refusals says, for each kind of error, the status and the code if the error names none.
+var refusals = map[fail.Kind]struct {
+	status int
+	code   string
+}{
+	fail.Internal:        {http.StatusInternalServerError, "UNKNOWN"},
+	fail.NotFound:        {http.StatusNotFound, oci.CodeNameUnknown},
+	fail.Exists:          {http.StatusConflict, oci.CodeDenied},
+	fail.Conflict:        {http.StatusConflict, oci.CodeDenied},
+	fail.Invalid:         {http.StatusBadRequest, oci.CodeUnsupported},
+	fail.Denied:          {http.StatusForbidden, oci.CodeDenied},
+	fail.Unauthenticated: {http.StatusUnauthorized, oci.CodeUnauthorized},
+	fail.TooLarge:        {http.StatusRequestEntityTooLarge, oci.CodeSizeInvalid},
+	fail.Exhausted:       {http.StatusTooManyRequests, oci.CodeTooManyRequests},
+	fail.Unavailable:     {http.StatusServiceUnavailable, oci.CodeUnavailable},
+	fail.Unsupported:     {http.StatusBadRequest, oci.CodeUnsupported},
+	fail.RangeInvalid:    {http.StatusRequestedRangeNotSatisfiable, oci.CodeRangeInvalid},
+}
+
+// retryAfter is what a client is told to wait where the error names no time: long enough for a failover, short enough for a push under way.
+const retryAfter = 5 * time.Second
+
+// maxProblems bounds the errors of one answer: a manifest of 4 MiB can name some 30,000 blobs.
+const maxProblems = 100
+
+// problem is one error of the answer's body: Distribution Specification, "Error Codes".
+type problem struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Detail  any    `json:"detail,omitempty"`
+}
+
+// refuse answers an error. It is the only place that turns kinds into statuses, and the only one that logs: what is our own fault, once, with the id of the
+// request.
+func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
+	kind := fail.KindOf(err)
+	is := refusals[kind]
+	id := w.Header().Get("X-Request-Id")
+	switch {
+	case c.op == nil && kind == fail.Unsupported:
+		is.status = http.StatusMethodNotAllowed
+	case c.body.stoodStill():
+		is.status = http.StatusRequestTimeout
+	case kind == fail.Exhausted && isSpace(err):
+		is.status = http.StatusInsufficientStorage
+	}
+	if kind == fail.Internal || kind == fail.Unavailable {
+		a.report(c, kind, err, id)
+	}
+	header := w.Header()
+	switch kind {
+	case fail.Unauthenticated:
+		header.Set("WWW-Authenticate", a.challenge(c))
+	case fail.Exhausted, fail.Unavailable:
+		if is.status != http.StatusInsufficientStorage {
+			header.Set("Retry-After", strconv.Itoa(waitSeconds(err)))
+		}
+	}
+	if state, ok := fail.DetailOf(err).(registry.Upload); ok {
+		describeUpload(header, c.route.asked, state)
+	}
+	header.Del("Cache-Control")
+	header.Del("ETag")
+	body := struct {
+		Errors []problem `json:"errors"`
+	}{problems(err, kind, is.code, id)}
+	if err = writeJSON(w, is.status, "application/json", body); err != nil {
+		a.log.DebugContext(c.Context(), "an error did not reach its client", "error", err, "request_id", id)
+	}
+}
+
+// report logs. A client that went away is no fault.
+func (a *API) report(c *call, kind fail.Kind, err error, id string) {
+	level := slog.LevelError
+	switch {
+	case c.Context().Err() != nil && errors.Is(err, context.Canceled):
+		level = slog.LevelDebug
+	case kind == fail.Unavailable:
+		level = slog.LevelWarn
+	}
+	a.log.LogAttrs(c.Context(), level, "a request failed", slog.String("error", err.Error()), slog.String("kind", kind.String()), slog.String("method", c.Method),
+		slog.String("path", c.URL.Path), slog.String("hint", fail.HintOf(err)), slog.String("request_id", id))
+}
+
+// isSpace reports whether what is exhausted is room, not rate: waiting does not bring it back, so the registry names no time.
+func isSpace(err error) bool { return fail.RetryAfterOf(err) == 0 }
+
+// waitSeconds answers Retry-After: whole seconds, at least one.
+func waitSeconds(err error) int {
+	wait := fail.RetryAfterOf(err)
+	if wait <= 0 {
+		wait = retryAfter
+	}
+	return max(1, int(math.Ceil(wait.Seconds())))
+}
+
+// problems makes the body's errors: one, or one for each content that a manifest misses.
+func problems(err error, kind fail.Kind, code, id string) []problem {
+	if own := fail.CodeOf(err); own != "" {
+		code = own
+	}
+	p := problem{Code: code, Message: message(err, kind, id)}
+	switch detail := fail.DetailOf(err).(type) {
+	case nil, registry.Upload:
+	case []string:
+		if code == oci.CodeManifestBlobUnknown {
+			return missing(p, detail)
+		}
+		p.Detail = detail
+	default:
+		p.Detail = detail
+	}
+	return []problem{p}
+}
+
+// missing makes one error for each content that is missing, as the specification asks.
+func missing(p problem, digests []string) []problem {
+	all := make([]problem, 0, min(len(digests), maxProblems))
+	for _, d := range digests[:min(len(digests), maxProblems)] {
+		all = append(all, problem{p.Code, p.Message, map[string]string{"digest": d}})
+	}
+	return all
+}
+
+// message is what a stranger may read: for his own mistakes everything, causes included; for other errors what failed; for ours the request's id.
+func message(err error, kind fail.Kind, id string) string {
+	text := "internal error"
+	var e *fail.Error
+	switch {
+	case kind == fail.Internal || !errors.As(err, &e):
+		if id != "" {
+			text += ", request " + id
+		}
+		return text
+	case kind == fail.Invalid || kind == fail.TooLarge || kind == fail.RangeInvalid || kind == fail.Unsupported:
+		text = e.Error()
+	default:
+		text = e.Text()
+	}
+	if hint := fail.HintOf(err); hint != "" {
+		text += ": " + hint
+	}
+	return text
+}
+
+// writeJSON answers a JSON document, with its length, so that a HEAD says it too.
+func writeJSON(w http.ResponseWriter, status int, mediaType string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fail.E(fail.Internal, err, "write an answer")
+	}
+	header := w.Header()
+	header.Set("Content-Type", mediaType)
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	// An error here means that the client is gone: there is nobody left to tell.
+	if _, err = w.Write(text); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		return fail.E(fail.Unavailable, err, "write an answer")
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+const (
+	// Beat is how often a node says that it is alive.
+	Beat = 5 * time.Second
+	// Stillness is how long a beat stays unchanged, by the watcher's own clock, before its node counts as dead: several beats may be lost to a slow database.
+	Stillness = 30 * time.Second
+	// maxNodes bounds the nodes that are watched.
+	maxNodes = 1000
+	// leaveTime bounds the farewell.
+	leaveTime = 5 * time.Second
+)
+
+// Config says what a node writes about itself, and where.
+type Config struct {
+	DB      *sqldb.DB
+	Version string
+	Addr    string           // where other nodes and people reach it
+	Clock   func() time.Time // nil: the system's; its differences must be those of a monotonic clock
+	Log     *slog.Logger     // nil: discarded
+	// Every, where set, is the channel that Run beats at instead of every Beat. For tests.
+	Every <-chan time.Time
+}
+
+// Node is one incarnation of this node. It is safe for concurrent use.
+type Node struct {
+	Config
+	id   int64
+	seen map[int64]sighting // of Run alone
+}
+
+// sighting is when another node's beat was seen to change last.
+type sighting struct {
+	beat  int64
+	since time.Time
+}
+
+// Start writes a new incarnation into the database. Where this process is the only one that writes (SQLite), all earlier ones are dead.
+func Start(ctx context.Context, c Config) (*Node, error) {
+	if c.Clock == nil {
+		c.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{Config: c, id: sqldb.NewID(), seen: map[int64]sighting{}}
+	err := c.DB.Tx(ctx, "node.start", func(tx *sqldb.Tx) error {
+		if c.DB.Sole() {
+			if _, err := tx.Exec(ctx, "UPDATE nodes SET state = 'dead' WHERE state = 'alive' AND id <> ?", n.id); err != nil {
+				return err
+			}
+		}
+		now := sqldb.Micros(tx.Now())
+		_, err := tx.InsertIgnore(ctx, "nodes", []string{"id", "started_at", "beat", "beat_at", "state", "version", "addr"}, n.id, now, 1, now, "alive", c.Version, c.Addr)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start incarnation: %w", err)
+	}
+	return n, nil
+}
+
+// ID is the incarnation's number.
+func (n *Node) ID() int64 { return n.id }
+
+// Run beats, and watches the others, until the context ends; then it leaves. It ends with an error when another node has declared this one dead: what it claimed may be another's by
+// then, so the process must end.
+func (n *Node) Run(ctx context.Context) error {
+	every := n.Every
+	if every == nil {
+		tick := time.NewTicker(Beat)
+		defer tick.Stop()
+		every = tick.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return n.leave(ctx)
+		case <-every:
+		}
+		if err := n.beat(ctx); err != nil {
+			if fail.Is(err, fail.Conflict) {
+				return err
+			}
+			n.Log.WarnContext(ctx, "heartbeat not written", "error", err)
+			continue
+		}
+		if err := n.watch(ctx); err != nil {
+			n.Log.WarnContext(ctx, "other nodes not seen", "error", err)
+		}
+	}
+}
+
+func (n *Node) beat(ctx context.Context) error {
+	var hit int64
+	err := n.DB.TxRelaxed(ctx, "node.beat", func(tx *sqldb.Tx) (err error) {
+		hit, err = tx.Exec(ctx, "UPDATE nodes SET beat = beat + 1, beat_at = ? WHERE id = ? AND state = 'alive'", sqldb.Micros(tx.Now()), n.id)
+		return err
+	})
+	if err == nil && hit == 0 {
+		return fail.E(fail.Conflict, nil, "another node declared incarnation %d dead: its heart stood still for %s", n.id, Stillness).
+			Hint("the database was out of reach, or the process was stopped; start it again")
+	}
+	return err
+}
+
+// watch declares those dead whose beats stand still.
+func (n *Node) watch(ctx context.Context) error {
+	now := n.Clock()
+	var still []int64
+	present := map[int64]bool{}
+	for row, err := range n.DB.Rows(ctx, "SELECT id, beat FROM nodes WHERE state = 'alive' AND id <> ? ORDER BY id LIMIT ?", n.id, maxNodes) {
+		if err != nil {
+			return err
+		}
+		var id, beat int64
+		if err = row.Scan(&id, &beat); err != nil {
+			return err
+		}
+		present[id] = true
+		if s, ok := n.seen[id]; !ok || s.beat != beat {
+			n.seen[id] = sighting{beat, now}
+		} else if now.Sub(s.since) > Stillness {
+			still = append(still, id)
+		}
+	}
+	for id := range n.seen {
+		if !present[id] {
+			delete(n.seen, id)
+		}
+	}
+	for _, id := range still {
+		if err := n.bury(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) bury(ctx context.Context, id int64) error {
+	var hit int64
+	beat := n.seen[id].beat
+	err := n.DB.Tx(ctx, "node.bury", func(tx *sqldb.Tx) (err error) {
+		hit, err = tx.Exec(ctx, "UPDATE nodes SET state = 'dead' WHERE id = ? AND beat = ? AND state = 'alive'", id, beat)
+		return err
+	})
+	if err == nil && hit > 0 {
+		n.Log.WarnContext(ctx, "declared a node dead", "incarnation", id, "unchanged_for", Stillness)
+	}
+	return err
+}
+
+// leave says that this incarnation has ended by itself, so that others need not wait for its heart, and gives its claims back.
+func (n *Node) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	err := n.DB.Tx(ctx, "node.leave", func(tx *sqldb.Tx) error {
+		if _, err := tx.Exec(ctx, "UPDATE claims SET owner = 0, epoch = epoch + 1 WHERE owner = ?", n.id); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE nodes SET state = 'left' WHERE id = ? AND state = 'alive'", n.id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	return nil
+}
+
+// Forget deletes up to limit incarnations that ended before a time and hold nothing.
+func (n *Node) Forget(ctx context.Context, before time.Time, limit int) (int64, error) {
+	var sum int64
+	err := n.DB.TxRelaxed(ctx, "nodes.forget", func(tx *sqldb.Tx) error {
+		sum = 0
+		var ids []int64
+		for row, err := range tx.Rows(ctx, "SELECT id FROM nodes WHERE state <> 'alive' AND beat_at < ? AND id NOT IN (SELECT owner FROM claims) ORDER BY id LIMIT ?", sqldb.Micros(before), limit) {
+			if err != nil {
+				return err
+			}
+			var id int64
+			if err = row.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		for _, id := range ids {
+			hit, err := tx.Exec(ctx, "DELETE FROM nodes WHERE id = ? AND state <> 'alive'", id)
+			if err != nil {
+				return err
+			}
+			sum += hit
+		}
+		return nil
+	})
+	return sum, err
+}

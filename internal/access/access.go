@@ -32,6 +32,8 @@ type Config struct {
 
 	// AdminPassword is what the administrator gets at the first start; "" makes one. Later starts take no notice of it.
 	AdminPassword string
+	// Announce is told the password that New makes, before it counts: whatever crashes in between, the operator has it. nil: see FirstStart.
+	Announce func(password string) error
 
 	TokenTTL   time.Duration // life of an access token; 0: the default
 	RefreshTTL time.Duration // life of a refresh token; 0: the default
@@ -109,6 +111,11 @@ func (a *Access) ensureAdmin(ctx context.Context) (FirstStart, error) {
 	hash, err := a.hasher.hash(ctx, password)
 	if err != nil {
 		return FirstStart{}, err
+	}
+	if made != "" && a.Announce != nil {
+		if err = a.Announce(made); err != nil {
+			return FirstStart{}, fmt.Errorf("hand over the password of user %s: %w", Admin, err)
+		}
 	}
 	id := sqldb.NewID()
 	var won bool

@@ -99,6 +99,7 @@ type HTTP struct {
 	ProgressTimeout time.Duration
 	IdleTimeout     time.Duration
 	MaxHeaderBytes  int64
+	MaxConnections  int
 	DrainDelay      time.Duration
 	DrainTimeout    time.Duration
 }

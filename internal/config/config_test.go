@@ -95,7 +95,7 @@ func TestFlagsGoBeforeTheEnvironmentBeforeTheFileBeforeTheDefault(t *testing.T) 
 		"http.idle_timeout":       {Key: "http.idle_timeout", Value: "3m", Origin: path + ":4"},
 		"log.access":              {Key: "log.access", Value: false, Origin: path + ":5"},
 		"log.format":              {Key: "log.format", Value: "text", Origin: "default"},
-		"uploads.max_per_subject": {Key: "uploads.max_per_subject", Value: int64(1000), Origin: "default"},
+		"uploads.max_per_subject": {Key: "uploads.max_per_subject", Value: int64(256), Origin: "default"},
 	} {
 		if got := setting(t, c, key); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, want %+v", key, got, want)
@@ -179,7 +179,7 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"storage:\n  low_disk: 99999999999999999TiB\n", `is too large`},
 		{"uploads:\n  max_object_size: 5\n", `"5" is too small; allowed: 1MiB to 5TiB`},
 		{"uploads:\n  max_per_subject: 1.5\n", `"1.5" is not a whole number`},
-		{"uploads:\n  max_per_subject: 0\n", `0 is out of range; allowed: 1 to 1000000`},
+		{"uploads:\n  max_per_subject: 0\n", `0 is out of range; allowed: 1 to 100000`},
 		{"tracing:\n  sample: NaN\n", `NaN is out of range; allowed: 0 to 1`},
 		{"tracing:\n  otlp_endpoint: collector:4318\n", `does not begin with https:// or http://`},
 		{"http:\n  public_url: https://x/registry\n", `has a path: registries live at the root of a host`},

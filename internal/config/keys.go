@@ -58,6 +58,8 @@ func timeoutKeys() []key {
 			func(c *Config) *time.Duration { return &c.HTTP.IdleTimeout }, span{min: time.Second, max: time.Hour}),
 		size("http.max_header_bytes", "64KiB", "Largest header of a request; larger ones get 431.",
 			func(c *Config) *int64 { return &c.HTTP.MaxHeaderBytes }, extent{min: 4 * kib, max: mib}),
+		number("http.max_connections", 10000, "Connections that may be open at once; further ones wait.",
+			func(c *Config) *int { return &c.HTTP.MaxConnections }, 16, 1000000),
 		duration("http.drain_delay", "0", "At a stop, how long requests are still taken while /readyz already answers 503, so that balancers notice.",
 			func(c *Config) *time.Duration { return &c.HTTP.DrainDelay }, span{min: time.Second, max: 5 * time.Minute, off: "none"}),
 		duration("http.drain_timeout", "30s", "At a stop, how long requests under way may take to finish; then they are cut off.",
@@ -103,7 +105,7 @@ func registryKeys() []key {
 		toggle("projects.create_on_push", true, "A push by an administrator makes a project that is not there, private.", func(c *Config) *bool { return &c.Projects.CreateOnPush }),
 		duration("uploads.expire_after", "24h", "An upload that had no byte for so long is removed.",
 			func(c *Config) *time.Duration { return &c.Uploads.ExpireAfter }, span{min: time.Minute, max: 90 * day}),
-		number("uploads.max_per_subject", 1000, "Uploads that one user may have under way at once; more get 429.", func(c *Config) *int { return &c.Uploads.MaxPerSubject }, 1, 1000000),
+		number("uploads.max_per_subject", 256, "Upload bodies that one user may send to one node at once; more get 429. Each takes half a MiB of memory.", func(c *Config) *int { return &c.Uploads.MaxPerSubject }, 1, 100000),
 		size("uploads.max_object_size", "512MiB", "Largest object in the blob store. A larger blob is cut into several, at most 10,000, which is also what bounds the size of a blob.",
 			func(c *Config) *int64 { return &c.Uploads.MaxObjectSize }, extent{min: mib, max: 5 * tib}),
 		duration("tokens.ttl", "30m", "How long an access token is good. A push that takes longer is not cut off: the upload that it began may be finished.",
@@ -119,7 +121,7 @@ func sweepKeys() []key {
 			func(c *Config) *time.Duration { return &c.Sweep.OrphanInterval }, span{min: time.Minute, max: 90 * day, off: "never"}),
 		duration("sweep.safe_time", "24h", "How old an object that nothing names must be to be removed, and how long a blob that may be garbage is left alone. Longer than the longest push of one blob.",
 			func(c *Config) *time.Duration { return &c.Sweep.SafeTime }, span{min: time.Minute, max: 365 * day}),
-		duration("sweep.dead_grace", "1h", "How long the objects of a dead blob stay readable: longer than the longest pull of one blob, and than copying the blobs in a backup takes.",
+		duration("sweep.dead_grace", "24h", "How long the objects of a dead blob stay readable: longer than the longest pull of one blob, and than copying the blobs in a backup takes.",
 			func(c *Config) *time.Duration { return &c.Sweep.DeadGrace }, span{min: time.Second, max: 365 * day}),
 	}
 }

@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"strings"
-
-	"github.com/havn-registry/havn/internal/fail"
 )
 
 // Source is where the values come from.
@@ -72,7 +70,7 @@ func Load(from Source) (*Config, []Warning, error) {
 		l.problems = l.c.consistent()
 	}
 	if len(l.problems) > 0 {
-		return nil, l.warnings, fail.E(fail.Invalid, l.problems, "the configuration can't be used").Hint("`havn config reference` explains every key")
+		return nil, l.warnings, Invalid(l.problems)
 	}
 	return l.c, l.warnings, nil
 }

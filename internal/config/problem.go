@@ -2,6 +2,8 @@ package config
 
 import (
 	"strings"
+
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 // Problem is one thing that is wrong with the configuration.
@@ -45,3 +47,8 @@ func (p Problems) Error() string {
 
 // Warning is something that is odd, but no reason not to start.
 type Warning string
+
+// Invalid makes an error of problems, as Load does.
+func Invalid(problems Problems) error {
+	return fail.E(fail.Invalid, problems, "the configuration can't be used").Hint("`havn config reference` explains every key")
+}

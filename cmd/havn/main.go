@@ -1,0 +1,25 @@
+// Command havn is an OCI container registry: `havn serve` runs it, the other commands look after it.
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/mattn/go-isatty"
+)
+
+func main() {
+	p := &program{
+		args: os.Args[1:], environ: os.Environ(), out: os.Stdout, err: os.Stderr,
+		terminal: isatty.IsTerminal(os.Stderr.Fd()),
+	}
+	os.Exit(p.run())
+}
+
+// program is one run of the command line, with all that it takes from the outside.
+type program struct {
+	args     []string
+	environ  []string
+	out, err io.Writer
+	terminal bool // err is one
+}

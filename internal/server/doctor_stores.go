@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// writable reports whether this process may make files in a directory.
+func writable(dir string) error {
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return &os.PathError{Op: "access", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// stores looks at the lock and, if nobody serves, at the stores themselves.
+func (d *doctor) stores(ctx context.Context) {
+	if err := writable(d.c.DataDir); err != nil {
+		d.wrong("data_dir", dirError(err, d.c.DataDir))
+		return
+	}
+	if !exists(filepath.Join(d.c.DataDir, lockName)) {
+		d.add("lock", Good, "", "free: no process has served this directory")
+		d.addresses()
+		d.look(ctx)
+		return
+	}
+	held, err := takeLock(filepath.Join(d.c.DataDir, lockName), thisProcess(d.clock()))
+	if err != nil {
+		if h, ok := fail.DetailOf(err).(Holder); ok {
+			d.running(ctx, h)
+			return
+		}
+		d.wrong("lock", err)
+		return
+	}
+	d.add("lock", Good, "", "free: no process serves this directory now")
+	d.addresses()
+	d.look(ctx)
+	if err = held.release(); err != nil {
+		d.wrong("lock", err)
+	}
+}
+
+// look opens the stores as they are: what is not there is not made.
+func (d *doctor) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	if d.c.Storage.Driver == config.Memory {
+		d.add("database", Good, "", "thrown away at the end, with the blobs in memory")
+		return
+	}
+	id := d.database(ctx)
+	d.blobs(ctx, id)
+}
+
+// database answers the database's id, "" if it has none.
+func (d *doctor) database(ctx context.Context) string {
+	path := d.c.DatabasePath()
+	if !exists(path) {
+		d.add("database", Good, "", "%s is not there yet: the first start makes it", path)
+		return ""
+	}
+	db, err := sqldb.Open(ctx, sqldb.Config{Engine: sqldb.SQLite, Path: path, Clock: d.clock, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		d.wrong("database", err)
+		return ""
+	}
+	for _, f := range db.Check(ctx) {
+		status := Good
+		if !f.OK {
+			status = Wrong
+		}
+		d.add("database", status, f.Hint, "%s", f.What)
+	}
+	id := d.key(ctx, db)
+	if err = db.Close(); err != nil {
+		d.wrong("database", err)
+	}
+	return id
+}
+
+// key looks whether the database has its id and the key that tokens are signed with.
+func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
+	var id string
+	if err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", metaDatabase).Scan(&id); err != nil && !fail.Is(err, fail.NotFound) {
+		d.wrong("database", err)
+		return ""
+	}
+	if id == "" {
+		return ""
+	}
+	var kid, key string
+	err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "token_key").Scan(&kid)
+	if err == nil {
+		err = db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "token_key:"+kid).Scan(&key)
+	}
+	switch {
+	case fail.Is(err, fail.NotFound):
+		d.add("key", Warning, "the next start makes one; tokens given so far are refused then", "the database has no key to sign tokens with")
+	case err != nil:
+		d.wrong("key", err)
+	default:
+		d.add("key", Good, "", "tokens are signed with key %s", kid)
+	}
+	return id
+}
+
+func (d *doctor) blobs(ctx context.Context, id string) {
+	path := d.c.BlobPath()
+	if !exists(path) {
+		if id != "" {
+			d.add("blobs", Wrong, "is it mounted? Look at storage.filesystem.path", "%s is not there, and the database has been used with one", path)
+			return
+		}
+		d.add("blobs", Good, "", "%s is not there yet: the first start makes it", path)
+		return
+	}
+	driver, err := openDriver(d.c, d.clock)
+	if err != nil {
+		d.wrong("blobs", err)
+		return
+	}
+	store := blob.NewStore(driver, blob.StoreConfig{Clock: d.clock})
+	found, err := store.ID(ctx)
+	switch {
+	case fail.Is(err, fail.NotFound) && id == "":
+		d.add("blobs", Good, "", "%s can be written and flushed", path)
+	case fail.Is(err, fail.NotFound):
+		d.add("blobs", Wrong, "is the right directory mounted? Look at storage.filesystem.path", "%s has no id: it is empty, or not the one that the database belongs to", path)
+	case err != nil:
+		d.wrong("blobs", err)
+	case id != "" && found != id:
+		d.add("blobs", Wrong, "look at storage.filesystem.path and database.path: one of them is of another registry", "%s belongs to database %s, and the database is %s", path, found, id)
+	default:
+		d.add("blobs", Good, "", "%s can be written and flushed, and belongs to the database", path)
+	}
+	d.disk(ctx, store)
+}
+
+func (d *doctor) disk(ctx context.Context, store *blob.Store) {
+	free, total, ok, err := store.Space(ctx)
+	switch {
+	case err != nil:
+		d.wrong("disk", err)
+	case !ok:
+	case free < d.c.Storage.LowDisk:
+		d.add("disk", Wrong, "free space, or lower storage.low_disk: pushes are refused now", "%d of %d MiB are free, less than storage.low_disk", free>>20, total>>20)
+	case free < 2*d.c.Storage.LowDisk:
+		d.add("disk", Warning, "free space: below storage.low_disk pushes are refused", "%d of %d MiB are free", free>>20, total>>20)
+	default:
+		d.add("disk", Good, "", "%d of %d MiB are free", free>>20, total>>20)
+	}
+}

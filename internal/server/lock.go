@@ -1,0 +1,193 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// lockName is the file in the data directory that one process holds.
+const lockName = "havn.lock"
+
+// Holder is what the lock's file says of the process that holds it.
+type Holder struct {
+	PID   int       `json:"pid"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+	URL   string    `json:"url,omitempty"` // where it answers, once it does
+}
+
+// String answers the holder in words.
+func (h Holder) String() string {
+	if h.PID == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("process %d on %s since %s", h.PID, h.Host, h.Since.Format(time.RFC3339))
+}
+
+// lock is held on a file until it is released or the process ends, however it ends.
+type lock struct {
+	path   string
+	file   *os.File
+	holder Holder
+	made   []string // directories that were made for it, outermost first
+}
+
+// takeLock locks a file, making its directory if need be. A file that another process holds is a Conflict that names the process.
+func takeLock(path string, holder Holder) (*lock, error) {
+	l := &lock{path: path, holder: holder}
+	var err error
+	if l.made, err = makeDirs(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	for {
+		again, err := l.try()
+		if err != nil {
+			return nil, errors.Join(err, l.unmake())
+		}
+		if !again {
+			break
+		}
+	}
+	if err := l.write(); err != nil {
+		return nil, errors.Join(err, l.abandon())
+	}
+	return l, nil
+}
+
+// try locks the file once. again: the file was removed in between, so that the lock would be on a file without a name.
+func (l *lock) try() (again bool, err error) {
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false, dirError(err, l.path)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		holder := readHolder(f)
+		return false, errors.Join(fail.E(fail.Conflict, nil, "%s is in use by %s", filepath.Dir(l.path), holder).
+			Detail(holder).Hint("stop it first, or give this one a data directory of its own (data_dir)"), f.Close())
+	case err != nil:
+		return false, errors.Join(fail.E(fail.Unavailable, err, "lock %s", l.path).Hint("the file system of the data directory must know file locks"), f.Close())
+	}
+	held, heldErr := f.Stat()
+	named, namedErr := os.Stat(l.path)
+	if heldErr == nil && namedErr == nil && os.SameFile(held, named) {
+		l.file = f
+		return false, nil
+	}
+	return true, f.Close()
+}
+
+func readHolder(f io.ReaderAt) Holder {
+	var h Holder
+	body, err := io.ReadAll(io.NewSectionReader(f, 0, 4096))
+	if err == nil {
+		err = json.Unmarshal(body, &h)
+	}
+	if err != nil {
+		return Holder{} // the holder is about to write it
+	}
+	return h
+}
+
+// write says who holds the lock.
+func (l *lock) write() error {
+	body, err := json.Marshal(l.holder)
+	if err == nil {
+		err = l.file.Truncate(0)
+	}
+	if err == nil {
+		_, err = l.file.WriteAt(append(body, '\n'), 0)
+	}
+	if err != nil {
+		return dirError(err, l.path)
+	}
+	return nil
+}
+
+// answers adds where the process answers.
+func (l *lock) answers(url string) error {
+	l.holder.URL = url
+	return l.write()
+}
+
+// release gives the lock back. The file stays, empty: removing it would need care, and it says nothing.
+func (l *lock) release() error { return errors.Join(l.file.Truncate(0), l.file.Close()) }
+
+// abandon gives the lock back after a start that came to nothing, and takes away what was made for it, as far as it is empty.
+func (l *lock) abandon() error {
+	var err error
+	if len(l.made) > 0 {
+		err = os.Remove(l.path) // still held: whoever waits for it looks again
+	}
+	return errors.Join(err, l.file.Close(), l.unmake())
+}
+
+func (l *lock) unmake() error {
+	for i := len(l.made) - 1; i >= 0; i-- {
+		err := os.Remove(l.made[i])
+		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeDirs makes a directory and those above it, and answers which were not there.
+func makeDirs(dir string) ([]string, error) {
+	var missing []string
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err == nil && !info.IsDir() {
+			return nil, fail.E(fail.Invalid, nil, "%s is not a directory", at).Hint("remove it, or set data_dir")
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, dirError(err, at)
+		}
+		missing = append([]string{at}, missing...)
+		if at == filepath.Dir(at) {
+			break
+		}
+	}
+	for i, at := range missing {
+		if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, errors.Join(dirError(err, at), (&lock{made: missing[:i]}).unmake())
+		}
+	}
+	return missing, nil
+}
+
+// dirError says what to do about a file or directory that can't be used.
+func dirError(err error, path string) error {
+	kind, hint := fail.Unavailable, "look at the file system"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		kind, hint = fail.Denied, fmt.Sprintf("give it to the user that Havn runs as (uid %d)", os.Getuid())
+	case errors.Is(err, syscall.EROFS):
+		hint = "the file system is read-only: set data_dir to one that is not"
+	case errors.Is(err, syscall.ENOSPC):
+		kind, hint = fail.Exhausted, "free some space"
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return fail.E(kind, err, "%s", path).Hint("%s", hint)
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+const (
+	// readyAge is how long an answer of /readyz counts: whoever asks more often than once a second gets the same one, so that asking is no load.
+	readyAge = time.Second
+	// readyPatience is how long a store may take to answer before it counts as down: below the usual time-outs of probes.
+	readyPatience = 2 * time.Second
+)
+
+// readiness knows whether this node can serve, and why not.
+type readiness struct {
+	db       *sqldb.DB
+	blobs    *blob.Store
+	id       string
+	lowDisk  int64
+	clock    func() time.Time
+	stopping atomic.Bool
+
+	mu   sync.Mutex
+	at   time.Time
+	last Readiness
+}
+
+// Readiness is the body of /readyz.
+type Readiness struct {
+	Status string           `json:"status"` // ready, stopping or unavailable
+	Stores map[string]State `json:"stores"`
+}
+
+// State is what is seen of one store. Errors are named by their kind alone: their texts are in the log.
+type State struct {
+	Status    string  `json:"status"` // ok, low (little space: no pushes), or the kind of the error
+	Kind      string  `json:"kind"`   // which product
+	Latency   float64 `json:"latency_ms"`
+	FreeBytes *int64  `json:"free_bytes,omitempty"`
+}
+
+// The statuses.
+const (
+	statusReady, statusStopping, statusUnavailable = "ready", "stopping", "unavailable"
+	stateOK, stateLow                              = "ok", "low"
+)
+
+// serveLive answers /healthz: the process answers, whatever its stores do. A restart would not help them.
+func serveLive(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+}
+
+// ServeHTTP answers /readyz.
+func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	seen := r.look(req.Context())
+	body, err := json.Marshal(seen)
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	status := http.StatusOK
+	if seen.Status != statusReady {
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "2")
+	}
+	reply(w, status, "application/json", append(body, '\n'))
+}
+
+// look answers the state of the stores, asked within the last second.
+func (r *readiness) look(ctx context.Context) Readiness {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.clock(); r.at.IsZero() || now.Sub(r.at) >= readyAge || now.Before(r.at) {
+		// A probe that gives up must not leave its impatience to the others.
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyPatience)
+		r.last = Readiness{Status: statusReady, Stores: map[string]State{"database": r.database(bounded), "blobs": r.store(bounded)}}
+		cancel()
+		for _, s := range r.last.Stores {
+			if s.Status != stateOK && s.Status != stateLow {
+				r.last.Status = statusUnavailable
+			}
+		}
+		r.at = r.clock()
+	}
+	seen := r.last
+	if r.stopping.Load() {
+		seen.Status = statusStopping
+	}
+	return seen
+}
+
+func (r *readiness) database(ctx context.Context) State {
+	begin := r.clock()
+	err := r.db.Ping(ctx)
+	return State{Status: stateOf(err), Kind: string(r.db.Engine()), Latency: milliseconds(r.clock().Sub(begin))}
+}
+
+// store reads the id: that proves that the store answers and that it is still the right one (a directory may have been unmounted).
+func (r *readiness) store(ctx context.Context) State {
+	begin := r.clock()
+	id, err := r.blobs.ID(ctx)
+	if err == nil && id != r.id {
+		err = fail.E(fail.Conflict, nil, "the store's id changed")
+	}
+	s := State{Status: stateOf(err), Kind: "blobs", Latency: milliseconds(r.clock().Sub(begin))}
+	if free, _, ok, spaceErr := r.blobs.Space(ctx); ok && spaceErr == nil {
+		s.FreeBytes = &free
+		if err == nil && r.lowDisk > 0 && free < r.lowDisk {
+			s.Status = stateLow
+		}
+	}
+	return s
+}
+
+func stateOf(err error) string {
+	if err == nil {
+		return stateOK
+	}
+	return fail.KindOf(err).String()
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// reply writes a whole answer. One that does not reach its client has nobody to tell.
+func reply(w http.ResponseWriter, status int, mediaType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		return
+	}
+}

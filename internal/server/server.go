@@ -1,0 +1,202 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/distapi"
+	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/sweep"
+)
+
+// Options say what a server is started with, besides its configuration.
+type Options struct {
+	Config   *config.Config
+	Warnings []config.Warning
+	Version  string
+	Stderr   io.Writer        // where the log goes
+	Terminal bool             // Stderr is one: a person reads it, and a secret may be shown there
+	Reload   <-chan os.Signal // asks to load the certificate again; may be nil
+}
+
+// Server is a registry that is ready to serve: its stores are open and its addresses bound.
+type Server struct {
+	cfg     *config.Config
+	version string
+	log     *slog.Logger
+	lines   *lines
+	reload  <-chan os.Signal
+	clock   func() time.Time
+
+	stores   *stores
+	registry *registry.Registry
+	node     *cluster.Node
+	sweep    *sweep.Sweeper
+
+	listeners []net.Listener
+	inside    net.Listener // of the metrics address, nil if there is none
+	cert      *certificate // nil: plain HTTP
+	tracer    *tracer      // nil: no traces
+	traffic   *traffic
+	ready     *readiness
+	notifier  *notifier
+	memory    *memoryAim
+	http      *http.Server
+	metrics   *http.Server // nil if there is none
+}
+
+// New opens everything that a server needs, in the order in which a failure leaves least behind: first what only looks (certificate,
+// addresses), then the stores. After an error nothing is open.
+func New(ctx context.Context, o Options) (*Server, error) {
+	s := &Server{cfg: o.Config, version: o.Version, reload: o.Reload, lines: newLines(o.Stderr), clock: time.Now}
+	s.log = newLog(s.lines, o.Config.Log)
+	for _, w := range o.Warnings {
+		s.log.Warn(string(w))
+	}
+	if err := s.open(ctx, o); err != nil {
+		return nil, errors.Join(err, s.closeListeners())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context, o Options) error {
+	c := s.cfg
+	if problems := c.Probe(); len(problems) > 0 {
+		return config.Invalid(problems)
+	}
+	var err error
+	if c.HTTP.TLS.Enabled() {
+		if s.cert, err = newCertificate(c.HTTP.TLS, s.log); err != nil {
+			return err
+		}
+	}
+	if s.listeners, err = listen(ctx, c.HTTP.Addr); err != nil {
+		return err
+	}
+	if c.Metrics.Addr != "" {
+		inside, err := listen(ctx, []string{c.Metrics.Addr})
+		if err != nil {
+			return err
+		}
+		s.inside = inside[0]
+	}
+	reg := newMetrics(s.version)
+	s.traffic = newTraffic(reg)
+	s.memory = newMemoryAim(c.Memory.Limit, s.traffic)
+	if s.stores, err = openStores(ctx, c, thisProcess(s.clock()), s.log, reg, s.clock); err != nil {
+		return err
+	}
+	if err = s.build(ctx, o, reg); err != nil {
+		return errors.Join(err, s.stores.abandon())
+	}
+	return nil
+}
+
+func thisProcess(now time.Time) Holder {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this host"
+	}
+	return Holder{PID: os.Getpid(), Host: host, Since: now.UTC().Truncate(time.Second)}
+}
+
+// build makes the services on open stores, and the handlers on the services.
+func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry) error {
+	c, db := s.cfg, s.stores.db
+	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
+	who, first, err := access.New(ctx, access.Config{
+		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
+		Announce: handOver.announce,
+	})
+	if err == nil {
+		err = handOver.settle(first.Password)
+	}
+	if err != nil {
+		return fmt.Errorf("access: %w", err)
+	}
+	if s.node, err = cluster.Start(ctx, cluster.Config{DB: db, Version: s.version, Addr: s.address(), Clock: s.clock, Log: s.log}); err != nil {
+		return fmt.Errorf("join the cluster: %w", err)
+	}
+	s.registry, err = registry.New(ctx, registry.Config{
+		DB: db, Blobs: s.stores.blobs, Log: s.log, Clock: s.clock, Metrics: reg,
+		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex,
+		MaxUploadsPerSubject: c.Uploads.MaxPerSubject, MaxObjectBytes: c.Uploads.MaxObjectSize, LowDiskBytes: c.Storage.LowDisk,
+		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(),
+	})
+	if err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	s.sweep = sweep.New(sweep.Config{
+		Registry: s.registry, Node: s.node, Log: s.log, Clock: s.clock, Metrics: reg,
+		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval),
+	})
+	api := distapi.New(distapi.Config{
+		Registry: s.registry, Access: who, Log: s.log, Clock: s.clock,
+		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
+	})
+	s.ready = &readiness{db: db, blobs: s.stores.blobs, id: s.stores.id, lowDisk: c.Storage.LowDisk, clock: s.clock}
+	s.notifier = newNotifier(s.log, db.Ping)
+	return s.serveWith(ctx, api, reg)
+}
+
+// never is longer than any process runs.
+const never = 100 * 365 * 24 * time.Hour
+
+func orNever(every time.Duration) time.Duration {
+	if every == 0 {
+		return never
+	}
+	return every
+}
+
+// address is what other nodes and `havn doctor` may call this one.
+func (s *Server) address() string { return s.listeners[0].Addr().String() }
+
+// URL answers where the first listener answers.
+func (s *Server) URL() string {
+	scheme := "http://"
+	if s.cert != nil {
+		scheme = "https://"
+	}
+	return scheme + s.address()
+}
+
+// Addrs answers the bound addresses, those of http.addr in their order.
+func (s *Server) Addrs() []net.Addr {
+	var all []net.Addr
+	for _, l := range s.listeners {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// MetricsAddr answers the bound second address, nil if there is none.
+func (s *Server) MetricsAddr() net.Addr {
+	if s.inside == nil {
+		return nil
+	}
+	return s.inside.Addr()
+}
+
+func (s *Server) closeListeners() error {
+	var err error
+	for _, l := range s.listeners {
+		err = errors.Join(err, l.Close())
+	}
+	if s.inside != nil {
+		err = errors.Join(err, s.inside.Close())
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/blob/filesystem"
+	"github.com/havn-registry/havn/internal/blob/memory"
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// stores are what holds the state: the database and the blobs, with the locks on them.
+type stores struct {
+	home  *lock
+	apart *lock // on a database outside the data directory, else nil
+	trash string
+	db    *sqldb.DB
+	blobs *blob.Store
+	id    string // of the database, and of the blob store bound to it
+}
+
+// openStores locks and opens the stores, and brings the schema up to date. After an error nothing is locked, and nothing is left that this
+// call made for a lock alone.
+func openStores(ctx context.Context, c *config.Config, holder Holder, log *slog.Logger, metrics prometheus.Registerer, clock func() time.Time) (*stores, error) {
+	s := &stores{}
+	var err error
+	if s.home, err = takeLock(filepath.Join(c.DataDir, lockName), holder); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err = s.open(ctx, c, holder, log, metrics, clock); err != nil {
+		return nil, errors.Join(err, s.abandon())
+	}
+	return s, nil
+}
+
+func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log *slog.Logger, metrics prometheus.Registerer, clock func() time.Time) error {
+	path, err := s.databasePath(c, holder)
+	if err != nil {
+		return err
+	}
+	driver, err := openDriver(c, clock)
+	if err != nil {
+		return err
+	}
+	s.blobs = blob.NewStore(driver, blob.StoreConfig{Metrics: metrics, Clock: clock})
+	if s.db, err = sqldb.Open(ctx, sqldb.Config{Engine: sqldb.SQLite, Path: path, Clock: clock, Log: log, Metrics: metrics}); err != nil {
+		return fmt.Errorf("open the database %s: %w", path, err)
+	}
+	if err = s.db.Migrate(ctx); err != nil {
+		return fmt.Errorf("migrate the database %s: %w", path, err)
+	}
+	if s.id, err = identify(ctx, s.db); err != nil {
+		return err
+	}
+	return bind(ctx, s.db, s.blobs, s.id)
+}
+
+// databasePath answers where SQLite's file goes, and locks it apart if it is not in the data directory: that one process writes is what
+// makes the cache of recent answers exact.
+func (s *stores) databasePath(c *config.Config, holder Holder) (string, error) {
+	if c.Storage.Driver == config.Memory {
+		dir, err := os.MkdirTemp("", "havn-memory-")
+		if err != nil {
+			return "", fail.E(fail.Unavailable, err, "make a directory for an index that is thrown away")
+		}
+		s.trash = dir
+		return filepath.Join(dir, "havn.db"), nil
+	}
+	path := c.DatabasePath()
+	if c.Database.Path == "" {
+		return path, nil
+	}
+	var err error
+	if s.apart, err = takeLock(path+".lock", holder); err != nil {
+		return "", fmt.Errorf("database: %w", err)
+	}
+	return path, nil
+}
+
+func openDriver(c *config.Config, clock func() time.Time) (blob.Driver, error) {
+	if c.Storage.Driver == config.Memory {
+		return memory.New(clock), nil
+	}
+	return filesystem.New(c.BlobPath())
+}
+
+// close ends the use of the stores and gives the locks back.
+func (s *stores) close() error {
+	err := s.shut()
+	for _, l := range []*lock{s.apart, s.home} {
+		if l != nil {
+			err = errors.Join(err, l.release())
+		}
+	}
+	return err
+}
+
+// abandon is close after a start that came to nothing.
+func (s *stores) abandon() error {
+	err := s.shut()
+	for _, l := range []*lock{s.apart, s.home} {
+		if l != nil {
+			err = errors.Join(err, l.abandon())
+		}
+	}
+	return err
+}
+
+func (s *stores) shut() error {
+	var err error
+	if s.db != nil {
+		err = s.db.Close()
+	}
+	if s.trash != "" {
+		err = errors.Join(err, os.RemoveAll(s.trash))
+	}
+	return err
+}

@@ -3,7 +3,9 @@ package conformance
 import (
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +63,7 @@ func suite(t *testing.T, s *harness.Server, env ...string) []outcome {
 		all = append(all, part.Cases...)
 	}
 	// Fewer would mean that the suite gave up, or that this report was not understood.
-	if len(all) < 800 {
+	if len(all) < 700 {
 		t.Fatalf("the suite ran %d tests only and said:\n%s", len(all), out)
 	}
 	return all
@@ -70,40 +72,65 @@ func suite(t *testing.T, s *harness.Server, env ...string) []outcome {
 // atLength is how many failures are shown with their requests and answers.
 const atLength = 5
 
-// judge fails the test for every leaf that is neither passed nor expected, and for every expectation that did not come true.
-func judge(t *testing.T, all []outcome, expected func(o outcome) bool) {
+// judge fails the test for every leaf that did not pass, but for these failures, each of which must be there exactly once.
+func judge(t *testing.T, all []outcome, decided []string) {
 	t.Helper()
-	count := map[string]int{}
-	var wrong []string // what is wrong, in short; the first of them at length
+	count, left := map[string]int{}, map[string]bool{}
+	for _, name := range decided {
+		left[name] = true
+	}
+	var wrong []string
 	for _, o := range all {
 		count[o.Status]++
-		if o.Status != "passed" && !expected(o) {
-			wrong = append(wrong, fmt.Sprintf("%s %s: %s", o.Status, o.Name, strings.TrimSpace(o.Problems)))
-			if len(wrong) <= atLength {
-				t.Log(o)
-			}
+		if o.Status == "passed" {
+			continue
+		}
+		if o.Status == "failure" && left[o.Name] {
+			delete(left, o.Name)
+			continue
+		}
+		wrong = append(wrong, fmt.Sprintf("%s %s: %s", o.Status, o.Name, strings.TrimSpace(o.Problems)))
+		if len(wrong) <= atLength {
+			t.Log(o)
 		}
 	}
 	t.Logf("%d tests: %v", len(all), count)
 	if len(wrong) > 0 {
-		t.Fatalf("%d of %d tests of the suite did not pass:\n  %s", len(wrong), len(all), strings.Join(wrong, "\n  "))
+		t.Errorf("%d of %d tests of the suite did not pass:\n  %s", len(wrong), len(all), strings.Join(wrong, "\n  "))
+	}
+	if len(left) > 0 {
+		t.Errorf("these were decided to fail, and pass: %v", slices.Sorted(maps.Keys(left)))
 	}
 }
 
-func nothing(outcome) bool { return false }
-
 func TestConformsToVersion11(t *testing.T) {
-	judge(t, suite(t, harness.Start(t, harness.Options{}), "OCI_VERSION=1.1"), nothing)
+	judge(t, suite(t, harness.Start(t, harness.Options{}), "OCI_VERSION=1.1"), nil)
 }
 
 func TestConformsToTheNewestDraft(t *testing.T) {
-	judge(t, suite(t, harness.Start(t, harness.Options{}), "OCI_VERSION=dev"), nothing)
+	judge(t, suite(t, harness.Start(t, harness.Options{}), "OCI_VERSION=dev"), nil)
 }
 
-// With absent children allowed in an index, the suite's sparse index passes. Its sparse image does not, which is decided: an
-// image without its layers cannot be pulled, so the push is refused. These leaves, and no others, fail for that.
+// sparseImage are the failures that are decided: an image without one of its layers cannot be pulled, so its push is refused
+// (MANIFEST_BLOB_UNKNOWN), also where absent children of an index are allowed. Leaves of these names that concern the sparse index,
+// and the image in it that is there, are other ones: they pass.
+var sparseImage = []string{
+	"OCI Conformance Test/sparse/push/manifest-by-digest",
+	"OCI Conformance Test/sparse/push/manifest-by-tag",
+	"OCI Conformance Test/sparse/tag-list", // lacks the tag sparse-image
+	"OCI Conformance Test/sparse/head/manifest-head-by-digest",
+	"OCI Conformance Test/sparse/head/manifest-head-by-tag",
+	"OCI Conformance Test/sparse/pull/manifest-by-digest",
+	"OCI Conformance Test/sparse/pull/manifest-by-tag",
+}
+
 func TestConformsWithSparseIndexes(t *testing.T) {
 	s := harness.Start(t, harness.Options{Env: []string{"HAVN_REGISTRY_SPARSE_INDEX=true"}})
 	all := suite(t, s, "OCI_VERSION=dev", "OCI_DATA_SPARSE=true")
-	judge(t, all, func(o outcome) bool { return strings.Contains(o.Name, "parse") })
+	judge(t, all, sparseImage)
+	for _, o := range all {
+		if o.Status == "failure" && strings.Contains(o.Name, "/push/") && !strings.Contains(o.Talk, "MANIFEST_BLOB_UNKNOWN") {
+			t.Errorf("this push was refused for another reason: %s", o)
+		}
+	}
 }

@@ -113,3 +113,19 @@ func DatabaseID(ctx context.Context, db *sqldb.DB) (string, error) {
 	})
 	return id, err
 }
+
+// StoreBound reports whether the blob store has been given the database's id.
+func StoreBound(ctx context.Context, q sqldb.Querier) (bool, error) {
+	var id string
+	err := q.Row(ctx, "SELECT v FROM meta WHERE k = 'store_bound'").Scan(&id)
+	if isAbsent(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// BindStore records that the blob store has been given the database's id.
+func BindStore(ctx context.Context, tx *sqldb.Tx, id string) error {
+	_, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "store_bound", id)
+	return err
+}

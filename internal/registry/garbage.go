@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -186,28 +185,4 @@ func (r *Registry) MarkDamaged(ctx context.Context, digest oci.Digest) error {
 		err = fail.E(fail.NotFound, nil, "blob %s", digest).Code(oci.CodeBlobUnknown)
 	}
 	return err
-}
-
-// Identify compares the ids of the database and of the blob store, and gives them one where both have none. Conflict if they differ: then the store is another registry's, or
-// one of them was restored.
-func (r *Registry) Identify(ctx context.Context) error {
-	id, err := index.DatabaseID(ctx, r.DB)
-	if err != nil {
-		return fmt.Errorf("identify the database: %w", err)
-	}
-	held, err := r.Blobs.ID(ctx)
-	if fail.Is(err, fail.NotFound) {
-		if err = r.Blobs.SetID(ctx, id); !fail.Is(err, fail.Exists) {
-			return err
-		}
-		held, err = r.Blobs.ID(ctx) // another node was faster
-	}
-	if err != nil {
-		return err
-	}
-	if held != id {
-		return errors.Join(fail.E(fail.Conflict, nil, "the blob store belongs to database %s, and this is database %s", held, id).
-			Hint("point storage and database at one registry's; after a restore of one of them, see docs/operations.md"))
-	}
-	return nil
 }

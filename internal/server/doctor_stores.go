@@ -92,7 +92,7 @@ func (d *doctor) database(ctx context.Context) string {
 // key looks whether the database has its id and the key that tokens are signed with.
 func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
 	var id string
-	if err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", metaDatabase).Scan(&id); err != nil && !fail.Is(err, fail.NotFound) {
+	if err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "database_id").Scan(&id); err != nil && !fail.Is(err, fail.NotFound) {
 		d.wrong("database", err)
 		return ""
 	}

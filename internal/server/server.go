@@ -138,6 +138,10 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
+	id, err := s.registry.Identify(ctx)
+	if err != nil {
+		return err
+	}
 	s.sweep = sweep.New(sweep.Config{
 		Registry: s.registry, Node: s.node, Log: s.log, Clock: s.clock, Metrics: reg,
 		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval),
@@ -146,7 +150,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		Registry: s.registry, Access: who, Log: s.log, Clock: s.clock,
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
 	})
-	s.ready = &readiness{db: db, blobs: s.stores.blobs, id: s.stores.id, lowDisk: c.Storage.LowDisk, clock: s.clock}
+	s.ready = &readiness{db: db, blobs: s.stores.blobs, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
 	s.notifier = newNotifier(s.log, db.Ping)
 	return s.serveWith(ctx, api, reg)
 }

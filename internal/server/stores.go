@@ -26,7 +26,6 @@ type stores struct {
 	trash string
 	db    *sqldb.DB
 	blobs *blob.Store
-	id    string // of the database, and of the blob store bound to it
 }
 
 // openStores locks and opens the stores, and brings the schema up to date. After an error nothing is locked, and nothing is left that this
@@ -59,10 +58,7 @@ func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log 
 	if err = s.db.Migrate(ctx); err != nil {
 		return fmt.Errorf("migrate the database %s: %w", path, err)
 	}
-	if s.id, err = identify(ctx, s.db); err != nil {
-		return err
-	}
-	return bind(ctx, s.db, s.blobs, s.id)
+	return nil
 }
 
 // databasePath answers where SQLite's file goes, and locks it apart if it is not in the data directory: that one process writes is what

@@ -176,7 +176,7 @@ func (s *Sweeper) walk(ctx context.Context, now time.Time) error {
 	if s.at == "" && now.Sub(s.walked) < s.OrphanEvery {
 		return nil
 	}
-	if err := s.Registry.Identify(ctx); err != nil {
+	if _, err := s.Registry.Identify(ctx); err != nil {
 		return fmt.Errorf("sweep objects without rows: %w", err)
 	}
 	found, err := s.Registry.SweepOrphans(ctx, s.at, now.Add(-s.OrphanAge), objectsAtOnce)

@@ -140,7 +140,6 @@ func newNodes(cfg *Config, readTime time.Duration) (*nodes, error) {
 		mc.Timeout, mc.ReadTimeout, mc.WriteTimeout = dialTime, readTime, readTime
 		mc.Logger = silent{}
 		mc.Params = map[string]string{
-			"transaction_isolation":    "'READ-COMMITTED'",
 			"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_ZERO_DATE,ONLY_FULL_GROUP_BY,ANSI_QUOTES'",
 			"innodb_lock_wait_timeout": fmt.Sprint(mysqlLockWait),
 			"time_zone":                "'+00:00'",
@@ -205,8 +204,16 @@ func (n *nodes) leave(turn uint64) {
 // errNotReady says that a node of a cluster has no quorum or is not synced. A ping and SELECT 1 succeed on it.
 var errNotReady = errors.New("the node is not ready (wsrep_ready is not ON)")
 
-// greet sets what only Galera knows, and refuses a node that can't serve.
+// greet sets what can't be set by the connection's parameters, and refuses a node that can't serve.
 func greet(ctx context.Context, c driver.Conn) error {
+	e, ok := c.(driver.ExecerContext)
+	if !ok {
+		return errNotReady
+	}
+	// A statement, because the variable has different names in MariaDB and MySQL.
+	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return err
+	}
 	on, err := show(ctx, c, "SHOW VARIABLES LIKE 'wsrep_on'")
 	if err != nil || on != "ON" {
 		return err
@@ -216,10 +223,6 @@ func greet(ctx context.Context, c driver.Conn) error {
 		return err
 	}
 	if ready != "ON" {
-		return errNotReady
-	}
-	e, ok := c.(driver.ExecerContext)
-	if !ok {
 		return errNotReady
 	}
 	// Reads, writes and inserts first wait for all that was acknowledged on other nodes.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"modernc.org/sqlite"
@@ -38,6 +39,8 @@ type embedded struct {
 	writer  *writer
 	readers chan *session // a nil one is opened when it is first needed
 	log     *checkpointer
+	closing sync.Once
+	closed  chan struct{}
 }
 
 func openEmbedded(ctx context.Context, cfg *Config, m *metrics) (*embedded, error) {
@@ -67,7 +70,7 @@ func openEmbedded(ctx context.Context, cfg *Config, m *metrics) (*embedded, erro
 	n := 2 * runtime.GOMAXPROCS(0)
 	pool.SetMaxOpenConns(n + 2)
 	pool.SetMaxIdleConns(n + 2)
-	e := &embedded{cfg: cfg, metrics: m, d: newDialect(SQLite, classifySQLite), pool: pool, readers: make(chan *session, n)}
+	e := &embedded{cfg: cfg, metrics: m, d: newDialect(SQLite, classifySQLite), pool: pool, readers: make(chan *session, n), closed: make(chan struct{})}
 	for range n {
 		e.readers <- nil
 	}
@@ -132,6 +135,8 @@ func (e *embedded) borrow(ctx context.Context) (*session, error) {
 		defer cancel()
 		select {
 		case s = <-e.readers:
+		case <-e.closed:
+			return nil, fail.E(fail.Unavailable, nil, "the database is closed")
 		case <-wait.Done():
 			return nil, fail.E(fail.Unavailable, wait.Err(), "wait for a connection that reads").RetryAfter(time.Second)
 		}
@@ -185,16 +190,19 @@ func (e *embedded) migrate(ctx context.Context, steps []migration, now time.Time
 	}})
 }
 
-func (e *embedded) close() error {
-	errs := []error{e.writer.close()}
-	errs = append(errs, e.log.close())
-	for range cap(e.readers) {
-		if s := <-e.readers; s != nil {
-			errs = append(errs, s.forget(), s.conn.Close())
+// close waits for all that is under way. A second call does nothing.
+func (e *embedded) close() (err error) {
+	e.closing.Do(func() {
+		errs := []error{e.writer.close(), e.log.close()}
+		close(e.closed)
+		for range cap(e.readers) {
+			if s := <-e.readers; s != nil {
+				errs = append(errs, s.forget(), s.conn.Close())
+			}
 		}
-	}
-	errs = append(errs, e.pool.Close())
-	return errors.Join(errs...)
+		err = errors.Join(append(errs, e.pool.Close())...)
+	})
+	return err
 }
 
 func (e *embedded) check(ctx context.Context) []Finding {
@@ -225,6 +233,8 @@ func classifySQLite(err error) meaning {
 		return meaning{kind: fail.Exists}
 	case sqlitelib.SQLITE_CONSTRAINT_FOREIGNKEY, sqlitelib.SQLITE_CONSTRAINT_TRIGGER:
 		return meaning{kind: fail.Conflict, code: codeFK}
+	case sqlitelib.SQLITE_CONSTRAINT_CHECK:
+		return meaning{kind: fail.Invalid}
 	}
 	switch se.Code() & 0xff {
 	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED:

@@ -8,10 +8,11 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb/sqldbtest"
 )
 
-func TestSQLite(t *testing.T) {
+func TestSuiteOnSQLite(t *testing.T) {
 	t.Parallel()
-	sqldbtest.Run(t, func(t *testing.T) sqldb.Config {
+	sqldbtest.Run(t, func(t *testing.T) sqldbtest.Opener {
 		t.Helper()
-		return sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db")}
+		path := filepath.Join(t.TempDir(), "havn.db")
+		return func() sqldb.Config { return sqldb.Config{Engine: sqldb.SQLite, Path: path} }
 	})
 }

@@ -1,6 +1,7 @@
 package engines
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -28,24 +29,23 @@ func stopAfter(t *testing.T, stop func() error) {
 	})
 }
 
-// config answers how to reach a server.
-func config(engine sqldb.Engine, hosts ...string) sqldb.Config {
-	return sqldb.Config{Engine: engine, Hosts: hosts, User: lab.User, Password: lab.Password, Database: lab.Database}
+// databases makes an empty database for each test of a suite.
+type databases interface {
+	CreateDatabase(ctx context.Context, name string) error
 }
 
-// fresh answers a function that makes an empty database for each test of a suite.
-func fresh(t *testing.T, hosts func() sqldb.Config) func(*testing.T) sqldb.Config {
-	t.Helper()
-	admin, err := sqldb.Open(t.Context(), hosts())
-	need(t, err)
-	stopAfter(t, admin.Close)
-	var n atomic.Int64
-	return func(t *testing.T) sqldb.Config {
+// fresh answers what the suite asks for its databases; hosts is asked for each opening.
+func fresh(server databases, engine sqldb.Engine, hosts func(n int) []string) func(*testing.T) sqldbtest.Opener {
+	var made, opened atomic.Int64
+	return func(t *testing.T) sqldbtest.Opener {
 		t.Helper()
-		cfg := hosts()
-		cfg.Database = fmt.Sprintf("suite_%d", n.Add(1))
-		sqldbtest.CreateDatabase(t, admin, cfg.Database)
-		return cfg
+		name := fmt.Sprintf("suite_%d", made.Add(1))
+		need(t, server.CreateDatabase(t.Context(), name))
+		return func() sqldb.Config {
+			return sqldb.Config{
+				Engine: engine, Hosts: hosts(int(opened.Add(1))), User: lab.User, Password: lab.Password, Database: name,
+			}
+		}
 	}
 }
 
@@ -53,14 +53,14 @@ func TestSuiteOnMariaDB(t *testing.T) {
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
-	sqldbtest.Run(t, fresh(t, func() sqldb.Config { return config(sqldb.MySQL, m.Host) }))
+	sqldbtest.Run(t, fresh(m, sqldb.MySQL, func(int) []string { return []string{m.Host} }))
 }
 
 func TestSuiteOnPostgreSQL(t *testing.T) {
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
-	sqldbtest.Run(t, fresh(t, func() sqldb.Config { return config(sqldb.Postgres, p.Host) }))
+	sqldbtest.Run(t, fresh(p, sqldb.Postgres, func(int) []string { return []string{p.Host} }))
 }
 
 // Each database that the suite opens is reached through another node, so that what one acknowledged is read from another.
@@ -68,5 +68,5 @@ func TestSuiteThroughThreeGaleraNodes(t *testing.T) {
 	g, err := lab.StartGalera(t.Context(), "", 3)
 	need(t, err)
 	stopAfter(t, g.Stop)
-	sqldbtest.Run(t, fresh(t, func() sqldb.Config { return config(sqldb.MySQL, g.Hosts(0)...) }))
+	sqldbtest.Run(t, fresh(g.Nodes[0], sqldb.MySQL, g.Hosts))
 }

@@ -1,0 +1,183 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// Galera is a cluster of MariaDB servers.
+type Galera struct {
+	Nodes []*MariaDB
+
+	place place
+}
+
+// StartGalera starts a cluster of n nodes in dir, or in a temporary directory if dir is "", and waits until all are synced.
+func StartGalera(ctx context.Context, dir string, n int) (*Galera, error) {
+	a, place, err := mariaPlace(dir)
+	if err != nil {
+		return nil, err
+	}
+	g := &Galera{place: place}
+	if err = g.start(ctx, a, n); err != nil {
+		return nil, errors.Join(err, g.Stop())
+	}
+	return g, nil
+}
+
+func (g *Galera) start(ctx context.Context, a account, n int) error {
+	provider, err := program("galera-4", "libgalera_smm.so", "/usr/lib/galera/libgalera_smm.so", "/usr/lib/*/galera/libgalera_smm.so")
+	if err != nil {
+		return err
+	}
+	if _, err = program("rsync", "rsync"); err != nil {
+		return err
+	}
+	var members []string
+	for i := range n {
+		m, nodeErr := newMariaDB(a, g.place, fmt.Sprintf("n%d", i+1))
+		if nodeErr != nil {
+			return nodeErr
+		}
+		m.provider = provider
+		members = append(members, fmt.Sprintf("%s:%d", m.ip, m.ports[1]))
+		g.Nodes = append(g.Nodes, m)
+	}
+	for _, m := range g.Nodes {
+		m.members = strings.Join(members, ",")
+	}
+	if err = g.Nodes[0].install(ctx); err != nil {
+		return err
+	}
+	if err = g.seed(ctx, a); err != nil {
+		return err
+	}
+	return g.bootstrap(ctx, 0)
+}
+
+// seed lets the first node write its place in the cluster's history, and gives the others copies of its data: so they join
+// by what they missed, and not by a transfer of everything.
+func (g *Galera) seed(ctx context.Context, a account) error {
+	first := g.Nodes[0]
+	if err := first.begin(ctx, "--wsrep-new-cluster"); err != nil {
+		return err
+	}
+	if err := first.ready(ctx); err != nil {
+		return err
+	}
+	if err := first.halt(); err != nil {
+		return err
+	}
+	for _, m := range g.Nodes[1:] {
+		if err := a.run(ctx, m.dir, "cp", "-a", first.dir+"/data/.", m.dir+"/data/"); err != nil {
+			return err
+		}
+		for _, name := range []string{"gvwstate.dat", "galera.cache", "ib_buffer_pool", "tc.log"} {
+			if err := os.Remove(filepath.Join(m.dir, "data", name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fail.E(fail.Unavailable, err, "seed %s", m.name)
+			}
+		}
+	}
+	return nil
+}
+
+// bootstrap begins the cluster with one node and lets the others join, one after the other: two that join at the same moment
+// can cost seconds of views without a quorum.
+func (g *Galera) bootstrap(ctx context.Context, first int) error {
+	if err := g.Nodes[first].mayBootstrap(); err != nil {
+		return err
+	}
+	if err := g.Nodes[first].begin(ctx, "--wsrep-new-cluster"); err != nil {
+		return err
+	}
+	if err := g.Nodes[first].ready(ctx); err != nil {
+		return err
+	}
+	for i, m := range g.Nodes {
+		if i == first {
+			continue
+		}
+		if err := m.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Hosts answers the addresses of all nodes, beginning with the i-th.
+func (g *Galera) Hosts(i int) []string {
+	var hosts []string
+	for n := range g.Nodes {
+		hosts = append(hosts, g.Nodes[(i+n)%len(g.Nodes)].Host)
+	}
+	return hosts
+}
+
+// Stop ends all nodes and removes their directory if that was made here.
+func (g *Galera) Stop() error {
+	var errs []error
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		if g.place.ours {
+			g.Nodes[i].Kill()
+		} else {
+			errs = append(errs, g.Nodes[i].halt())
+		}
+	}
+	return errors.Join(append(errs, g.place.remove())...)
+}
+
+var (
+	lastSeqno = regexp.MustCompile(`(?m)^seqno: *-1`)
+	recovered = regexp.MustCompile(`Recovered position: *(\S+)`)
+	bootable  = regexp.MustCompile(`(?m)^safe_to_bootstrap:.*$`)
+)
+
+func (m *MariaDB) state() string { return filepath.Join(m.dir, "data", "grastate.dat") }
+
+// position answers where in the cluster's history a node was killed, so that it joins by what it missed; "" if it ended well.
+func (m *MariaDB) position(ctx context.Context) (string, error) {
+	b, err := os.ReadFile(m.state())
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fail.E(fail.Unavailable, err, "state of %s", m.name)
+	}
+	if !lastSeqno.Match(b) {
+		return "", nil
+	}
+	log := filepath.Join(m.dir, "recover.err")
+	if err = m.a.run(ctx, m.dir, m.mariadbd, "--defaults-file="+m.config(), "--wsrep-recover", "--log-error="+log); err != nil {
+		return "", err
+	}
+	if b, err = os.ReadFile(log); err != nil {
+		return "", fail.E(fail.Unavailable, err, "recovery of %s", m.name)
+	}
+	all := recovered.FindAllSubmatch(b, -1)
+	if len(all) == 0 {
+		return "", nil
+	}
+	return string(all[len(all)-1][1]), nil
+}
+
+// mayBootstrap says in the node's state that it may begin the cluster.
+func (m *MariaDB) mayBootstrap() error {
+	b, err := os.ReadFile(m.state())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.WriteFile(m.state(), bootable.ReplaceAll(b, []byte("safe_to_bootstrap: 1")), 0o660) //nolint:gosec // as MariaDB has it
+	}
+	if err != nil {
+		return fail.E(fail.Unavailable, err, "state of %s", m.name)
+	}
+	return nil
+}

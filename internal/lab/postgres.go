@@ -1,0 +1,171 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+const postgresPackage = "postgresql"
+
+// Postgres is one PostgreSQL server. Its methods are safe for concurrent use.
+type Postgres struct {
+	Host string // host:port; the same after a restart
+
+	a     account
+	place place
+	data  string
+	ip    string
+	port  int
+	bin   string
+
+	mu sync.Mutex
+	p  *process
+}
+
+// StartPostgres starts a server in dir, or in a temporary directory if dir is "", and waits until it answers.
+func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
+	server, err := program(postgresPackage, "postgres", "/usr/lib/postgresql/*/bin/postgres")
+	if err != nil {
+		return nil, err
+	}
+	a, err := accountOf("postgres", postgresPackage)
+	if err != nil {
+		return nil, err
+	}
+	place, err := newPlace(dir, a)
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{a: a, place: place, bin: filepath.Dir(server), data: filepath.Join(place.dir, "data"), ip: freeIP()}
+	ports, err := freePorts(p.ip, 1)
+	if err == nil {
+		p.port = ports[0]
+		p.Host = fmt.Sprintf("%s:%d", p.ip, p.port)
+		err = p.install(ctx)
+	}
+	if err == nil {
+		err = p.Start(ctx)
+	}
+	if err == nil {
+		err = p.database(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Stop())
+	}
+	return p, nil
+}
+
+// install makes the data directory, unless there is one.
+func (p *Postgres) install(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(p.data, "PG_VERSION")); err == nil {
+		return nil
+	}
+	secret := filepath.Join(p.place.dir, "password")
+	if err := os.WriteFile(secret, []byte(Password+"\n"), 0o644); err != nil { //nolint:gosec // the server's account reads it
+		return fail.E(fail.Unavailable, err, "password of a lab")
+	}
+	return p.a.run(ctx, p.place.dir, filepath.Join(p.bin, "initdb"), "--pgdata="+p.data, "--username="+User, "--pwfile="+secret,
+		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
+}
+
+// Start starts a server that is down, and waits until it answers.
+func (p *Postgres) Start(ctx context.Context) error {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	child := p.process()
+	err := child.until(ctx, p.log(), func(ctx context.Context) error { return p.ask(ctx, "postgres", "SELECT 1") })
+	if err != nil {
+		child.kill()
+	}
+	return err
+}
+
+func (p *Postgres) begin() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.p != nil && !p.p.ended() {
+		return fail.E(fail.Conflict, nil, "the PostgreSQL server runs already")
+	}
+	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // for whoever looks why a test failed
+	if err != nil {
+		return fail.E(fail.Unavailable, err, "log of a lab")
+	}
+	defer closeLog(log)
+	cmd := p.a.command(p.place.dir, filepath.Join(p.bin, "postgres"), "-D", p.data, "-h", p.ip, "-p", fmt.Sprint(p.port),
+		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=200")
+	cmd.Stdout, cmd.Stderr = log, log
+	child, err := begin(cmd)
+	if err != nil {
+		return err
+	}
+	p.p = child
+	return nil
+}
+
+func (p *Postgres) log() string { return filepath.Join(p.place.dir, "log") }
+
+func (p *Postgres) process() *process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.p
+}
+
+// database makes the database, unless it is there.
+func (p *Postgres) database(ctx context.Context) error {
+	if p.ask(ctx, Database, "SELECT 1") == nil {
+		return nil
+	}
+	return p.CreateDatabase(ctx, Database)
+}
+
+// CreateDatabase makes another, empty database.
+func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
+	return p.ask(ctx, "postgres", "CREATE DATABASE "+name)
+}
+
+func (p *Postgres) ask(ctx context.Context, database, statement string) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), "--no-psqlrc", "--quiet", "--host="+p.ip, fmt.Sprintf("--port=%d", p.port), //nolint:gosec // arguments of our own
+		"--username="+User, "--dbname="+database, "--command="+statement)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+Password, "PGCONNECT_TIMEOUT=5")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fail.E(fail.Unavailable, err, "ask PostgreSQL: %s", strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// Kill ends the server and its processes at once.
+func (p *Postgres) Kill() {
+	if child := p.process(); child != nil {
+		child.kill()
+	}
+}
+
+// Restart ends the server as Kill does, and starts it again.
+func (p *Postgres) Restart(ctx context.Context) error {
+	p.Kill()
+	return p.Start(ctx)
+}
+
+// Stop ends the server and removes its directory if that was made here. It leaves nothing behind.
+func (p *Postgres) Stop() error {
+	if p.place.ours {
+		p.Kill()
+		return p.place.remove()
+	}
+	if child := p.process(); child != nil {
+		return child.stop(syscall.SIGINT)
+	}
+	return nil
+}

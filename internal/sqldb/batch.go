@@ -38,7 +38,7 @@ type writer struct {
 	begun    time.Time // since when
 	members  []*turn
 	lost     error // why the open transaction can't be committed
-	unsure   bool  // a ROLLBACK failed: a transaction may still be there
+	unsure   bool  // a BEGIN or COMMIT failed: a transaction may still be there
 	flushing bool  // synchronous is FULL
 }
 
@@ -170,6 +170,7 @@ func (w *writer) begin(t *turn) error {
 		w.flushing = flush
 	}
 	if _, err := w.s.exec(ctx, "BEGIN IMMEDIATE", nil); err != nil {
+		w.unsure = true
 		return err
 	}
 	w.open, w.lost, w.begun = true, nil, w.e.cfg.Clock()

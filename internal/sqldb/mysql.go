@@ -45,18 +45,21 @@ func (p *mysqlProduct) beginView() []string {
 	return []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY"}
 }
 
-func (p *mysqlProduct) avoid(conn *sql.Conn) {
-	var turn uint64
+func (p *mysqlProduct) node(conn *sql.Conn) uint64 {
+	turn := p.nodes.current()
 	err := conn.Raw(func(c any) error {
 		if nc, ok := c.(*nodeConn); ok {
 			turn = nc.turn
 		}
 		return nil
 	})
-	if err == nil {
-		p.nodes.leave(turn)
+	if err != nil {
+		p.cfg.Log.Debug("ask a database connection for its node", "error", err)
 	}
+	return turn
 }
+
+func (p *mysqlProduct) avoid(node uint64) { p.nodes.leave(node) }
 
 // migrate runs each statement by itself: definitions are not transactional here. Nodes may run it at once: every statement may
 // run twice, Galera runs definitions in one order everywhere, and its locks would not reach other nodes.
@@ -282,6 +285,14 @@ type nodeConn struct {
 
 // IsValid implements driver.Validator: the pool drops connections to a node that was left.
 func (c *nodeConn) IsValid() bool { return c.turn == c.nodes.current() && c.fullConn.IsValid() }
+
+// ResetSession implements driver.SessionResetter: an idle connection to a node that was left is not used again.
+func (c *nodeConn) ResetSession(ctx context.Context) error {
+	if c.turn != c.nodes.current() {
+		return driver.ErrBadConn
+	}
+	return c.fullConn.ResetSession(ctx)
+}
 
 // classifyMySQL says what an error of MariaDB or MySQL means.
 func classifyMySQL(err error) meaning {

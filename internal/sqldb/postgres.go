@@ -60,7 +60,9 @@ func (p *postgresProduct) beginView() []string {
 }
 
 // avoid has nothing to do: the driver asks the hosts in turn for one that takes writes, and a broken connection is closed.
-func (p *postgresProduct) avoid(*sql.Conn) {}
+func (p *postgresProduct) avoid(uint64) {}
+
+func (p *postgresProduct) node(*sql.Conn) uint64 { return 0 }
 
 // migrate runs all steps in one transaction, one node at a time.
 func (p *postgresProduct) migrate(ctx context.Context, steps []migration, now int64) error {

@@ -1,6 +1,10 @@
 package sqldb
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
 
 // Reasons of a refusal; they are labels of a metric.
 const (
@@ -31,7 +35,7 @@ func isRefusal(err error) bool {
 func settled(err error) error {
 	var r *refusal
 	if errors.As(err, &r) {
-		return r.cause
+		return fail.E(fail.Unavailable, r.cause, "database").RetryAfter(retryAfter)
 	}
 	return err
 }

@@ -30,8 +30,9 @@ type server struct {
 type product interface {
 	// beginView answers the statements that begin a read-only transaction on one snapshot.
 	beginView() []string
-	// avoid is told that the node behind conn can't be used, so that new connections go elsewhere.
-	avoid(conn *sql.Conn)
+	// node answers which node is behind conn; avoid is told that it can't be used, so that new connections go elsewhere.
+	node(conn *sql.Conn) uint64
+	avoid(node uint64)
 	// migrate runs the migrations.
 	migrate(ctx context.Context, steps []migration, now int64) error
 	// check answers what is wrong with the server.
@@ -87,10 +88,11 @@ func (s *server) on(ctx context.Context, fn func(*sql.Conn) error) error {
 		return err
 	}
 	defer s.release(conn)
+	node := s.product.node(conn) // now: a connection that broke can't be asked
 	err = fn(conn)
 	var r *refusal
 	if errors.As(err, &r) && r.reason == reasonNode {
-		s.product.avoid(conn)
+		s.product.avoid(node)
 	}
 	return err
 }

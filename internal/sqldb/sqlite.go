@@ -168,17 +168,27 @@ func (e *embedded) view(ctx context.Context, fn func(*session) error) error {
 	if err != nil {
 		return err
 	}
-	defer e.give(s)
+	defer func() {
+		// Also when fn panics. A connection that stays in its snapshot would show old rows for ever.
+		if _, endErr := s.exec(context.WithoutCancel(ctx), "COMMIT", nil); endErr != nil {
+			e.cfg.Log.DebugContext(ctx, "end of a read-only transaction", "error", endErr)
+			e.replace(s)
+			return
+		}
+		e.give(s)
+	}()
 	if _, err = s.exec(ctx, "BEGIN", nil); err != nil {
 		return err
 	}
-	defer func() {
-		// Ends the snapshot, also when fn panics; a transaction that only read has nothing else to lose.
-		if _, endErr := s.exec(context.WithoutCancel(ctx), "COMMIT", nil); endErr != nil {
-			e.cfg.Log.ErrorContext(ctx, "end of a read-only transaction", "error", endErr)
-		}
-	}()
 	return fn(s)
+}
+
+// replace closes a connection whose state is not known; another is opened when one is needed.
+func (e *embedded) replace(s *session) {
+	if err := errors.Join(s.forget(), s.conn.Close()); err != nil {
+		e.cfg.Log.Warn("close a database connection", "error", err)
+	}
+	e.readers <- nil
 }
 
 func (e *embedded) write(ctx context.Context, w *work) error { return e.writer.run(ctx, w) }

@@ -11,13 +11,15 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 )
 
-// Retries of one transaction end after both bounds are passed, or when the caller's context ends. Galera's slowest honest
-// refusal, a node that died, lasts about 3 s, and a failover costs one read time-out of 2 s: 15 s hold several of each.
+// Retries of one transaction end when both bounds are passed (on SQLite, where no other node could help: one of them), or when
+// the caller's context ends. Galera's slowest honest refusal, a node that died, lasts about 3 s, and a failover costs one read
+// time-out of 2 s: 15 s hold several of each.
 const (
 	retryTime  = 15 * time.Second
 	retryTimes = 8
 	firstPause = 2 * time.Millisecond
 	longPause  = 400 * time.Millisecond
+	retryAfter = time.Second
 )
 
 // work is one write transaction that a caller wants done.
@@ -191,11 +193,12 @@ func (db *DB) again(ctx context.Context, name string, once func() error) error {
 		if r.reason != reasonConflict {
 			db.cfg.Log.DebugContext(ctx, "database refused, run again", "tx", name, "times", n, "reason", r.reason, "cause", r.cause)
 		}
-		if n >= retryTimes && db.cfg.Clock().Sub(begun) > retryTime {
+		tired, late := n >= retryTimes, db.cfg.Clock().Sub(begun) > retryTime
+		if tired && late || db.engine == SQLite && (tired || late) {
 			if r.final != nil {
 				return r.final
 			}
-			return fail.E(fail.Unavailable, r.cause, "database transaction %s, tried %d times", name, n).RetryAfter(time.Second)
+			return fail.E(fail.Unavailable, r.cause, "database transaction %s, tried %d times", name, n).RetryAfter(retryAfter)
 		}
 		if sleepErr := sleep(ctx, jitter(pause)); sleepErr != nil {
 			return fail.E(fail.Unavailable, errors.Join(sleepErr, r.cause), "database transaction %s", name)

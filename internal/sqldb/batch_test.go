@@ -1,0 +1,300 @@
+package sqldb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+	"github.com/havn-registry/havn/internal/sqldb/sqldbtest"
+)
+
+const insertMeta = "INSERT INTO meta (k, v) VALUES (?, ?)"
+
+// patience bounds waits for what must come.
+const patience = 60 * time.Second
+
+// count reads a counter from a registry, summed over the labels that are given by value.
+func count(t *testing.T, reg *prometheus.Registry, name string, values ...string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			matches := 0
+			for _, l := range m.GetLabel() {
+				for _, v := range values {
+					if l.GetValue() == v {
+						matches++
+					}
+				}
+			}
+			if matches == len(values) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func put(ctx context.Context, k string) func(*sqldb.Tx) error {
+	return func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, insertMeta, k, "1")
+		return err
+	}
+}
+
+// behind holds the turn to write until n transactions wait for it, and lets go. It answers what the one that held it got.
+func behind(t *testing.T, db *sqldb.DB, n int, start func(i int)) error {
+	t.Helper()
+	entered, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	var held error
+	var once sync.Once
+	wg.Go(func() {
+		held = db.Tx(t.Context(), "test.hold", func(tx *sqldb.Tx) error {
+			once.Do(func() { close(entered) })
+			<-release
+			return put(t.Context(), "held")(tx)
+		})
+	})
+	<-entered
+	for i := range n {
+		wg.Go(func() { start(i) })
+	}
+	until(t, func() bool { return db.Waiting() == n })
+	close(release)
+	wg.Wait()
+	return held
+}
+
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come")
+		}
+	}
+}
+
+func TestTransactionsThatWaitShareOneFlush(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	db := sqldbtest.Open(t, sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Metrics: reg})
+	before := count(t, reg, "havn_db_commits_total", "yes")
+	err := behind(t, db, 64, func(i int) {
+		if err := db.Tx(t.Context(), "test.put", put(t.Context(), fmt.Sprint(i))); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commits := count(t, reg, "havn_db_commits_total", "yes") - before; commits != 1 {
+		t.Errorf("65 transactions took %v commits, want 1", commits)
+	}
+	if n := rows(t, db); n != 65 {
+		t.Errorf("%d rows, want 65", n)
+	}
+}
+
+func rows(t *testing.T, db *sqldb.DB) int {
+	t.Helper()
+	var n int
+	if err := db.Row(t.Context(), "SELECT COUNT(*) FROM meta").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestRelaxedTransactionsAloneDoNotFlush(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	db := sqldbtest.Open(t, sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Metrics: reg})
+	flushed, not := count(t, reg, "havn_db_commits_total", "yes"), count(t, reg, "havn_db_commits_total", "no")
+	for i := range 5 {
+		if err := db.TxRelaxed(t.Context(), "test.relaxed", put(t.Context(), fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f, n := count(t, reg, "havn_db_commits_total", "yes")-flushed, count(t, reg, "havn_db_commits_total", "no")-not; f != 0 || n != 5 {
+		t.Errorf("%v commits were flushed and %v not, want 0 and 5", f, n)
+	}
+	// Beside one that must be durable they are part of its flush.
+	err := behind(t, db, 4, func(i int) {
+		if err := db.TxRelaxed(t.Context(), "test.relaxed", put(t.Context(), fmt.Sprint("with", i))); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, n := count(t, reg, "havn_db_commits_total", "yes")-flushed, count(t, reg, "havn_db_commits_total", "no")-not; f != 1 || n != 5 {
+		t.Errorf("%v commits were flushed and %v not, want 1 and 5", f, n)
+	}
+}
+
+func TestACommitThatFailsIsRunAgainByEveryMember(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	runs, faults := 0, 0
+	db := sqldbtest.Open(t, sqldb.Config{
+		Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"),
+		Fault: func(_ context.Context, p sqldb.FaultPoint, tx string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if p == sqldb.BeforeCommit && tx == "test.put" && faults == 0 {
+				faults++
+				return errors.New("injected")
+			}
+			return nil
+		},
+	})
+	err := behind(t, db, 8, func(i int) {
+		err := db.Tx(t.Context(), "test.put", func(tx *sqldb.Tx) error {
+			mu.Lock()
+			runs++
+			mu.Unlock()
+			return put(t.Context(), fmt.Sprint(i))(tx)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if faults != 1 || runs != 16 || rows(t, db) != 9 {
+		t.Errorf("%d faults, %d runs, %d rows; want 1, 16 and 9", faults, runs, rows(t, db))
+	}
+}
+
+func TestAContextThatEndsInTheQueueLeavesIt(t *testing.T) {
+	t.Parallel()
+	db := sqldbtest.Open(t, sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db")})
+	entered, release := make(chan struct{}), make(chan struct{})
+	held := make(chan error, 1)
+	go func() {
+		held <- db.Tx(t.Context(), "test.hold", func(*sqldb.Tx) error {
+			close(entered)
+			<-release
+			return nil
+		})
+	}()
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { left <- db.Tx(ctx, "test.leave", put(ctx, "left")) }()
+	until(t, func() bool { return db.Waiting() == 1 })
+	cancel()
+	// It answers while the other still has the turn.
+	if err := <-left; !errors.Is(err, context.Canceled) || !fail.Is(err, fail.Unavailable) {
+		t.Errorf("answered %v", err)
+	}
+	if n := db.Waiting(); n != 0 {
+		t.Errorf("%d still wait", n)
+	}
+	close(release)
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+	if n := rows(t, db); n != 0 {
+		t.Errorf("%d rows, want none", n)
+	}
+}
+
+func TestAFullDiskFailsTheOneThatFilledIt(t *testing.T) {
+	t.Parallel()
+	db := sqldbtest.Open(t, sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db")})
+	ctx := t.Context()
+	if err := db.LimitPages(ctx, 20); err != nil {
+		t.Fatal(err)
+	}
+	big := make([]byte, 50_000)
+	err := behind(t, db, 6, func(i int) {
+		if i%2 == 0 {
+			if err := db.Tx(ctx, "test.put", put(ctx, fmt.Sprint(i))); err != nil {
+				t.Errorf("a small transaction: %v", err)
+			}
+			return
+		}
+		err := db.Tx(ctx, "test.big", func(tx *sqldb.Tx) error {
+			for n := range 4 {
+				if _, err := tx.Exec(ctx, insertMeta, fmt.Sprint("big", i, n), string(big)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if !fail.Is(err, fail.Exhausted) {
+			t.Errorf("a transaction beyond the disk answered %v, want exhausted", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := rows(t, db); n != 4 {
+		t.Errorf("%d rows, want 4", n)
+	}
+	if err := db.LimitPages(ctx, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Tx(ctx, "test.put", put(ctx, "later")); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestTheLogStaysShort(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	path := filepath.Join(t.TempDir(), "havn.db")
+	db := sqldbtest.Open(t, sqldb.Config{Engine: sqldb.SQLite, Path: path, Metrics: reg})
+	ctx := t.Context()
+	value := string(make([]byte, 60_000))
+	// 60 MB in all, through a log that is reset every 4 MiB: its file would hold all of it if it never was.
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 250 {
+				err := db.TxRelaxed(ctx, "test.fill", func(tx *sqldb.Tx) error {
+					_, err := tx.Exec(ctx, insertMeta, fmt.Sprint(w, ".", i), value)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				var n int
+				if err = db.Row(ctx, "SELECT COUNT(*) FROM projects").Scan(&n); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	info, err := os.Stat(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > 40<<20 {
+		t.Errorf("the log has %d MiB", info.Size()>>20)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if info, err = os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode of %s%s: %v, %v", path, suffix, info, err)
+		}
+	}
+}

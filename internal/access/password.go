@@ -21,8 +21,8 @@ type Cost struct {
 	MemoryKiB uint32
 }
 
-// DefaultCost is OWASP's first recommendation for one thread. One hash at a time needs this memory once.
-var DefaultCost = Cost{Passes: 2, MemoryKiB: 19 << 10}
+// DefaultCost is one of the equally strong pairs that OWASP recommends for one thread: the one with little memory, of which one hash at a time needs this once.
+var DefaultCost = Cost{Passes: 4, MemoryKiB: 9 << 10}
 
 const (
 	// maxPassword is the longest password in bytes: hashing begins with all of it.

@@ -69,7 +69,7 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 		content = file
 	}
 	a.describeBlob(w.Header(), d)
-	t := &transfer{ResponseWriter: w, pace: a.newPace(w), direct: c.TLS == nil && c.ProtoMajor == 1}
+	t := &transfer{ResponseWriter: w, pace: a.newPace(w, false), direct: c.TLS == nil && c.ProtoMajor == 1}
 	http.ServeContent(t, c.Request, "", time.Time{}, content)
 	switch {
 	case t.refused:

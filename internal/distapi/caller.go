@@ -16,7 +16,7 @@ const (
 	open   action = iota // nothing: the operation looks at credentials itself
 	signIn               // any valid credentials
 	browse               // the catalogue
-	pull
+	pull                 // from here on, on one repository
 	push
 	remove
 )
@@ -30,8 +30,9 @@ func (n action) String() string {
 		return "push"
 	case remove:
 		return "delete"
+	default:
+		return "*"
 	}
-	return "*"
 }
 
 // caller is who asks. Without credentials it is the zero caller.
@@ -86,8 +87,7 @@ func (a *API) admitUser(c *call) error {
 	if c.caller.identity, err = a.access.Authenticate(c.Context(), user, password, a.origin.Client(c.Request).String()); err != nil {
 		return err
 	}
-	switch c.op.action {
-	case open, signIn, browse:
+	if c.op.action < pull {
 		return nil
 	}
 	if ok, err = a.mayDo(c, c.caller.identity, c.route.name, c.op.action); ok || err != nil {
@@ -187,8 +187,9 @@ func (a *API) scope(c *call) string {
 			}
 		}
 		return repository + "pull,push"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // challenge answers WWW-Authenticate: where to get what.

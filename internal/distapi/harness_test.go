@@ -84,8 +84,8 @@ func start(t *testing.T, change ...func(*settings)) *service {
 	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log})
 	s.ok(err)
 	t.Cleanup(func() {
-		if err := s.db.Close(); err != nil {
-			t.Error(err)
+		if closeErr := s.db.Close(); closeErr != nil {
+			t.Error(closeErr)
 		}
 	})
 	s.ok(s.db.Migrate(t.Context()))
@@ -108,6 +108,13 @@ func (s *service) ok(err error) {
 	s.Helper()
 	if err != nil {
 		s.Fatal(err)
+	}
+}
+
+func (s *service) close(c io.Closer) {
+	s.Helper()
+	if err := c.Close(); err != nil {
+		s.Error(err)
 	}
 }
 
@@ -177,7 +184,7 @@ func (s *service) do(method, path string, body any, options ...with) *answer {
 	}
 	response, err := http.DefaultTransport.RoundTrip(r)
 	s.ok(err)
-	defer response.Body.Close()
+	defer s.close(response.Body)
 	text, err := io.ReadAll(response.Body)
 	s.ok(err)
 	return &answer{s, method + " " + path, response.StatusCode, response.Header, text}
@@ -288,12 +295,12 @@ func index(children ...string) string {
 	return `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[` + strings.Join(all, ",") + `]}`
 }
 
-// pushImage pushes config, layer and manifest.
-func (s *service) pushImage(repo, ref, rest string) string {
+// pushImage pushes config, layer and manifest, and answers the manifest's digest.
+func (s *service) pushImage(repo, ref string) string {
 	s.Helper()
 	s.pushBlob(repo, config)
 	s.pushBlob(repo, layer)
-	return s.putManifest(repo, ref, image(rest)).is(http.StatusCreated).header.Get("Docker-Content-Digest")
+	return s.putManifest(repo, ref, image("")).is(http.StatusCreated).header.Get("Docker-Content-Digest")
 }
 
 func (s *service) putManifest(repo, ref, text string, options ...with) *answer {

@@ -86,7 +86,6 @@ func first(list string) string {
 
 // isHost reports whether s can stand in a URL and in a quoted header as host and port. net/http checks Host itself, but no forwarded header.
 func isHost(s string) bool {
-	return s != "" && strings.IndexFunc(s, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_:[]", c))
-	}) < 0
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
+	return s != "" && strings.Trim(s, letters) == ""
 }

@@ -14,13 +14,14 @@ type pace struct {
 	clock   func() time.Time
 	limit   time.Duration // 0: no deadlines
 	last    time.Time
+	reads   bool // a body is read, so there will be an answer to write after its deadline
 }
 
-func (a *API) newPace(w http.ResponseWriter) *pace {
-	return &pace{control: http.NewResponseController(w), clock: a.clock, limit: a.patience}
+func (a *API) newPace(w http.ResponseWriter, reads bool) *pace {
+	return &pace{control: http.NewResponseController(w), clock: a.clock, limit: a.patience, reads: reads}
 }
 
-// extend moves both deadlines on. It does so at most eight times in a limit, because a deadline costs a timer.
+// extend moves the deadlines on. It does so at most eight times in a limit, because a deadline costs a timer.
 func (p *pace) extend() {
 	if p.limit == 0 {
 		return
@@ -30,8 +31,12 @@ func (p *pace) extend() {
 		return
 	}
 	p.last = now
-	p.set(p.control.SetReadDeadline(now.Add(p.limit)))
-	p.set(p.control.SetWriteDeadline(now.Add(p.limit)))
+	end := now.Add(p.limit)
+	if p.reads {
+		p.set(p.control.SetReadDeadline(end))
+		end = end.Add(p.limit)
+	}
+	p.set(p.control.SetWriteDeadline(end))
 }
 
 // stopReading takes the read deadline away when a body is complete: net/http watches the connection from then on, and would take a deadline that passes
@@ -59,7 +64,7 @@ type body struct {
 
 // newBody arms the deadline at once, so that a body that nobody reads is not waited for either.
 func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
-	b := &body{in: r.Body, pace: a.newPace(w)}
+	b := &body{in: r.Body, pace: a.newPace(w, true)}
 	b.pace.extend()
 	return b
 }
@@ -77,7 +82,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// answer moves the deadlines on before an answer to what may have taken the registry long: reading a blob back, waiting for a flush.
+// answer moves the deadlines on before an answer, which may come long after the last byte: reading a blob back, waiting for a flush.
 func (b *body) answer() {
 	if b != nil {
 		b.pace.last = time.Time{}

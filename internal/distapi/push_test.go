@@ -35,11 +35,11 @@ func TestEveryWayToPushABlobEndsInTheSameBlob(t *testing.T) {
 		"POST without a length": func(repo string) *answer {
 			return s.do(http.MethodPost, "/v2/"+repo+"/blobs/uploads/?digest="+d, text, streamed).is(http.StatusCreated)
 		},
-		"POST without the last slash":  func(repo string) *answer { return put(s.begin(repo), text) },
-		"POST and PUT":                 func(repo string) *answer { return put(s.begin(repo), text) },
+		"POST without the last slash":   func(repo string) *answer { return put(s.begin(repo), text) },
+		"POST and PUT":                  func(repo string) *answer { return put(s.begin(repo), text) },
 		"POST and PUT without a length": func(repo string) *answer { return put(s.begin(repo), text, streamed) },
-		"stream":                       func(repo string) *answer { return put(patch(s.begin(repo), text, streamed), "") },
-		"one PATCH":                    func(repo string) *answer { return put(patch(s.begin(repo), text), "") },
+		"stream":                        func(repo string) *answer { return put(patch(s.begin(repo), text, streamed), "") },
+		"one PATCH":                     func(repo string) *answer { return put(patch(s.begin(repo), text), "") },
 		"chunks": func(repo string) *answer {
 			at := patch(s.begin(repo), text[:5], header("Content-Range", "0-4"))
 			at = patch(at, text[5:10], header("Content-Range", "bytes 5-9/16"))
@@ -165,9 +165,9 @@ func TestBadUploadsChangeNothing(t *testing.T) {
 func TestAChunkWhoseLengthDiffersFromItsRangeIsKeptAsFarAsItCame(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	for body, range_ := range map[string]string{"123": "0-4", "1234567": "0-4"} {
+	for body, said := range map[string]string{"123": "0-4", "1234567": "0-4"} {
 		begun := s.begin("app")
-		s.do(http.MethodPatch, begun, body, header("Content-Range", range_), streamed).is(http.StatusBadRequest)
+		s.do(http.MethodPatch, begun, body, header("Content-Range", said), streamed).is(http.StatusBadRequest)
 		s.do(http.MethodGet, begun, nil).is(http.StatusNoContent).has("Range", fmt.Sprintf("0-%d", min(len(body), 5)-1))
 	}
 }
@@ -206,7 +206,7 @@ func TestAHalfClosedClientReadsWhereItsBodyBroke(t *testing.T) {
 	begun := s.begin("app")
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.host)
 	s.ok(err)
-	defer c.Close()
+	defer s.close(c)
 	_, err = fmt.Fprintf(c, "PATCH %s HTTP/1.1\r\nHost: havn\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n12345", begun, s.token("repository:app:pull,push"))
 	s.ok(err)
 	tcp, ok := c.(*net.TCPConn)
@@ -216,7 +216,7 @@ func TestAHalfClosedClientReadsWhereItsBodyBroke(t *testing.T) {
 	s.ok(tcp.CloseWrite())
 	response, err := http.ReadResponse(bufio.NewReader(c), nil)
 	s.ok(err)
-	defer response.Body.Close()
+	defer s.close(response.Body)
 	text, err := io.ReadAll(response.Body)
 	s.ok(err)
 	if response.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), oci.CodeBlobUploadInvalid) {

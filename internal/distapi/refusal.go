@@ -72,10 +72,12 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 		if is.status != http.StatusInsufficientStorage {
 			header.Set("Retry-After", strconv.Itoa(waitSeconds(err)))
 		}
+	default:
 	}
 	if state, ok := fail.DetailOf(err).(registry.Upload); ok {
 		describeUpload(header, c.route.asked, state)
 	}
+	c.body.answer()
 	header.Del("Cache-Control")
 	header.Del("ETag")
 	body := struct {
@@ -90,7 +92,7 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 func (a *API) report(c *call, kind fail.Kind, err error, id string) {
 	level := slog.LevelError
 	switch {
-	case c.Context().Err() != nil && errors.Is(err, context.Canceled):
+	case c.Context().Err() != nil && (kind == fail.Unavailable || errors.Is(err, context.Canceled)):
 		level = slog.LevelDebug
 	case kind == fail.Unavailable:
 		level = slog.LevelWarn

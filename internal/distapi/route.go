@@ -87,14 +87,14 @@ func splitRoute(path string) (route, bool) {
 	case word == "blobs":
 		return route{endpoint: blob, asked: name, ref: last}, true
 	}
-	if name, ok := strings.CutSuffix(before, "/blobs/uploads"); ok && name != "" {
+	if repo, ok := strings.CutSuffix(before, "/blobs/uploads"); ok && repo != "" {
 		if last == "" {
-			return route{endpoint: uploads, asked: name}, true
+			return route{endpoint: uploads, asked: repo}, true
 		}
-		return route{endpoint: upload, asked: name, ref: last}, true
+		return route{endpoint: upload, asked: repo, ref: last}, true
 	}
-	if name, ok := strings.CutSuffix(name, "/blobs/uploads"); ok && name != "" {
-		return route{endpoint: upload, asked: name, ref: word, offset: last}, true
+	if repo, ok := strings.CutSuffix(name, "/blobs/uploads"); ok && repo != "" {
+		return route{endpoint: upload, asked: repo, ref: word, offset: last}, true
 	}
 	return route{}, false
 }

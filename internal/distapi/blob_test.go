@@ -1,0 +1,257 @@
+package distapi_test
+
+import (
+	"context"
+	"io"
+	"math/rand"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/blob/filesystem"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// onDisk keeps blobs in a directory, so that they are files.
+func onDisk(t *testing.T) func(*settings) {
+	t.Helper()
+	driver, err := filesystem.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(s *settings) { s.driver = driver }
+}
+
+func TestRangesOfABlob(t *testing.T) {
+	t.Parallel()
+	const text = "0123456789abcdef"
+	for where, change := range map[string]func(*settings){"memory": func(*settings) {}, "directory": onDisk(t)} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, change)
+			path := "/v2/app/blobs/" + s.pushBlob("app", text)
+			for asked, want := range map[string]string{
+				"bytes=0-3": "0123", "bytes=10-": "abcdef", "bytes=-2": "ef", "bytes=12-99": "cdef", "bytes=0-": text, "bytes=15-15": "f", "bytes=-99": text,
+			} {
+				if got := s.do(http.MethodGet, path, nil, header("Range", asked)).is(http.StatusPartialContent); string(got.body) != want {
+					t.Errorf("%s: %q", asked, got.body)
+				}
+			}
+			s.do(http.MethodGet, path, nil, header("Range", "bytes=0-3")).has("Content-Range", "bytes 0-3/16").has("Content-Length", "4")
+			for _, asked := range []string{"bytes=16-", "bytes=99-100", "bytes=5-0", "bytes=x-", "bytes=0-1,x", "bytes=" + strings.Repeat("0-0,", 100) + "1-1"} {
+				a := s.do(http.MethodGet, path, nil, header("Range", asked)).is(http.StatusRequestedRangeNotSatisfiable, oci.CodeRangeInvalid)
+				a.has("Content-Type", "application/json").has("Cache-Control", "")
+			}
+			s.do(http.MethodGet, path, nil, header("Range", "bytes=99-")).has("Content-Range", "bytes */16")
+			several(t, s.do(http.MethodGet, path, nil, header("Range", "bytes=0-1,4-5,-1")).is(http.StatusPartialContent), "01", "45", "f")
+			other := header("If-Range", `"`+sum("other")+`"`)
+			s.do(http.MethodGet, path, nil, header("Range", "bytes=0-3"), other).is(http.StatusOK).has("Content-Length", "16")
+		})
+	}
+}
+
+func several(t *testing.T, a *answer, want ...string) {
+	t.Helper()
+	_, parameters, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := multipart.NewReader(strings.NewReader(string(a.body)), parameters["boundary"])
+	for _, w := range want {
+		p, partErr := parts.NextPart()
+		if partErr != nil {
+			t.Fatal(partErr)
+		}
+		if got, readErr := io.ReadAll(p); readErr != nil || string(got) != w {
+			t.Errorf("part %q, %v, want %q", got, readErr, w)
+		}
+	}
+	if _, err = parts.NextPart(); err != io.EOF { //nolint:errorlint // multipart answers io.EOF itself
+		t.Errorf("more parts than asked for: %v", err)
+	}
+}
+
+func TestABlobSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	d := s.pushBlob("app", layer)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		a := s.do(method, "/v2/app/blobs/"+d, nil).is(http.StatusOK).has("Content-Type", "application/octet-stream").has("Docker-Content-Digest", d)
+		a.has("ETag", `"`+d+`"`).has("Content-Length", "7").has("Accept-Ranges", "bytes").has("X-Content-Type-Options", "nosniff")
+		s.do(method, "/v2/app/blobs/"+d, nil, header("If-None-Match", `"`+d+`"`)).is(http.StatusNotModified)
+	}
+	s.do(http.MethodGet, "/v2/app/blobs/"+sum("x"), nil).is(http.StatusNotFound, oci.CodeBlobUnknown)
+	s.do(http.MethodGet, "/v2/other/blobs/"+d, nil).is(http.StatusNotFound, oci.CodeNameUnknown)
+	s.do(http.MethodGet, "/v2/app/blobs/sha256:x", nil).is(http.StatusBadRequest, oci.CodeDigestInvalid)
+	s.do(http.MethodGet, "/v2/app/blobs/latest", nil).is(http.StatusBadRequest, oci.CodeDigestInvalid)
+	empty := s.pushBlob("app", "")
+	s.do(http.MethodGet, "/v2/app/blobs/"+empty, nil).is(http.StatusOK).has("Content-Length", "0")
+}
+
+// noisy is text that no layer below makes smaller.
+func noisy(n int) string {
+	b := make([]byte, n)
+	r := rand.New(rand.NewSource(1))
+	r.Read(b)
+	return string(b)
+}
+
+// direct counts what comes through io.ReaderFrom, as sendfile needs it.
+type direct struct {
+	http.ResponseWriter
+	files *atomic.Int64
+}
+
+func (d direct) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+func (d direct) ReadFrom(src io.Reader) (int64, error) {
+	if limited, ok := src.(*io.LimitedReader); ok {
+		if _, ok = limited.R.(*os.File); ok {
+			d.files.Add(1)
+		}
+	}
+	return io.Copy(d.ResponseWriter, src)
+}
+
+func TestAFileReachesTheConnectionAsAFile(t *testing.T) {
+	t.Parallel()
+	var files atomic.Int64
+	s := start(t, onDisk(t), func(set *settings) {
+		set.wrap = func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(direct{w, &files}, r) })
+		}
+	})
+	text := noisy(1 << 20)
+	path := "/v2/app/blobs/" + s.pushBlob("app", text)
+	if got := s.do(http.MethodGet, path, nil).is(http.StatusOK); string(got.body) != text {
+		t.Error("the bytes differ")
+	}
+	if got := s.do(http.MethodGet, path, nil, header("Range", "bytes=1000-900000")).is(http.StatusPartialContent); string(got.body) != text[1000:900001] {
+		t.Error("the bytes of the range differ")
+	}
+	if files.Load() != 2 {
+		t.Errorf("%d answers were sent as files, want 2", files.Load())
+	}
+}
+
+// stopping lets a file through in pieces, and says after each of them that the deadline passed: a client that is slow and moves.
+type stopping struct {
+	http.ResponseWriter
+	pieces *atomic.Int64
+}
+
+func (p stopping) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+func (p stopping) ReadFrom(src io.Reader) (int64, error) {
+	p.pieces.Add(1)
+	limited, ok := src.(*io.LimitedReader)
+	if !ok {
+		return io.Copy(p.ResponseWriter, src)
+	}
+	piece := &io.LimitedReader{R: limited.R, N: min(limited.N, 100_000)}
+	n, err := io.Copy(p.ResponseWriter, piece)
+	limited.N -= n
+	if err == nil && limited.N > 0 {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+func TestASlowPullIsServedWholeAsLongAsItMoves(t *testing.T) {
+	t.Parallel()
+	var pieces atomic.Int64
+	s := start(t, onDisk(t), func(set *settings) {
+		set.api.ProgressTimeout = time.Hour
+		set.wrap = func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(stopping{w, &pieces}, r) })
+		}
+	})
+	text := noisy(1 << 20)
+	d := s.pushBlob("app", text)
+	if got := s.do(http.MethodGet, "/v2/app/blobs/"+d, nil).is(http.StatusOK); string(got.body) != text {
+		t.Error("the bytes differ")
+	}
+	if pieces.Load() != 11 {
+		t.Errorf("%d pieces, want 11", pieces.Load())
+	}
+}
+
+func TestAPullThatStandsStillEnds(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{})
+	s := start(t, onDisk(t), func(set *settings) {
+		set.api.ProgressTimeout = 2 * time.Second
+		set.wrap = func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+					defer close(ended)
+				}
+				h.ServeHTTP(w, r)
+			})
+		}
+	})
+	text := noisy(32 << 20)
+	d := oci.Sum(oci.SHA256, []byte(text))
+	name, err := oci.ParseName("app")
+	s.ok(err)
+	_, err = s.registry.PushBlob(t.Context(), name, registry.PushBlob{Digest: d, Size: int64(len(text)), Body: strings.NewReader(text)})
+	s.ok(err)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v2/app/blobs/"+d.String(), nil)
+	s.ok(err)
+	r.SetBasicAuth("admin", password)
+	response, err := (&http.Transport{}).RoundTrip(r)
+	s.ok(err)
+	defer s.close(response.Body)
+	select { // nothing is read
+	case <-ended:
+	case <-time.After(patient):
+		t.Fatal("the request is still under way")
+	}
+	if n, readErr := io.Copy(io.Discard, response.Body); readErr == nil {
+		t.Errorf("%d bytes and no error: a part was taken for the whole", n)
+	}
+}
+
+// losing is a store that lost an object.
+type losing struct {
+	blob.Driver
+	lost atomic.Bool
+}
+
+func (l *losing) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
+	if l.lost.Load() {
+		return nil, fail.E(fail.NotFound, nil, "object %s", name)
+	}
+	return l.Driver.Get(ctx, name, off, n)
+}
+
+func TestALostObjectIsNeverServedAsAPart(t *testing.T) {
+	t.Parallel()
+	var store *losing
+	s := start(t, func(set *settings) {
+		store = &losing{Driver: set.driver}
+		set.driver = store
+	})
+	d := s.pushBlob("app", layer)
+	store.lost.Store(true)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v2/app/blobs/"+d, nil)
+	s.ok(err)
+	r.SetBasicAuth("admin", password)
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		defer s.close(response.Body)
+		var n int64
+		if n, err = io.Copy(io.Discard, response.Body); err == nil {
+			t.Errorf("status %d, %d bytes and no error", response.StatusCode, n)
+		}
+	}
+	s.eventually("the loss is logged", func() bool { return strings.Contains(s.log.String(), "which a blob is made of") })
+}

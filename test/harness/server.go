@@ -48,6 +48,7 @@ type Server struct {
 	// Startup is how long the last start took, from the making of the process to the first answer.
 	Startup time.Duration
 
+	owner   testing.TB // the test that started it: it lives as long, however many subtests start it again
 	options Options
 	dir     string
 	cert    certificate
@@ -57,7 +58,7 @@ type Server struct {
 // Start runs Havn on a data directory and waits until it is ready.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := &Server{options: o, dir: t.TempDir(), Data: o.Data}
+	s := &Server{owner: t, options: o, dir: t.TempDir(), Data: o.Data}
 	if s.Data == "" {
 		s.Data = filepath.Join(s.dir, "data")
 	}
@@ -84,7 +85,7 @@ func (s *Server) Again(t testing.TB) {
 	program := Binary(t)
 	s.starts++
 	began := time.Now()
-	s.Process = Launch(t, Spawn{
+	s.Process = Launch(s.owner, Spawn{
 		Name: "havn", Log: filepath.Join(s.dir, fmt.Sprintf("havn-%d.log", s.starts)), Dir: s.dir,
 		Env: append(env, s.options.Env...), Argv: append(append([]string{}, s.options.Wrap...), program, "serve"),
 	})

@@ -180,6 +180,8 @@ func dirError(err error, path string) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		kind, hint = fail.Denied, fmt.Sprintf("give it to the user that Havn runs as (uid %d)", os.Getuid())
+	case errors.Is(err, syscall.ENOTDIR):
+		kind, hint = fail.Invalid, "a file is in the way: remove it, or set data_dir"
 	case errors.Is(err, syscall.EROFS):
 		hint = "the file system is read-only: set data_dir to one that is not"
 	case errors.Is(err, syscall.ENOSPC):

@@ -144,6 +144,7 @@ func (s *Server) drain(running context.Context) {
 		select {
 		case <-time.After(c.DrainDelay):
 		case <-running.Done():
+		case <-s.hurried:
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)

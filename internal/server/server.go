@@ -39,6 +39,7 @@ type Server struct {
 	lines   *lines
 	reload  <-chan os.Signal
 	clock   func() time.Time
+	hurried chan struct{} // ends the drain delay early; tests alone set it
 
 	stores   *stores
 	registry *registry.Registry

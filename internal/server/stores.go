@@ -73,6 +73,9 @@ func (s *stores) databasePath(c *config.Config, holder Holder) (string, error) {
 		return filepath.Join(dir, "havn.db"), nil
 	}
 	path := c.DatabasePath()
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return "", fail.E(fail.Invalid, nil, "database %s is a directory", path).Hint("give a file: database.path")
+	}
 	if c.Database.Path == "" {
 		return path, nil
 	}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what should take a moment.
+const patience = 60 * time.Second
+
+// asProgram makes the test binary be havn: for tests that need a process.
+const asProgram = "BE_HAVN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// execute runs a command line in this process.
+func execute(t *testing.T, environ []string, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	p := &program{args: args, environ: environ, out: &o, err: &e}
+	return p.run(), o.String(), e.String()
+}
+
+func TestBadInputToEveryCommand(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.yaml")
+	if err := os.WriteFile(bad, []byte("http:\n  adr: x\nlog:\n  level: loud\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	noCertificate := []string{"HAVN_DATA_DIR=" + dir + "/data", "HAVN_HTTP_ADDR=127.0.0.1:0", "HAVN_HTTP_TLS_CERTIFICATE=/nowhere/a.crt", "HAVN_HTTP_TLS_KEY=/nowhere/a.key"}
+	for name, c := range map[string]struct {
+		env  []string
+		args string
+		want string // of standard error, or of the output if it begins with out:
+		code int
+	}{
+		"no such command":        {nil, "srve", `havn has no command "srve"` + "\n      did you mean havn serve?", 2},
+		"no such command at all": {nil, "xyzzy", "see havn --help", 2},
+		"no such flag":           {nil, "serve --prot 5", "havn: havn serve: unknown flag: --prot\n      see havn serve --help", 2},
+		"flag without value":     {nil, "serve --data-dir", "flag needs an argument", 2},
+		"serve with an argument": {nil, "serve extra", `havn serve takes no arguments, and got "extra"`, 2},
+		"serve with an address":  {nil, "serve --http-addr 5000", `flag --http-addr: http.addr: "5000" has no host: write 127.0.0.1:5000`, 2},
+		"serve without its file": {nil, "serve --config /nowhere/havn.yaml", "/nowhere/havn.yaml: no such file or directory", 2},
+		"serve with a bad file":  {nil, "serve --config " + bad, bad + ":2: http.adr: is an unknown key; did you mean http.addr?", 2},
+		"serve, no certificate":  {noCertificate, "serve", `"/nowhere/a.crt": no such file or directory`, 2},
+		"check, no certificate":  {noCertificate, "config check", `"/nowhere/a.crt": no such file or directory`, 2},
+		"doctor, no certificate": {noCertificate, "doctor", `out:"/nowhere/a.crt": no such file or directory`, 2},
+		"check a bad file":       {[]string{"HAVN_CONFIG=" + bad}, "config check", bad + `:4: log.level: "loud" is not one of them; allowed: debug, info, warn or error`, 2},
+		"check with an argument": {nil, "config check " + bad, "havn config check takes no arguments", 2},
+		"print with a bad value": {[]string{"HAVN_LOG_ACCESS=maybe"}, "config print", `environment HAVN_LOG_ACCESS: log.access: "maybe" is neither true nor false`, 2},
+		"print in what form":     {nil, "config print --output xml", `--output "xml"`, 2},
+		"reference with more":    {nil, "config reference all", "havn config reference takes no arguments", 2},
+		"no such config command": {nil, "config chek", "did you mean havn config check?", 2},
+		"version in what form":   {nil, "version --output yaml", "use text or json", 2},
+		"version of what":        {nil, "version 2", "havn version takes no arguments", 2},
+		"doctor of what":         {nil, "doctor who", "havn doctor takes no arguments", 2},
+		"doctor in what form":    {nil, "doctor --output xml", "use text or json", 2},
+		"doctor with a bad file": {nil, "doctor --config " + bad, "out:http.adr: is an unknown key", 2},
+		"completion of nothing":  {nil, "completion", "takes the name of one shell", 2},
+		"completion of tcsh":     {nil, "completion tcsh", `no shell "tcsh" is known`, 2},
+		"data dir of another":    {[]string{"HAVN_HTTP_ADDR=127.0.0.1:0"}, "serve --data-dir /dev/null/data", "a file is in the way", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, errOut := execute(t, c.env, strings.Fields(c.args)...)
+			got := errOut
+			if want, ok := strings.CutPrefix(c.want, "out:"); ok {
+				got, c.want = out, want
+			}
+			if code != c.code || !strings.Contains(got, c.want) {
+				t.Errorf("exit code %d, want %d\n%s%s\nwant %q", code, c.code, out, errOut, c.want)
+			}
+		})
+	}
+	if _, err := os.Stat(dir + "/data"); err == nil {
+		t.Error("a data directory is left behind")
+	}
+}
+
+func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config reference", "doctor", "completion"} {
+		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
+		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
+			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)
+		}
+	}
+	for _, line := range []string{"", "config"} {
+		if code, out, _ := execute(t, nil, strings.Fields(line)...); code != 0 || !strings.Contains(out, "Available Commands:") {
+			t.Errorf("havn %s: %d\n%s", line, code, out)
+		}
+	}
+}
+
+func TestResultsInBothForms(t *testing.T) {
+	t.Parallel()
+	env := []string{"HAVN_ADMIN_PASSWORD=hush", "HAVN_HTTP_ADR=x", "HAVN_DATA_DIR=" + t.TempDir() + "/data", "HAVN_HTTP_ADDR=127.0.0.1:0"}
+	for line, want := range map[string]string{
+		"version": "havn ", "config print": "HAVN_ADMIN_PASSWORD", "config check": "The configuration is good.\n", "doctor": "HAVN_HTTP_ADR", "completion bash": "__start_havn",
+		"completion zsh": "#compdef havn", "completion fish": "complete -c havn", "completion powershell": "Register-ArgumentCompleter", "config reference": "## `http.addr`",
+	} {
+		code, out, _ := execute(t, env, strings.Fields(line)...)
+		if code != 0 || !strings.Contains(out, want) || strings.Contains(out, "hush") {
+			t.Errorf("havn %s: %d\n%s", line, code, out)
+		}
+	}
+	for _, line := range []string{"version", "config print", "config check", "doctor"} {
+		code, out, _ := execute(t, env, append(strings.Fields(line), "--output", "json")...)
+		var v any
+		if err := json.Unmarshal([]byte(out), &v); code != 0 || err != nil || strings.Contains(out, "hush") {
+			t.Errorf("havn %s: %d, %v\n%s", line, code, err, out)
+		}
+	}
+	if _, _, errOut := execute(t, env, "config", "check"); !strings.Contains(errOut, "did you mean HAVN_HTTP_ADDR?") {
+		t.Errorf("no warning: %s", errOut)
+	}
+}
+
+// child is havn as a process.
+type child struct {
+	cmd *exec.Cmd
+	log *logged
+}
+
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func spawn(t *testing.T, env ...string) *child {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{cmd: exec.Command(self, "serve"), log: &logged{}}
+	c.cmd.Env = append([]string{asProgram + "=1", "HAVN_HTTP_ADDR=127.0.0.1:0", "HAVN_DATA_DIR=" + filepath.Join(t.TempDir(), "data"), "HAVN_ADMIN_PASSWORD=correct-horse-7"}, env...)
+	c.cmd.Stderr = c.log
+	if err = c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if c.cmd.ProcessState == nil {
+			if err := c.cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			if err := c.cmd.Wait(); err == nil {
+				t.Error("a killed process ended well")
+			}
+		}
+	})
+	c.await(t, "msg=ready")
+	return c
+}
+
+func (c *child) await(t *testing.T, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !strings.Contains(c.log.String(), want); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %q in the log:\n%s", want, c.log)
+		}
+	}
+}
+
+// end waits for the end and answers the exit code.
+func (c *child) end(t *testing.T) int {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- c.cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil && c.cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		t.Fatalf("the process does not end:\n%s", c.log)
+	}
+	return c.cmd.ProcessState.ExitCode()
+}
+
+func (c *child) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOneSignalStopsInOrderAndASecondAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		c := spawn(t)
+		if !strings.Contains(c.log.String(), "msg=listening addr=127.0.0.1:") {
+			t.Errorf("log:\n%s", c.log)
+		}
+		c.signal(t, syscall.SIGHUP)
+		c.await(t, "asked to reload")
+		c.signal(t, s)
+		if code := c.end(t); code != 0 {
+			t.Errorf("%s: exit code %d, want 0\n%s", s, code, c.log)
+		}
+	}
+	c := spawn(t, "HAVN_HTTP_DRAIN_DELAY=5m")
+	c.signal(t, syscall.SIGTERM)
+	c.await(t, "msg=stopping")
+	c.signal(t, syscall.SIGTERM)
+	if code := c.end(t); code != 143 {
+		t.Errorf("exit code %d, want 143\n%s", code, c.log)
+	}
+}

@@ -1,0 +1,120 @@
+package server_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/server"
+)
+
+func diagnose(t *testing.T, env ...string) ([]server.Finding, string) {
+	t.Helper()
+	c, data := configure(t, env...)
+	return server.Diagnose(t.Context(), c), data
+}
+
+// find answers the findings about a subject with a status.
+func find(all []server.Finding, subject string, status server.Status) string {
+	var texts []string
+	for _, f := range all {
+		if f.Subject == subject && f.Status == status {
+			texts = append(texts, f.Text+" → "+f.Hint)
+		}
+	}
+	return strings.Join(texts, "\n")
+}
+
+func noneWrong(t *testing.T, all []server.Finding) {
+	t.Helper()
+	for _, f := range all {
+		if f.Status == server.Wrong {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func TestDoctorFindsNothingWrongBeforeTheFirstStartAndMakesNothing(t *testing.T) {
+	t.Parallel()
+	all, data := diagnose(t)
+	noneWrong(t, all)
+	mustBeAbsent(t, data)
+	if find(all, "data_dir", server.Good) == "" || find(all, "address", server.Good) == "" {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestDoctorAsksTheRunningProcessAndLaterItsStores(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	await(t, "the lock to say where it answers", func() bool {
+		all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data)
+		noneWrong(t, all)
+		return strings.Contains(find(all, "process", server.Good), r.URL()+" is ready") && strings.Contains(find(all, "lock", server.Good), "held by process") &&
+			find(all, "database", server.Good) != "" && find(all, "blobs", server.Good) != ""
+	})
+	r.stop()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data)
+	noneWrong(t, all)
+	for _, subject := range []string{"lock", "database", "blobs", "key", "address"} {
+		if find(all, subject, server.Good) == "" {
+			t.Errorf("nothing good about %s in %+v", subject, all)
+		}
+	}
+	if err := os.Rename(filepath.Join(r.data, "blobs"), filepath.Join(r.data, "away")); err != nil {
+		t.Fatal(err)
+	}
+	all, _ = diagnose(t, "HAVN_DATA_DIR="+r.data)
+	if got := find(all, "blobs", server.Wrong); !strings.Contains(got, "is it mounted?") {
+		t.Errorf("%q of %+v", got, all)
+	}
+	mustBeAbsent(t, filepath.Join(r.data, "blobs"))
+}
+
+func TestDoctorSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	issue(t, cert, key, 1, time.Now().Add(24*time.Hour))
+	tls := []string{"HAVN_HTTP_TLS_CERTIFICATE=" + cert, "HAVN_HTTP_TLS_KEY=" + key}
+	all, _ := diagnose(t, append(tls, "HAVN_HTTP_PUBLIC_URL=https://registry.example.com")...)
+	if got := find(all, "certificate", server.Warning); !strings.Contains(got, "expires at") {
+		t.Errorf("%q", got)
+	}
+	if got := find(all, "certificate", server.Wrong); !strings.Contains(got, "registry.example.com") {
+		t.Errorf("%q", got)
+	}
+	issue(t, cert, key, 2, time.Now().Add(-time.Minute))
+	all, _ = diagnose(t, tls...)
+	if got := find(all, "certificate", server.Wrong); !strings.Contains(got, "expired at") || !strings.Contains(got, "renew it") {
+		t.Errorf("%q", got)
+	}
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	all, _ = diagnose(t, "HAVN_DATA_DIR="+open)
+	if got := find(all, "data_dir", server.Warning); !strings.Contains(got, "chmod 700") {
+		t.Errorf("%q", got)
+	}
+	r := start(t)
+	all, _ = diagnose(t, "HAVN_HTTP_ADDR="+r.Addrs()[0].String())
+	if got := find(all, "address", server.Wrong); !strings.Contains(got, "address already in use") {
+		t.Errorf("%q", got)
+	}
+	file := filepath.Join(dir, "file")
+	mustWrite(t, file, "not a database, however long it is looked at, and at least as long as a header of one, which is a hundred bytes")
+	data := filepath.Join(dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	all, _ = diagnose(t, "HAVN_DATA_DIR="+data, "HAVN_DATABASE_PATH="+file)
+	if got := find(all, "database", server.Wrong); got == "" {
+		t.Errorf("a file that is no database: %+v", all)
+	}
+}

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/config"
+)
+
+// Hurry prepares a server, before Run, for a drain delay that the test ends itself.
+func (s *Server) Hurry() func() {
+	s.hurried = make(chan struct{})
+	return func() { close(s.hurried) }
+}
+
+// PollCertificate sets how often the certificate's files are looked at.
+func (s *Server) PollCertificate(every time.Duration) { s.cert.every = every }
+
+// AccessLine writes a line of the access log.
+func AccessLine(format config.LogFormat, at time.Time, path, agent string, n int64, took time.Duration) []byte {
+	var e entry
+	e.begin(format, at, "request")
+	e.text("path", path)
+	e.text("agent", agent)
+	e.number("bytes", n)
+	e.milliseconds("ms", took)
+	return e.end()
+}
+
+// ClassOf names the class of a path.
+func ClassOf(path string) string { return classify(path).String() }
+
+// RequestID answers the id for a request that brings one.
+func RequestID(given string) string { return newRequestIDs().of(given) }
+
+// Observed puts the observer in front of a handler.
+func Observed(next http.Handler) http.Handler { return ObservedTo(io.Discard, next) }
+
+// ObservedTo is Observed with a log.
+func ObservedTo(out io.Writer, next http.Handler) http.Handler {
+	l := newLines(out)
+	return &observer{
+		next: next, out: l, log: newLog(l, config.Log{Format: config.JSON}), format: config.JSON, access: true, ids: newRequestIDs(),
+		traffic: newTraffic(prometheus.NewRegistry()), client: func(*http.Request) netip.Addr { return netip.Addr{} }, clock: time.Now,
+	}
+}
+
+// WithConnection shows a connection as the HTTP server gets it from our listeners.
+func WithConnection(t *testing.T, look func(net.Conn)) {
+	t.Helper()
+	all, err := listen(t.Context(), []string{"127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLimited(all[0], make(chan struct{}, 1))
+	near, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	look(far)
+	if err = errors.Join(near.Close(), far.Close(), l.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"embed"
+	"fmt"
 	"io/fs"
 	"path"
 	"strconv"
@@ -35,7 +36,27 @@ func (db *DB) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return db.store.migrate(ctx, steps, db.cfg.Clock())
+	var done int64
+	err = db.Row(ctx, schemaVersion).Scan(&done)
+	switch {
+	case fail.Is(err, fail.Unavailable):
+		return err
+	case err == nil && done >= int64(len(steps)):
+		// Nothing is to be defined: on Galera even a definition that changes nothing ends transactions on every node.
+		return known(done, steps)
+	}
+	return db.again(ctx, "migrate", func() error { return db.store.migrate(ctx, steps, db.cfg.Clock()) })
+}
+
+const schemaVersion = "SELECT COALESCE(MAX(version), 0) FROM schema_migrations"
+
+// known refuses a schema of a newer program.
+func known(done int64, steps []migration) error {
+	if done > int64(len(steps)) {
+		return fail.E(fail.Unsupported, nil, "the schema is at version %d, this program knows %d", done, len(steps)).
+			Hint("start the newer version of havn again")
+	}
+	return nil
 }
 
 // migrations reads the embedded files of an engine, in order.
@@ -84,22 +105,21 @@ func apply(ctx context.Context, s *session, steps []migration, now int64) error 
 		return err
 	}
 	var done int64
-	if err := s.scanRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_migrations", nil, []any{&done}); err != nil {
+	if err := s.scanRow(ctx, schemaVersion, nil, []any{&done}); err != nil {
 		return err
 	}
-	if done > int64(len(steps)) {
-		return fail.E(fail.Unsupported, nil, "the schema is at version %d, this program knows %d", done, len(steps)).
-			Hint("start the newer version of havn again")
+	if err := known(done, steps); err != nil {
+		return err
 	}
 	for _, step := range steps[done:] {
 		for _, statement := range step.statements {
 			if _, err := s.exec(ctx, statement, nil); err != nil {
-				return fail.E(fail.KindOf(err), err, "migration %s", step.name)
+				return fmt.Errorf("migration %s: %w", step.name, err)
 			}
 		}
 		_, err := s.exec(ctx, s.d.insertIgnore("schema_migrations", []string{"version", "name", "applied_at"}), []any{step.version, step.name, now})
 		if err != nil && !(s.d.engine == MySQL && fail.Is(err, fail.Exists)) {
-			return fail.E(fail.KindOf(err), err, "migration %s", step.name)
+			return fmt.Errorf("migration %s: %w", step.name, err)
 		}
 	}
 	return nil

@@ -68,6 +68,7 @@ func (p *mysqlProduct) migrate(ctx context.Context, steps []migration, now int64
 	if err != nil {
 		return err
 	}
+	n.turn = p.nodes.current()
 	pool := sql.OpenDB(n)
 	defer func() {
 		if closeErr := pool.Close(); closeErr != nil {
@@ -75,13 +76,9 @@ func (p *mysqlProduct) migrate(ctx context.Context, steps []migration, now int64
 		}
 	}()
 	d := newDialect(MySQL, classifyMySQL)
-	conn, err := pool.Conn(ctx)
-	if err != nil {
-		return d.translate(err, "connect")
-	}
-	err = apply(ctx, &session{run: conn, d: d}, steps, now)
-	if closeErr := conn.Close(); err == nil && closeErr != nil {
-		err = d.translate(closeErr, "close")
+	err = apply(ctx, &session{run: pool, d: d}, steps, now)
+	if isRefusal(err) {
+		p.nodes.leave(n.current())
 	}
 	return err
 }

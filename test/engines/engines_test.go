@@ -62,11 +62,3 @@ func TestSuiteOnPostgreSQL(t *testing.T) {
 	stopAfter(t, p.Stop)
 	sqldbtest.Run(t, fresh(p, sqldb.Postgres, func(int) []string { return []string{p.Host} }))
 }
-
-// Each database that the suite opens is reached through another node, so that what one acknowledged is read from another.
-func TestSuiteThroughThreeGaleraNodes(t *testing.T) {
-	g, err := lab.StartGalera(t.Context(), "", 3)
-	need(t, err)
-	stopAfter(t, g.Stop)
-	sqldbtest.Run(t, fresh(g.Nodes[0], sqldb.MySQL, g.Hosts))
-}

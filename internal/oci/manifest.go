@@ -10,6 +10,9 @@ import (
 // MaxManifestBytes is the largest manifest that is taken (Distribution Specification, "Pushing Manifests", asks for at least 4 MiB).
 const MaxManifestBytes = 4 << 20
 
+// maxMediaTypeBytes is the longest media type: RFC 6838 allows 127 bytes for each half. The index has columns of this width.
+const maxMediaTypeBytes = 255
+
 // Kind tells the two shapes of manifests apart.
 type Kind int
 
@@ -65,7 +68,7 @@ func ParseManifest(contentType string, body []byte) (*Manifest, error) {
 	}
 	var doc document
 	if err := json.Unmarshal(body, &doc); err != nil {
-		return nil, invalid(err, "manifest")
+		return nil, invalid(err, "manifest whose parts do not fit")
 	}
 	return doc.check(sent)
 }
@@ -107,7 +110,10 @@ func (doc *document) check(sent string) (*Manifest, error) {
 		return nil, invalid(nil, "manifest of media type %.100q", m.MediaType).
 			Hint("use %s or %s; other artifacts are image manifests with an artifactType", MediaTypeImageManifest, MediaTypeImageIndex)
 	}
-	return m, m.fill(doc)
+	if err := m.fill(doc); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func (m *Manifest) fill(doc *document) error {
@@ -126,7 +132,7 @@ func (m *Manifest) fill(doc *document) error {
 		if doc.Manifests != nil {
 			return invalid(nil, "image manifest with manifests")
 		}
-		if doc.Layers == nil && m.MediaType == MediaTypeDockerManifest {
+		if doc.Layers == nil && m.MediaType == MediaTypeDockerManifest { // OCI artifacts come without any, and as null from programs in Go
 			return invalid(nil, "image manifest without layers")
 		}
 		if doc.Layers != nil {
@@ -148,10 +154,16 @@ func (m *Manifest) checkDescriptors() error {
 			return invalid(nil, "%s %d without a digest", what, number)
 		case d.Size < 0:
 			return invalid(nil, "%s %d with size %d", what, number, d.Size)
-		case d.MediaType == "" && what != "subject":
+		case d.MediaType == "" && what != "subject": // a subject is only pointed at, and may be absent: its type decides nothing here
 			return invalid(nil, "%s %d without a media type", what, number)
 		}
-		return nil
+		if err := checkMediaType(d.MediaType); err != nil {
+			return err
+		}
+		return checkMediaType(d.ArtifactType)
+	}
+	if err := checkMediaType(m.ArtifactType); err != nil {
+		return err
 	}
 	if err := check(m.Config, "config", 0); err != nil {
 		return err
@@ -168,6 +180,19 @@ func (m *Manifest) checkDescriptors() error {
 		if err := check(&m.Children[i], "manifest", i); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkMediaType refuses what no media type can be. RFC 6838 allows less, but its names are not for a registry to judge: artifacts have invented
+// all sorts of types.
+func checkMediaType(s string) error {
+	ok := len(s) <= maxMediaTypeBytes
+	for i := 0; ok && i < len(s); i++ {
+		ok = s[i] >= ' ' && s[i] <= '~'
+	}
+	if !ok {
+		return invalid(nil, "media type %.300q", s).Hint("a media type has at most %d bytes of printable ASCII", maxMediaTypeBytes)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ const (
 	memoryTarget, memoryLimit = 64, 128
 )
 
-// push makes the repository and its two blobs through the front door.
+// push makes the repository, its two blobs and its first tag through the front door.
 func push(t *testing.T, s *harness.Server) {
 	t.Helper()
 	for _, blob := range []string{config, layer} {
@@ -37,6 +37,11 @@ func push(t *testing.T, s *harness.Server) {
 		if res.status != http.StatusCreated {
 			t.Fatalf("push a blob: %d %s", res.status, res.body)
 		}
+	}
+	body, _ := manifestOf(deepRepo, 0)
+	res := ask(t, s, http.MethodPut, "/v2/"+deepRepo+"/manifests/"+tagName(0), "application/vnd.oci.image.manifest.v1+json", string(body))
+	if res.status != http.StatusCreated {
+		t.Fatalf("push a manifest: %d %s", res.status, res.body)
 	}
 }
 

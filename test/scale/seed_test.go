@@ -103,8 +103,8 @@ func (f *filler) finish() error {
 	return nil
 }
 
-// fill writes the rows into the database of a registry that is stopped, whose project library has the two blobs in the
-// repository "deep". Nothing is flushed and no key is checked while it does; that is checked at the end.
+// fill writes the rows into the database of a registry that is stopped, that has the two blobs and the first tag in the
+// repository deepRepo. Nothing is flushed and no key is checked while it does; that is checked at the end.
 func fill(t *testing.T, path string) {
 	t.Helper()
 	began := time.Now()
@@ -146,7 +146,7 @@ func fillRepositories(tx *sql.Tx) error {
 	if err := row.Scan(&project, &deep); err != nil {
 		return fmt.Errorf("repository %s: %w", deepRepo, err)
 	}
-	if err := fillTags(tx, deep, deepRepo, deepTags, now); err != nil {
+	if err := fillTags(tx, deep, deepRepo, 1, deepTags, now); err != nil {
 		return err
 	}
 	for i := range otherRepos {
@@ -159,20 +159,20 @@ func fillRepositories(tx *sql.Tx) error {
 				return err
 			}
 		}
-		if err := fillTags(tx, id, repoName(i), otherTags, now); err != nil {
+		if err := fillTags(tx, id, repoName(i), 0, otherTags, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func fillTags(tx *sql.Tx, repo int64, name string, count int, now int64) error {
+func fillTags(tx *sql.Tx, repo int64, name string, from, to int, now int64) error {
 	type pushed struct{ body, digest []byte }
-	all := make([]pushed, count)
+	all := make([]pushed, to-from)
 	tags := newFiller(tx, "tags", "repo", "name", "digest", "moved_at")
 	for i := range all {
-		all[i].body, all[i].digest = manifestOf(name, i)
-		tags.add(repo, tagName(i), all[i].digest, now)
+		all[i].body, all[i].digest = manifestOf(name, from+i)
+		tags.add(repo, tagName(from+i), all[i].digest, now)
 	}
 	// In the order of the key, so that a page is written once.
 	slices.SortFunc(all, func(a, b pushed) int { return bytes.Compare(a.digest, b.digest) })

@@ -3,11 +3,14 @@ package blob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
+
+const damageHint = "the store lost or changed data: restore the object, or push the blob again"
 
 // Reader reads a blob: its objects one after the other. It is an io.ReadSeekCloser, opens an object when its bytes are asked for, and holds one open at a
 // time. It is not safe for concurrent use.
@@ -33,15 +36,19 @@ func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
 	if s.opener == nil || len(objects) != 1 {
 		return r, nil
 	}
-	begin := s.clock()
-	file, err := s.opener.OpenFile(ctx, objects[0].Name)
-	s.observe("open", begin, err)
+	var file *os.File
+	err := s.again(ctx, "open", func() (tryErr error) {
+		file, tryErr = s.opener.OpenFile(ctx, objects[0].Name)
+		return tryErr
+	})
 	if err != nil {
-		return nil, s.damaged(err, objects[0])
+		return nil, damaged(err, objects[0])
 	}
 	info, err := file.Stat()
-	if err == nil && info.Size() != r.size {
-		err = fail.E(fail.Internal, nil, "object %s has %d bytes, its row says %d", objects[0].Name, info.Size(), r.size).Hint("the store lost or changed data: restore the object, or push the blob again")
+	if err != nil {
+		err = fail.E(s.driver.Classify(err), err, "stat object %s", objects[0].Name)
+	} else if info.Size() != r.size {
+		err = fail.E(fail.Internal, nil, "damaged: object %s has %d bytes, its row says %d", objects[0].Name, info.Size(), r.size).Hint(damageHint)
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -50,11 +57,12 @@ func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
 	return r, nil
 }
 
-func (s *Store) damaged(err error, o Object) error {
+// damaged makes an object's absence an error of ours: its row says that it is there.
+func damaged(err error, o Object) error {
 	if fail.Is(err, fail.NotFound) {
-		return fail.E(fail.Internal, err, "object %s, which a blob is made of, is not in the store", o.Name).Hint("the store lost data: restore the object, or push the blob again")
+		return fail.E(fail.Internal, err, "damaged: object %s, which a blob is made of, is not in the store", o.Name).Hint(damageHint)
 	}
-	return err
+	return fmt.Errorf("open object %s: %w", o.Name, err)
 }
 
 // Size is the length of the blob in bytes.
@@ -69,10 +77,13 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 		return r.file.Seek(offset, whence)
 	}
 	switch whence {
+	case io.SeekStart:
 	case io.SeekCurrent:
 		offset += r.pos
 	case io.SeekEnd:
 		offset += r.size
+	default:
+		return 0, fail.E(fail.RangeInvalid, nil, "seek with whence %d", whence)
 	}
 	if offset < 0 {
 		return 0, fail.E(fail.RangeInvalid, nil, "seek to %d", offset)
@@ -106,7 +117,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	case r.left == 0:
 		err = r.drop()
 	case errors.Is(err, io.EOF):
-		err = fail.E(fail.Internal, io.ErrUnexpectedEOF, "blob ends %d bytes early", r.left).Hint("the store lost data: restore the object, or push the blob again")
+		err = fail.E(fail.Internal, io.ErrUnexpectedEOF, "damaged: an object of the blob ends %d bytes early", r.left).Hint(damageHint)
 	case err != nil:
 		err = fail.E(r.store.driver.Classify(err), err, "read blob")
 	}
@@ -121,11 +132,9 @@ func (r *Reader) next() error {
 			off -= o.Size
 			continue
 		}
-		begin := r.store.clock()
-		in, err := r.store.driver.Get(r.ctx, o.Name, off, o.Size-off)
-		r.store.observe("get", begin, err)
+		in, err := r.store.get(r.ctx, o.Name, off, o.Size-off)
 		if err != nil {
-			return r.store.damaged(err, o)
+			return damaged(err, o)
 		}
 		r.in, r.left = in, o.Size-off
 		return nil

@@ -20,6 +20,13 @@ const idObject = "havn-store-id"
 // maxID bounds what is read of the id object.
 const maxID = 256
 
+// An operation that can be repeated is tried attempts times while the store is Unavailable, with pauses of firstPause, then ten times as long: enough for
+// a dropped connection or a server that fails over at once, and short enough that a client still waits.
+const (
+	attempts   = 3
+	firstPause = 20 * time.Millisecond
+)
+
 // StoreConfig says what a Store needs besides its driver.
 type StoreConfig struct {
 	Metrics prometheus.Registerer // nil: none
@@ -40,7 +47,6 @@ type Store struct {
 	clock  func() time.Time
 	took   *prometheus.HistogramVec
 	failed *prometheus.CounterVec
-	names  names
 }
 
 // NewStore puts a store in front of a driver.
@@ -62,7 +68,6 @@ func NewStore(d Driver, c StoreConfig) *Store {
 	if spacer, ok := d.(Spacer); ok {
 		s.spacer = spacer
 	}
-	s.names.begin()
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(s.took, s.failed)
 	}
@@ -74,6 +79,27 @@ func (s *Store) observe(operation string, begin time.Time, err error) {
 	s.took.WithLabelValues(operation).Observe(s.clock().Sub(begin).Seconds())
 	if err != nil && !fail.Is(err, fail.NotFound) {
 		s.failed.WithLabelValues(operation, fail.KindOf(err).String()).Inc()
+	}
+}
+
+// again runs an operation that can be repeated, and measures each try.
+func (s *Store) again(ctx context.Context, operation string, try func() error) error {
+	pause := firstPause
+	for left := attempts - 1; ; left-- {
+		begin := s.clock()
+		err := try()
+		s.observe(operation, begin, err)
+		if left == 0 || !fail.Is(err, fail.Unavailable) || ctx.Err() != nil {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+		pause *= 10
 	}
 }
 
@@ -89,22 +115,29 @@ func (s *Store) Put(ctx context.Context, name string, size int64, r io.Reader) (
 }
 
 // Stat answers an object's size and time, or NotFound.
-func (s *Store) Stat(ctx context.Context, name string) (Info, error) {
-	begin := s.clock()
-	info, err := s.driver.Stat(ctx, name)
-	s.observe("stat", begin, err)
+func (s *Store) Stat(ctx context.Context, name string) (info Info, err error) {
+	err = s.again(ctx, "stat", func() (tryErr error) {
+		info, tryErr = s.driver.Stat(ctx, name)
+		return tryErr
+	})
 	return info, err
 }
 
 // Delete removes an object; one that is absent is no error.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	begin := s.clock()
-	err := s.driver.Delete(ctx, name)
-	s.observe("delete", begin, err)
-	if err != nil {
+	if err := s.again(ctx, "delete", func() error { return s.driver.Delete(ctx, name) }); err != nil {
 		return fmt.Errorf("delete object %s: %w", name, err)
 	}
 	return nil
+}
+
+// get opens an object from off for reading.
+func (s *Store) get(ctx context.Context, name string, off, n int64) (r io.ReadCloser, err error) {
+	err = s.again(ctx, "get", func() (tryErr error) {
+		r, tryErr = s.driver.Get(ctx, name, off, n)
+		return tryErr
+	})
+	return r, err
 }
 
 // List answers the objects with names greater than after, in order: see Driver.List.
@@ -123,7 +156,7 @@ func (s *Store) Space(ctx context.Context) (free, total int64, ok bool, err erro
 
 // ID answers the store's id, or NotFound if it has none yet.
 func (s *Store) ID(ctx context.Context) (string, error) {
-	r, err := s.driver.Get(ctx, idObject, 0, -1)
+	r, err := s.get(ctx, idObject, 0, -1)
 	if err != nil {
 		return "", fmt.Errorf("read the store's id: %w", err)
 	}

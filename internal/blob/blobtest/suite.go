@@ -211,7 +211,7 @@ func cancelled(t *testing.T, d blob.Driver) {
 func listed(t *testing.T, d blob.Driver) {
 	var want []string
 	store := Store(d)
-	for i := range 700 {
+	for i := range 300 {
 		name := store.NewName()
 		if _, err := d.Put(t.Context(), name, 1, bytes.NewReader([]byte{byte(i)})); err != nil {
 			t.Fatal(err)

@@ -1,5 +1,9 @@
-// Package filesystem keeps objects as files in a directory, also in one that several nodes share.
+// Package filesystem keeps objects as files in a directory, also in one that several nodes share: no locks, no mapped memory, no renames.
 //
-// An object is written under its final name, which nobody knows until its row is committed, so nothing is renamed. Put returns when the file and the directory
-// that names it are flushed: one without the other may be gone after a power cut. Writers that have put files into one directory share its flush.
+// An object is written under its final name, which nobody knows until its row is committed. Put returns when the file and the directory that names it are
+// flushed: one without the other may be gone after a power cut. Large files are written back while they arrive, so that the flush at the end is short, and
+// writers that have put files into one directory share its flush.
+//
+// Measured on ext4 with 16 writers: the directory's flush costs little, because the file's own flush has committed the journal that holds both; flushing the
+// directory first, or the files by syncfs together, was slower or less portable.
 package filesystem

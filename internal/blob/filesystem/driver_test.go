@@ -88,7 +88,40 @@ func TestADirectoryThatCannotBeUsedIsRefused(t *testing.T) {
 	}
 }
 
-func TestAFullDiskIsExhaustedAndLeavesNothing(t *testing.T) {
+func TestALostMountIsNotALostObject(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	d := open(t, root)
+	s := blobtest.Store(d)
+	name := s.NewName()
+	if _, err := s.Put(t.Context(), name, 1, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	// A folder that somebody removed comes back.
+	if err := os.RemoveAll(filepath.Dir(filepath.Join(root, name))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Stat(t.Context(), name); !fail.Is(err, fail.NotFound) {
+		t.Errorf("without its folder: %v", err)
+	}
+	if _, err := s.Put(t.Context(), name, 1, strings.NewReader("x")); err != nil {
+		t.Errorf("write into a removed folder: %v", err)
+	}
+	// All of them gone is what a mount point looks like when nothing is mounted.
+	if err := os.RemoveAll(filepath.Join(root, "objects")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Put(t.Context(), name, 1, strings.NewReader("x"))
+	_, statErr := s.Stat(t.Context(), name)
+	_, openErr := s.Open(t.Context(), []blob.Object{{Name: name, Size: 1}})
+	for _, e := range []error{err, statErr, openErr} {
+		if !fail.Is(e, fail.Unavailable) || fail.HintOf(e) == "" {
+			t.Errorf("without the file system: kind %v, hint %q, %v", fail.KindOf(e), fail.HintOf(e), e)
+		}
+	}
+}
+
+func TestAFullDiskIsExhausted(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -151,7 +184,7 @@ func TestForeignFilesAreListedUnderTheirNames(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	d := open(t, root)
-	for _, name := range []string{"objects-old", "objects/zz/deep/file", "a"} {
+	for _, name := range []string{"objects-old", "objects/zz/deep/file", "a", "lost+found/x"} {
 		path := filepath.Join(root, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
 			t.Fatal(err)

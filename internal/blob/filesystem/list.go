@@ -74,8 +74,8 @@ func (d *Driver) page(folder, last, after string) (entries []string, more bool, 
 		found, readErr := dir.ReadDir(batch)
 		for _, f := range found {
 			entry := f.Name()
-			if strings.HasPrefix(entry, ".") {
-				continue
+			if strings.HasPrefix(entry, ".") || folder == "" && entry == "lost+found" {
+				continue // not ours, and the second is root's alone
 			}
 			if f.IsDir() {
 				entry += "/"

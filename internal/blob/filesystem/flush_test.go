@@ -1,0 +1,54 @@
+package filesystem
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+)
+
+// TestOneFlushServesAllWhoWaited lets a first flush hang: whoever comes meanwhile must get one that begins later, and one is enough for all of them.
+func TestOneFlushServesAllWhoWaited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const writers = 10
+		begun := make(chan chan error)
+		f := flushes{dirs: map[string]*directory{}, flush: func(string) error {
+			end := make(chan error)
+			begun <- end
+			return <-end
+		}}
+		first, second, other := make(chan error, 1), make(chan error, writers), make(chan error, 1)
+		go func() { first <- f.dir("d") }()
+		endFirst := <-begun
+		for range writers {
+			go func() { second <- f.dir("d") }()
+		}
+		synctest.Wait() // all of them have come, and wait
+		go func() { other <- f.dir("e") }()
+		(<-begun) <- nil // another directory waits for nobody
+		if err := <-other; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if len(second) != 0 {
+			t.Error("a writer was served by a flush that began before it came")
+		}
+		endFirst <- nil
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		broken := errors.New("disk gone")
+		(<-begun) <- broken
+		for range writers {
+			if err := <-second; !errors.Is(err, broken) {
+				t.Errorf("a writer got %v, want its flush's error", err)
+			}
+		}
+		synctest.Wait()
+		select {
+		case <-begun:
+			t.Error("a third flush: the second was not shared by all")
+		default:
+		}
+	})
+}

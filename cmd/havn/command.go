@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -73,9 +74,10 @@ func (p *program) complain(err error) {
 }
 
 // say writes for a person. If nobody can read it, there is nobody to tell.
-func (p *program) say(to interface{ Write([]byte) (int, error) }, text string) bool {
-	_, err := to.Write([]byte(text))
-	return err == nil
+func (p *program) say(to io.Writer, text string) {
+	if _, err := to.Write([]byte(text)); err != nil {
+		return
+	}
 }
 
 // print writes a command's result; a result that can't be written is a failure.

@@ -167,10 +167,10 @@ func spawn(t *testing.T, env ...string) *child {
 	}
 	t.Cleanup(func() {
 		if c.cmd.ProcessState == nil {
-			if err := c.cmd.Process.Kill(); err != nil {
-				t.Error(err)
+			if killErr := c.cmd.Process.Kill(); killErr != nil {
+				t.Error(killErr)
 			}
-			if err := c.cmd.Wait(); err == nil {
+			if waitErr := c.cmd.Wait(); waitErr == nil {
 				t.Error("a killed process ended well")
 			}
 		}

@@ -65,10 +65,8 @@ func stopped(parent context.Context) (context.Context, func()) {
 		case <-ctx.Done():
 			return
 		}
-		if s, ok := <-signals; ok {
-			if sig, ok := s.(syscall.Signal); ok {
-				os.Exit(128 + int(sig))
-			}
+		if sig, ok := (<-signals).(syscall.Signal); ok { // nil once done
+			os.Exit(128 + int(sig))
 		}
 	}()
 	return ctx, func() {

@@ -80,11 +80,11 @@ func listed[T any](path, kind, allowed string, fallback value, doc string, at fu
 				if err != nil {
 					return err
 				}
-				if form := write(one); seen[form] {
+				form := write(one)
+				if seen[form] {
 					return fmt.Errorf("%q is there twice", text)
-				} else {
-					seen[form] = true
 				}
+				seen[form] = true
 				all = append(all, one)
 			}
 			*at(c) = all

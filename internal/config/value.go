@@ -24,8 +24,15 @@ var units = []struct {
 	name string
 	size int64
 }{
-	{"TiB", tib}, {"GiB", gib}, {"MiB", mib}, {"KiB", kib},
-	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1},
+	{"TiB", tib},
+	{"GiB", gib},
+	{"MiB", mib},
+	{"KiB", kib},
+	{"TB", 1e12},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"KB", 1e3},
+	{"B", 1},
 }
 
 // parseSize reads bytes: a whole or decimal number with a unit, or a whole number of bytes.

@@ -14,7 +14,7 @@ func TestSizesAndDurationsComeBackAsTheyWereWritten(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}
-		if again, err := parseSize(writeSize(got)); err != nil || again != got {
+		if again, againErr := parseSize(writeSize(got)); againErr != nil || again != got {
 			t.Errorf("%q is written as %q", text, writeSize(got))
 		}
 	}
@@ -30,7 +30,7 @@ func TestSizesAndDurationsComeBackAsTheyWereWritten(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%q: %s, %v; want %s", text, got, err, want)
 		}
-		if again, err := parseDuration(writeDuration(got)); err != nil || again != got {
+		if again, againErr := parseDuration(writeDuration(got)); againErr != nil || again != got {
 			t.Errorf("%q is written as %q", text, writeDuration(got))
 		}
 	}

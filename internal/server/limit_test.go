@@ -114,9 +114,14 @@ func TestOtherMethodsAndPathsOutsideTheRegistry(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		{http.MethodPost, "/healthz", http.StatusMethodNotAllowed}, {http.MethodDelete, "/readyz", http.StatusMethodNotAllowed}, {http.MethodHead, "/healthz", http.StatusOK},
-		{http.MethodGet, "/", http.StatusOK}, {http.MethodGet, "/metrics", http.StatusNotFound}, {http.MethodGet, "/debug/pprof/", http.StatusNotFound},
-		{http.MethodGet, "/v2/../healthz", http.StatusNotFound}, {http.MethodGet, "/v3/", http.StatusNotFound},
+		{http.MethodPost, "/healthz", http.StatusMethodNotAllowed},
+		{http.MethodDelete, "/readyz", http.StatusMethodNotAllowed},
+		{http.MethodHead, "/healthz", http.StatusOK},
+		{http.MethodGet, "/", http.StatusOK},
+		{http.MethodGet, "/metrics", http.StatusNotFound},
+		{http.MethodGet, "/debug/pprof/", http.StatusNotFound},
+		{http.MethodGet, "/v2/../healthz", http.StatusNotFound},
+		{http.MethodGet, "/v3/", http.StatusNotFound},
 	} {
 		a, err := do(t, http.DefaultClient, c.method, r.URL()+c.path, nil)
 		if err != nil || a.StatusCode != c.want {

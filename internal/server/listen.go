@@ -12,8 +12,9 @@ import (
 )
 
 // listen binds the addresses, all or none.
-func listen(ctx context.Context, addrs []string) (all []net.Listener, err error) {
+func listen(ctx context.Context, addrs []string) ([]net.Listener, error) {
 	var lc net.ListenConfig
+	var all []net.Listener
 	for _, addr := range addrs {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {

@@ -50,16 +50,12 @@ func takeLock(path string, holder Holder) (*lock, error) {
 	if l.made, err = makeDirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	for {
-		again, err := l.try()
-		if err != nil {
+	for again := true; again; {
+		if again, err = l.try(); err != nil {
 			return nil, errors.Join(err, l.unmake())
 		}
-		if !again {
-			break
-		}
 	}
-	if err := l.write(); err != nil {
+	if err = l.write(); err != nil {
 		return nil, errors.Join(err, l.abandon())
 	}
 	return l, nil

@@ -256,9 +256,9 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Helper()
 		buf := make([]byte, 4096)
 		for {
-			n, err := socket.Read(buf)
-			if err != nil {
-				t.Fatalf("%s is not said: %v", want, err)
+			n, readErr := socket.Read(buf)
+			if readErr != nil {
+				t.Fatalf("%s is not said: %v", want, readErr)
 			}
 			if strings.HasPrefix(string(buf[:n]), want) {
 				return

@@ -21,7 +21,7 @@ const (
 
 // Run serves until the context ends, then drains and closes everything. It answers nil after such a stop, also one that had to cut requests
 // off; and an error if something that must run ended by itself.
-func (s *Server) Run(ctx context.Context) (err error) {
+func (s *Server) Run(ctx context.Context) error {
 	// What stands behind the requests outlives them: it is stopped by background, after the drain.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -45,8 +45,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	s.drain(running)
 	stop()
-	err = group.Wait()
-	return errors.Join(err, s.leave())
+	return errors.Join(group.Wait(), s.leave())
 }
 
 // part is something that runs beside the requests.
@@ -57,8 +56,13 @@ type part struct {
 
 func (s *Server) parts() []part {
 	all := []part{
-		{"log", s.lines.Run}, {"registry", s.registry.Run}, {"sweep", s.sweep.Run}, {"cluster", s.beat},
-		{"watchdog", s.notifier.Run}, {"memory", s.memory.Run}, {"reload", s.watchReload},
+		{"log", s.lines.Run},
+		{"registry", s.registry.Run},
+		{"sweep", s.sweep.Run},
+		{"cluster", s.beat},
+		{"watchdog", s.notifier.Run},
+		{"memory", s.memory.Run},
+		{"reload", s.watchReload},
 	}
 	if s.cert != nil {
 		all = append(all, part{"certificate", s.cert.Run})
@@ -69,11 +73,11 @@ func (s *Server) parts() []part {
 // beat keeps this node alive in the eyes of others. That it can't sign off while stopping is no failure: others find out by its beat.
 func (s *Server) beat(ctx context.Context) error {
 	err := s.node.Run(ctx)
-	if err != nil && ctx.Err() != nil {
-		s.log.Warn("this node is not signed off", "error", err.Error())
-		return nil
+	if err == nil || ctx.Err() == nil {
+		return err
 	}
-	return err
+	s.log.Warn("this node is not signed off", "error", err.Error())
+	return nil
 }
 
 // watchReload loads the certificate again when it is asked to.

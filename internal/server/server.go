@@ -87,9 +87,9 @@ func (s *Server) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if c.Metrics.Addr != "" {
-		inside, err := listen(ctx, []string{c.Metrics.Addr})
-		if err != nil {
-			return err
+		inside, listenErr := listen(ctx, []string{c.Metrics.Addr})
+		if listenErr != nil {
+			return listenErr
 		}
 		s.inside = inside[0]
 	}

@@ -126,10 +126,10 @@ func TestAFailedStartLeavesNothingBehind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg, data := configure(t, strings.Split(c.env, ",")...)
-			_, err := server.New(t.Context(), server.Options{Config: cfg, Stderr: &journal{}})
-			notNil(t, err, c.want)
-			if !strings.Contains(fail.HintOf(err), c.hint) {
-				t.Errorf("hint %q, want one with %q", fail.HintOf(err), c.hint)
+			_, startErr := server.New(t.Context(), server.Options{Config: cfg, Stderr: &journal{}})
+			notNil(t, startErr, c.want)
+			if !strings.Contains(fail.HintOf(startErr), c.hint) {
+				t.Errorf("hint %q, want one with %q", fail.HintOf(startErr), c.hint)
 			}
 			if data != file {
 				mustBeAbsent(t, data)

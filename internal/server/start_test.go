@@ -115,8 +115,8 @@ func startWith(t *testing.T, o server.Options, data string) *running {
 	go func() { r.done <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := r.wait(t); err != nil && !r.fails {
-			t.Errorf("the server ended with %v", err)
+		if runErr := r.wait(t); runErr != nil && !r.fails {
+			t.Errorf("the server ended with %v", runErr)
 		}
 		if t.Failed() {
 			t.Logf("its log:\n%s", r.log)

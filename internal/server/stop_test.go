@@ -103,7 +103,8 @@ func TestAStopFinishesWhatIsUnderWayAndCutsWhatTakesTooLong(t *testing.T) {
 	select {
 	case a := <-p.done:
 		t.Errorf("the push that never ended was answered: %s %s", a.Status, a.body)
-	case <-p.err:
+	case err := <-p.err:
+		t.Logf("the client sees: %v", err)
 	case <-time.After(patience):
 		t.Fatal("the connection was not cut")
 	}
@@ -138,8 +139,8 @@ func TestTheServerEndsWhenSomethingThatMustRunEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.Tx(t.Context(), "test.dead", func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(t.Context(), "UPDATE nodes SET state = 'dead' WHERE state = 'alive'")
-		return err
+		_, execErr := tx.Exec(t.Context(), "UPDATE nodes SET state = 'dead' WHERE state = 'alive'")
+		return execErr
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func start(t *testing.T, change ...func(*settings)) *service {
 	set.registry.DB, set.registry.Blobs, set.registry.Log, set.registry.Clock = s.db, s.store, log, s.clock.now
 	s.registry, err = registry.New(t.Context(), set.registry)
 	s.ok(err)
-	s.access, _, err = access.New(t.Context(), access.Config{DB: s.db, Log: log, Clock: s.clock.now, AdminPassword: password})
+	s.access, _, err = access.New(t.Context(), access.Config{DB: s.db, Log: log, Clock: s.clock.now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}})
 	s.ok(err)
 	set.api.Registry, set.api.Access, set.api.Log, set.api.Clock = s.registry, s.access, log, time.Now
 	s.handler = set.wrap(distapi.New(set.api))

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
@@ -149,10 +148,10 @@ func (a *API) chunk(c *call) (chunk, error) {
 		}
 		return k, nil
 	}
-	first, last, ok := parseContentRange(text)
+	first, last, err := oci.ParseContentRange(text)
 	switch {
-	case !ok:
-		return k, fail.E(fail.Invalid, nil, "Content-Range %.60q", text).Code(oci.CodeBlobUploadInvalid).Hint("write <first byte>-<last byte>")
+	case err != nil:
+		return k, err
 	case k.at >= 0 && k.at != first:
 		return k, a.outOfOrder(c, first)
 	case k.size >= 0 && k.size != last-first+1:
@@ -198,16 +197,6 @@ func (a *API) outOfOrder(c *call, at int64) error {
 	}
 	return fail.E(fail.RangeInvalid, nil, "chunk at byte %d of an upload of %d bytes", at, state.Offset).Code(oci.CodeBlobUploadInvalid).Detail(state).
 		Hint("go on at the Location of this answer")
-}
-
-// parseContentRange reads "first-last", which is the specification's form, and "bytes first-last/total", which is HTTP's.
-func parseContentRange(s string) (first, last int64, ok bool) {
-	s = strings.TrimPrefix(strings.TrimSpace(s), "bytes ")
-	s, _, _ = strings.Cut(s, "/")
-	from, to, _ := strings.Cut(s, "-")
-	a, errA := strconv.ParseUint(from, 10, 63)
-	b, errB := strconv.ParseUint(to, 10, 63)
-	return int64(a), int64(b), errA == nil && errB == nil && a <= b && b < 1<<63-1
 }
 
 // checkUploadID refuses what can't be the id of an upload before a database sees it.

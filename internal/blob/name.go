@@ -19,7 +19,7 @@ const (
 // NewName makes a name that no object has.
 func (s *Store) NewName() string {
 	var b [hexBytes]byte
-	rand.Read(b[:]) //nolint:errcheck // it never returns an error (crypto/rand, since Go 1.24)
+	rand.Read(b[:]) // it never returns an error (crypto/rand, since Go 1.24)
 	id := hex.EncodeToString(b[:])
 	return prefix + id[:2] + "/" + id
 }

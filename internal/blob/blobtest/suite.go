@@ -166,7 +166,7 @@ func absent(t *testing.T, d blob.Driver) {
 	name := Store(d).NewName()
 	_, err := d.Stat(t.Context(), name)
 	wantKind(t, err, fail.NotFound)
-	_, err = d.Get(t.Context(), name, 0, -1) //nolint:bodyclose // there is none
+	_, err = d.Get(t.Context(), name, 0, -1)
 	wantKind(t, err, fail.NotFound)
 }
 
@@ -256,8 +256,8 @@ func identity(t *testing.T, d blob.Driver) {
 		t.Fatal(err)
 	}
 	wantKind(t, s.SetID(t.Context(), "other"), fail.Exists)
-	if id, err := s.ID(t.Context()); err != nil || id != "abc" {
-		t.Errorf("id %q, %v", id, err)
+	if id, idErr := s.ID(t.Context()); idErr != nil || id != "abc" {
+		t.Errorf("id %q, %v", id, idErr)
 	}
 }
 

@@ -45,11 +45,11 @@ func (d *Driver) walk(ctx context.Context, folder, after string, yield func(blob
 				}
 				continue
 			}
-			info, err := d.Stat(ctx, name)
-			if errors.Is(err, fs.ErrNotExist) {
+			info, statErr := d.Stat(ctx, name)
+			if errors.Is(statErr, fs.ErrNotExist) {
 				continue // deleted meanwhile
 			}
-			if !yield(info, err) {
+			if !yield(info, statErr) {
 				return false
 			}
 		}

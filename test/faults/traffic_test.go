@@ -1,0 +1,231 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/havn-registry/havn/test/harness"
+)
+
+const manifestType = "application/vnd.oci.image.manifest.v1+json"
+
+// image is what a push brings, known beforehand.
+type image struct {
+	repo, tag string
+	blobs     map[string][]byte
+	manifest  []byte
+	digest    string
+}
+
+// ledger is what clients were told: all of it must be true for ever after.
+type ledger struct {
+	mu     sync.Mutex
+	images map[string]image // by repo:tag, as acknowledged
+	begun  map[string]image // every image that a push was begun of
+	blobs  map[string]string
+	cut    int // pushes that ended in an error
+	next   int
+}
+
+func newLedger() *ledger {
+	return &ledger{images: map[string]image{}, begun: map[string]image{}, blobs: map[string]string{}}
+}
+
+func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
+
+func noise(source *rand.Rand, size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(source.Uint32())
+	}
+	return b
+}
+
+func newImage(source *rand.Rand, repo, tag string) image {
+	m := image{repo: repo, tag: tag, blobs: map[string][]byte{}}
+	type descriptor struct {
+		MediaType string `json:"mediaType"`
+		Digest    string `json:"digest"`
+		Size      int    `json:"size"`
+	}
+	add := func(kind string, data []byte) descriptor {
+		d := digestOf(data)
+		m.blobs[d] = data
+		return descriptor{kind, d, len(data)}
+	}
+	config := add("application/vnd.oci.image.config.v1+json", fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","n":%d}`, source.Uint64()))
+	layers := []descriptor{}
+	for range 1 + source.IntN(3) {
+		layers = append(layers, add("application/vnd.oci.image.layer.v1.tar", noise(source, 1+source.IntN(128<<10))))
+	}
+	text, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": manifestType, "config": config, "layers": layers})
+	if err != nil {
+		panic(err)
+	}
+	m.manifest, m.digest = text, digestOf(text)
+	return m
+}
+
+// client speaks to a server that may die at any moment.
+type client struct {
+	http *http.Client
+	url  string
+}
+
+// do answers an error for anything but the status that was wanted.
+func (c *client) do(ctx context.Context, method, path, kind string, body []byte, want int) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.SetBasicAuth(harness.User, harness.Password)
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := io.ReadAll(res.Body)
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		return res, nil, err
+	}
+	if res.StatusCode != want {
+		return res, text, fmt.Errorf("%s %s: %s: %s", method, path, res.Status, text)
+	}
+	return res, text, nil
+}
+
+// pushBlob sends a blob in one of the ways that clients use.
+func (c *client) pushBlob(ctx context.Context, way int, repo, digest string, data []byte) error {
+	base := "/v2/" + repo + "/blobs/uploads/"
+	if way == 0 {
+		_, _, err := c.do(ctx, http.MethodPost, base+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
+		return err
+	}
+	res, _, err := c.do(ctx, http.MethodPost, base, "", nil, http.StatusAccepted)
+	if err != nil {
+		return err
+	}
+	for pieces := way - 1; pieces > 0; pieces-- {
+		part := data[:len(data)/pieces]
+		data = data[len(part):]
+		if res, _, err = c.do(ctx, http.MethodPatch, res.Header.Get("Location"), "application/octet-stream", part, http.StatusAccepted); err != nil {
+			return err
+		}
+	}
+	_, _, err = c.do(ctx, http.MethodPut, res.Header.Get("Location")+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
+	return err
+}
+
+// push sends an image and writes down what is acknowledged.
+func (l *ledger) push(ctx context.Context, c *client, source *rand.Rand, m image) error {
+	l.mu.Lock()
+	l.begun[m.repo+":"+m.tag] = m
+	l.mu.Unlock()
+	for d, data := range m.blobs {
+		if err := c.pushBlob(ctx, source.IntN(5), m.repo, d, data); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.blobs[d] = m.repo
+		l.mu.Unlock()
+	}
+	if _, _, err := c.do(ctx, http.MethodPut, "/v2/"+m.repo+"/manifests/"+m.tag, manifestType, m.manifest, http.StatusCreated); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.images[m.repo+":"+m.tag] = m
+	l.mu.Unlock()
+	return nil
+}
+
+// traffic lets some clients push until the context ends or they are cut off. It answers when all of them have stopped.
+func (l *ledger) traffic(ctx context.Context, s *harness.Server, clients int, seed uint64) {
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			source := rand.New(rand.NewPCG(seed, uint64(i)))
+			c := &client{s.HTTP(), s.URL}
+			defer c.http.CloseIdleConnections()
+			for ctx.Err() == nil {
+				l.mu.Lock()
+				l.next++
+				tag := fmt.Sprintf("t%d", l.next)
+				l.mu.Unlock()
+				if err := l.push(ctx, c, source, newImage(source, fmt.Sprintf("faults/app%d", i%4), tag)); err != nil {
+					l.mu.Lock()
+					l.cut++
+					l.mu.Unlock()
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// check looks at everything that was acknowledged, and that nothing half is visible: each tag that is listed is of an image that a push was begun of, and whole.
+func (l *ledger) check(t *testing.T, s *harness.Server) {
+	t.Helper()
+	c := &client{s.HTTP(), s.URL}
+	defer c.http.CloseIdleConnections()
+	for name, m := range l.images {
+		l.whole(t, c, name, m)
+	}
+	for d, repo := range l.blobs {
+		if _, data, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || digestOf(data) != d {
+			t.Errorf("acknowledged blob %s of %s: %v", d, repo, err)
+		}
+	}
+	for i := range 4 {
+		repo := fmt.Sprintf("faults/app%d", i)
+		_, text, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/tags/list?n=10000", "", nil, http.StatusOK)
+		if err != nil && strings.Contains(err.Error(), "NAME_UNKNOWN") {
+			continue
+		}
+		var list struct{ Tags []string }
+		if err = errors.Join(err, json.Unmarshal(text, &list)); err != nil {
+			t.Fatal(err)
+		}
+		for _, tag := range list.Tags {
+			m, ok := l.begun[repo+":"+tag]
+			if !ok {
+				t.Errorf("%s:%s is listed and was never pushed", repo, tag)
+				continue
+			}
+			l.whole(t, c, repo+":"+tag, m)
+		}
+	}
+}
+
+func (l *ledger) whole(t *testing.T, c *client, name string, m image) {
+	t.Helper()
+	for _, ref := range []string{m.tag, m.digest} {
+		if _, text, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/manifests/"+ref, "", nil, http.StatusOK); err != nil || !bytes.Equal(text, m.manifest) {
+			t.Errorf("%s by %s: %d bytes, %v", name, ref, len(text), err)
+		}
+	}
+	for d, want := range m.blobs {
+		if _, data, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || !bytes.Equal(data, want) {
+			t.Errorf("%s, its blob %s: %d bytes, %v", name, d, len(data), err)
+		}
+	}
+}
+
+// counts answers how much was acknowledged and cut off so far.
+func (l *ledger) counts() (images, cut int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.images), l.cut
+}

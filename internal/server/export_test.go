@@ -23,9 +23,11 @@ func (s *Server) Hurry() func() {
 // PollCertificate sets how often the certificate's files are looked at.
 func (s *Server) PollCertificate(every time.Duration) { s.cert.every = every }
 
-// AccessLine writes a line of the access log.
-func AccessLine(format config.LogFormat, at time.Time, path, agent string, n int64, took time.Duration) []byte {
-	var e entry
+// AccessEntry is a line of the access log.
+type AccessEntry struct{ entry }
+
+// Line writes the line.
+func (e *AccessEntry) Line(format config.LogFormat, at time.Time, path, agent string, n int64, took time.Duration) []byte {
 	e.begin(format, at, "request")
 	e.text("path", path)
 	e.text("agent", agent)

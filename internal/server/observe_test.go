@@ -109,7 +109,7 @@ func TestLinesOfTheAccessLogReadAsThoseOfSlog(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	for _, nasty := range []string{"", "plain", "a b", "a=b", "quote\"", "back\\slash", "new\nline", "nul\x00", "\xff\xfe", "ümlaut", "\u2028", "\x7f", "日本"} {
 		var line map[string]any
-		if err := json.Unmarshal(server.AccessLine(config.JSON, at, nasty, "x", 7, 1500*time.Microsecond), &line); err != nil {
+		if err := json.Unmarshal(new(server.AccessEntry).Line(config.JSON, at, nasty, "x", 7, 1500*time.Microsecond), &line); err != nil {
 			t.Fatalf("%q: %v", nasty, err)
 		}
 		if want := strings.ToValidUTF8(nasty, "\uFFFD"); line["path"] != want && line["path"] != strings.ReplaceAll(want, "\uFFFD", "\uFFFD\uFFFD") {
@@ -118,7 +118,7 @@ func TestLinesOfTheAccessLogReadAsThoseOfSlog(t *testing.T) {
 		if line["bytes"] != 7.0 || line["ms"] != 1.5 || line["msg"] != "request" || line["time"] != "2026-01-02T03:04:05.006Z" {
 			t.Errorf("%v", line)
 		}
-		text := string(server.AccessLine(config.Text, at, nasty, "x", 7, 0))
+		text := string(new(server.AccessEntry).Line(config.Text, at, nasty, "x", 7, 0))
 		if strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "time=2026-01-02T03:04:05.006Z level=INFO msg=request path=") || !strings.HasSuffix(text, " agent=x bytes=7 ms=0.000\n") {
 			t.Errorf("%q", text)
 		}
@@ -126,7 +126,7 @@ func TestLinesOfTheAccessLogReadAsThoseOfSlog(t *testing.T) {
 	var b bytes.Buffer
 	slog.New(slog.NewTextHandler(&b, nil)).Info("request", "path", "a b\"", "agent", "x")
 	want := b.String()[strings.Index(b.String(), " level="):]
-	got := string(server.AccessLine(config.Text, at, "a b\"", "x", 0, 0))
+	got := string(new(server.AccessEntry).Line(config.Text, at, "a b\"", "x", 0, 0))
 	if got = got[strings.Index(got, " level="):]; !strings.HasPrefix(got, strings.TrimSuffix(want, "\n")) {
 		t.Errorf("%q, slog writes %q", got, want)
 	}

@@ -174,7 +174,7 @@ func (m *MariaDB) mayBootstrap() error {
 		return nil
 	}
 	if err == nil {
-		err = os.WriteFile(m.state(), bootable.ReplaceAll(b, []byte("safe_to_bootstrap: 1")), 0o660) //nolint:gosec // as MariaDB has it
+		err = os.WriteFile(m.state(), bootable.ReplaceAll(b, []byte("safe_to_bootstrap: 1")), 0o660)
 	}
 	if err != nil {
 		return fail.E(fail.Unavailable, err, "state of %s", m.name)

@@ -32,7 +32,7 @@ func newPlace(dir string, a account) (place, error) {
 			return place{}, fail.E(fail.Unavailable, err, "directory of a lab")
 		}
 		p.ours = true
-	} else if err = os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the server's account must enter it
+	} else if err = os.MkdirAll(dir, 0o755); err != nil {
 		return place{}, fail.E(fail.Unavailable, err, "directory of a lab")
 	}
 	if p.dir, err = filepath.Abs(p.dir); err != nil {

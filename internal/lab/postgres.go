@@ -41,11 +41,11 @@ func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	place, err := newPlace(dir, a)
+	at, err := newPlace(dir, a)
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{a: a, place: place, bin: filepath.Dir(server), data: filepath.Join(place.dir, "data"), ip: freeIP()}
+	p := &Postgres{a: a, place: at, bin: filepath.Dir(server), data: filepath.Join(at.dir, "data"), ip: freeIP()}
 	ports, err := freePorts(p.ip, 1)
 	if err == nil {
 		p.port = ports[0]
@@ -70,7 +70,7 @@ func (p *Postgres) install(ctx context.Context) error {
 		return nil
 	}
 	secret := filepath.Join(p.place.dir, "password")
-	if err := os.WriteFile(secret, []byte(Password+"\n"), 0o644); err != nil { //nolint:gosec // the server's account reads it
+	if err := os.WriteFile(secret, []byte(Password+"\n"), 0o644); err != nil {
 		return fail.E(fail.Unavailable, err, "password of a lab")
 	}
 	return p.a.run(ctx, p.place.dir, filepath.Join(p.bin, "initdb"), "--pgdata="+p.data, "--username="+User, "--pwfile="+secret,
@@ -96,7 +96,7 @@ func (p *Postgres) begin() error {
 	if p.p != nil && !p.p.ended() {
 		return fail.E(fail.Conflict, nil, "the PostgreSQL server runs already")
 	}
-	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // for whoever looks why a test failed
+	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fail.E(fail.Unavailable, err, "log of a lab")
 	}
@@ -136,7 +136,7 @@ func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
 func (p *Postgres) ask(ctx context.Context, database, statement string) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), "--no-psqlrc", "--quiet", "--host="+p.ip, fmt.Sprintf("--port=%d", p.port), //nolint:gosec // arguments of our own
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), "--no-psqlrc", "--quiet", "--host="+p.ip, fmt.Sprintf("--port=%d", p.port),
 		"--username="+User, "--dbname="+database, "--command="+statement)
 	cmd.Env = append(os.Environ(), "PGPASSWORD="+Password, "PGCONNECT_TIMEOUT=5")
 	if out, err := cmd.CombinedOutput(); err != nil {

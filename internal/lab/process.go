@@ -50,7 +50,7 @@ func accountOf(name, pkg string) (account, error) {
 	if err != nil {
 		return account{}, fail.E(fail.Internal, err, "user %s", name)
 	}
-	return account{credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, uid: uid, gid: gid}, nil //nolint:gosec // ids of the system fit
+	return account{credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, uid: uid, gid: gid}, nil
 }
 
 // command makes a command that runs as the account, in a process group of its own, and dies with us.

@@ -17,6 +17,8 @@ const (
 	keepLogBytes = 16 << 20
 	// resetWait is how long the reset of the log waits for readers, in milliseconds; all writers wait with it.
 	resetWait = 20
+	// stallPages, 32 MiB, is where writers begin to wait for the copying.
+	stallPages = 8192
 	// retryPages is how much the log grows between two tries to reset it, if readers were in the way.
 	retryPages = 250
 	// optimizeEvery is after how many resets (4 MiB of changes each) the planner's statistics are renewed.
@@ -47,7 +49,11 @@ func (c *checkpointer) tend(ctx context.Context, s *session) {
 		return
 	}
 	if c.running.Load() {
-		return
+		if pages < stallPages {
+			return
+		}
+		// Writers outrun the copying: they wait for it here, or the log would grow with the backlog.
+		c.work.Wait()
 	}
 	if !c.copied.Load() {
 		c.running.Store(true)

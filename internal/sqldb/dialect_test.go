@@ -29,9 +29,9 @@ func TestMigrationsOfTheEnginesAreTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range []sqldb.Engine{sqldb.MySQL, sqldb.Postgres} {
-		got, err := sqldb.Migrations(e)
-		if err != nil {
-			t.Fatal(err)
+		got, migErr := sqldb.Migrations(e)
+		if migErr != nil {
+			t.Fatal(migErr)
 		}
 		if len(got) != len(want) {
 			t.Errorf("%s has %d migrations, sqlite %d", e, len(got), len(want))

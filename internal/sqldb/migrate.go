@@ -118,7 +118,7 @@ func apply(ctx context.Context, s *session, steps []migration, now int64) error 
 			}
 		}
 		_, err := s.exec(ctx, s.d.insertIgnore("schema_migrations", []string{"version", "name", "applied_at"}), []any{step.version, step.name, now})
-		if err != nil && !(s.d.engine == MySQL && fail.Is(err, fail.Exists)) {
+		if err != nil && (s.d.engine != MySQL || !fail.Is(err, fail.Exists)) {
 			return fmt.Errorf("migration %s: %w", step.name, err)
 		}
 	}

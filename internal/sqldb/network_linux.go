@@ -12,7 +12,7 @@ func refuseNetwork(dir string) error {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return fail.E(fail.Unavailable, err, "directory %s of the database", dir).Hint("make it first")
 	}
-	if name := networkName(uint32(st.Type)); name != "" { //nolint:gosec,unconvert // the type's width differs between machines, the number is one of 32 bits
+	if name := networkName(uint32(st.Type)); name != "" {
 		return fail.E(fail.Unsupported, nil, "the database can't be on %s (%s): a network file system breaks SQLite's locks", name, dir).
 			Hint("put the data directory on a local disk, or use MariaDB or PostgreSQL")
 	}

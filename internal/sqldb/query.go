@@ -64,15 +64,24 @@ const maxStatements = 256
 type session struct {
 	run     runner
 	d       *dialect
-	conn    *sql.Conn            // where statements are prepared; nil: the engine's driver caches them by itself
-	stmts   map[string]*sql.Stmt // by the caller's text
-	reading bool                 // a loop over rows is open
+	conn    *sql.Conn             // where statements are prepared; nil: the engine's driver caches them by itself
+	kept    map[string]*statement // by the caller's text
+	reading bool                  // a loop over rows is open
+}
+
+// statement is prepared, and kept for the life of its connection.
+type statement struct {
+	*sql.Stmt
 }
 
 func (s *session) ready(ctx context.Context) error {
 	if s.reading {
 		return fail.E(fail.Internal, nil, "a statement inside a loop over rows")
 	}
+	return s.alive(ctx)
+}
+
+func (s *session) alive(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fail.E(fail.Unavailable, err, "database")
 	}
@@ -80,33 +89,33 @@ func (s *session) ready(ctx context.Context) error {
 }
 
 // prepared answers a statement kept for the text, or nil where the driver does that.
-func (s *session) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+func (s *session) prepared(ctx context.Context, query string) (*statement, error) {
 	if s.conn == nil {
-		return nil, nil //nolint:nilnil // no statement: run the text
+		return nil, nil
 	}
-	if st := s.stmts[query]; st != nil {
+	if st := s.kept[query]; st != nil {
 		return st, nil
 	}
-	if len(s.stmts) >= maxStatements {
+	if len(s.kept) >= maxStatements {
 		if err := s.forget(); err != nil {
 			return nil, err
 		}
 	}
-	st, err := s.conn.PrepareContext(ctx, query) //nolint:sqlclosecheck // kept for the life of the connection, closed by forget
+	st, err := s.conn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	s.stmts[query] = st
-	return st, nil
+	s.kept[query] = &statement{st}
+	return s.kept[query], nil
 }
 
 // forget closes the statements that are kept.
 func (s *session) forget() error {
 	var errs []error
-	for _, st := range s.stmts {
+	for _, st := range s.kept {
 		errs = append(errs, st.Close())
 	}
-	clear(s.stmts)
+	clear(s.kept)
 	return errors.Join(errs...)
 }
 
@@ -130,8 +139,8 @@ func (s *session) bounded(ctx context.Context) (context.Context, context.CancelF
 	return ctx, func() {}
 }
 
-func (s *session) scanRow(ctx context.Context, query string, args, dest []any) error {
-	if err := s.ready(ctx); err != nil {
+func (s *session) scanRow(ctx context.Context, query string, args, dest []any) (err error) {
+	if err = s.ready(ctx); err != nil {
 		return err
 	}
 	bounded, cancel := s.bounded(ctx)
@@ -140,27 +149,26 @@ func (s *session) scanRow(ctx context.Context, query string, args, dest []any) e
 	if err != nil {
 		return s.d.translate(err, query)
 	}
-	found := rows.Next()
-	if found {
-		err = rows.Scan(dest...)
-	} else {
-		err = rows.Err()
-	}
-	if closeErr := rows.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return s.d.translate(err, query)
-	}
-	if !found {
+	defer func() {
+		if closeErr := rows.Close(); err == nil && closeErr != nil {
+			err = s.d.translate(closeErr, query)
+		}
+	}()
+	if !rows.Next() {
+		if err = rows.Err(); err != nil {
+			return s.d.translate(err, query)
+		}
 		return fail.E(fail.NotFound, nil, "no such row")
+	}
+	if err = rows.Scan(dest...); err != nil {
+		return s.d.translate(err, query)
 	}
 	return nil
 }
 
 // each hands the rows to yield; errStopped if yield ended the loop.
-func (s *session) each(ctx context.Context, query string, args []any, yield func(Scanner, error) bool) error {
-	if err := s.ready(ctx); err != nil {
+func (s *session) each(ctx context.Context, query string, args []any, yield func(Scanner, error) bool) (err error) {
+	if err = s.ready(ctx); err != nil {
 		return err
 	}
 	bounded, cancel := s.bounded(ctx)
@@ -172,29 +180,20 @@ func (s *session) each(ctx context.Context, query string, args []any, yield func
 	s.reading = true
 	defer func() {
 		s.reading = false
-	}()
-	stopped := false
-	func() {
-		defer rows.Close() //nolint:errcheck // rows.Err and the close below say what there is to say; this is for a panic in yield
-		for rows.Next() {
-			if err = ctx.Err(); err != nil {
-				return
-			}
-			if !yield(scanner{rows, s.d, query}, nil) {
-				stopped = true
-				return
-			}
+		if closeErr := rows.Close(); err == nil && closeErr != nil {
+			err = s.d.translate(closeErr, query)
 		}
-		err = rows.Err()
 	}()
-	if closeErr := rows.Close(); err == nil {
-		err = closeErr
+	for rows.Next() {
+		if err = s.alive(ctx); err != nil {
+			return err
+		}
+		if !yield(scanner{rows, s.d, query}, nil) {
+			return errStopped
+		}
 	}
-	if err != nil {
+	if err = rows.Err(); err != nil {
 		return s.d.translate(err, query)
-	}
-	if stopped {
-		return errStopped
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func (e *embedded) session(ctx context.Context, pragmas ...string) (*session, er
 	if err != nil {
 		return nil, e.d.translate(err, "open "+e.cfg.Path)
 	}
-	s := &session{run: conn, d: e.d, conn: conn, stmts: make(map[string]*sql.Stmt)}
+	s := &session{run: conn, d: e.d, conn: conn, kept: make(map[string]*statement)}
 	for _, p := range pragmas {
 		if _, err = conn.ExecContext(ctx, "PRAGMA "+p); err != nil {
 			return nil, errors.Join(e.d.translate(err, p), conn.Close())

@@ -2,7 +2,6 @@ package engines
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,25 +88,25 @@ func failover(t *testing.T, g *lab.Galera) {
 			}
 		})
 	}
-	more := func(n int64) {
+	more := func() {
 		t.Helper()
-		for want := c.done.Load() + n; c.done.Load() < want; time.Sleep(5 * time.Millisecond) {
+		for want := c.done.Load() + 50; c.done.Load() < want; time.Sleep(5 * time.Millisecond) {
 			if ctx.Err() != nil {
 				t.Errorf("%d were counted, and no more", c.done.Load())
 				return
 			}
 		}
 	}
-	more(50)
+	more()
 	g.Nodes[0].Kill()
-	more(50)
+	more()
 	// The cluster is whole again before the next node fails: two of three are a quorum, one is not.
 	need(t, g.Nodes[0].Start(ctx))
-	more(50)
+	more()
 	need(t, g.Nodes[1].Pause())
-	more(50)
+	more()
 	need(t, g.Nodes[1].Resume())
-	more(50)
+	more()
 	close(stop)
 	wg.Wait()
 	var n int64
@@ -173,5 +172,5 @@ func TestPostgreSQLThatIsKilledLosesNothing(t *testing.T) {
 	if err = db.Row(ctx, "SELECT epoch FROM claims WHERE name = ?", c.name).Scan(&n); err != nil || n != 300 {
 		t.Errorf("300 were acknowledged and %d applied: %v", n, err)
 	}
-	t.Log(fmt.Sprintf("%d times not known in time", c.late.Load()))
+	t.Logf("%d times not known in time", c.late.Load())
 }

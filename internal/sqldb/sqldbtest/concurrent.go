@@ -211,9 +211,9 @@ func endedContexts(t *testing.T, open Opener) {
 	// One that ends after the last statement does not: what was done is told.
 	late, cancelLate := context.WithCancel(ctx)
 	err = db.Tx(late, "test.late", func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(late, insertMeta, "late", "1")
+		_, txErr := tx.Exec(late, insertMeta, "late", "1")
 		cancelLate()
-		return err
+		return txErr
 	})
 	if err != nil {
 		t.Errorf("a context that ended before the commit: %v", err)

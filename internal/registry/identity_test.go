@@ -43,7 +43,8 @@ func TestAStoreThatIsNotTheDatabasesIsRefusedAndNeverMarked(t *testing.T) {
 	if err != nil || id == "" {
 		t.Fatalf("%q, %v", id, err)
 	}
-	if again, err := mine.Identify(ctx); err != nil || again != id {
+	again, err := mine.Identify(ctx)
+	if err != nil || again != id {
 		t.Errorf("the second time: %q, %v; want %q", again, err, id)
 	}
 	if _, err = open("other.db", store).Identify(ctx); !fail.Is(err, fail.Conflict) {
@@ -58,7 +59,7 @@ func TestAStoreThatIsNotTheDatabasesIsRefusedAndNeverMarked(t *testing.T) {
 		t.Errorf("the wrong store was given an id: %v", err)
 	}
 	store.Driver = full
-	if again, err := mine.Identify(ctx); err != nil || again != id {
+	if again, err = mine.Identify(ctx); err != nil || again != id {
 		t.Errorf("the right store is back: %q, %v", again, err)
 	}
 }

@@ -79,6 +79,13 @@ func hello(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// flush sends what was written, so that the client sees an answer whose length it does not know.
+func flush(w http.ResponseWriter) {
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
 func port(t *testing.T, s *httptest.Server) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
@@ -108,7 +115,7 @@ func TestAServerInsideIsNotReachedUnderAnyName(t *testing.T) {
 
 func TestARedirectInsideIsNotFollowed(t *testing.T) {
 	t.Parallel()
-	inside, err := net.Listen("tcp", "127.0.0.2:0") //nolint:noctx // ends at once
+	inside, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		if runtime.GOOS != "linux" {
 			t.Skip("only Linux has 127.0.0.2 at once: " + err.Error())
@@ -177,7 +184,7 @@ func TestAnAnswerIsWholeOrAnError(t *testing.T) {
 				w.Header().Set("Content-Length", strconv.Itoa(n))
 			} else {
 				w.WriteHeader(http.StatusOK)
-				w.(http.Flusher).Flush()
+				flush(w)
 			}
 			if _, err := w.Write(make([]byte, n)); err != nil {
 				panic(http.ErrAbortHandler)
@@ -260,7 +267,7 @@ func TestAServerThatIsSilentIsGivenUp(t *testing.T) {
 	})
 	stuck, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		hello(w, r)
-		w.(http.Flusher).Flush()
+		flush(w)
 		select {
 		case <-r.Context().Done():
 		case <-end:
@@ -341,21 +348,23 @@ func TestAProxyMakesTheConnectionsAndTargetsAreCheckedAllTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := client(t, Config{Proxy: at})
-	if text, err := get(t, c, "http://8.8.8.8/"); err != nil || text != "hello" || asked.Load() != 1 {
+	text, err := get(t, c, "http://8.8.8.8/")
+	if err != nil || text != "hello" || asked.Load() != 1 {
 		t.Errorf("%q, %v; the proxy was asked %d times", text, err, asked.Load())
 	}
 	for _, address := range []string{"http://10.0.0.1/", "http://localhost/", "http://[::1]/", "http://169.254.169.254/", "http://[::ffff:a00:1]/"} {
-		if _, err := get(t, c, address); !fail.Is(err, fail.Denied) {
+		if _, err = get(t, c, address); !fail.Is(err, fail.Denied) {
 			t.Errorf("%s: %v, kind %v", address, err, fail.KindOf(err))
 		}
 	}
 	if asked.Load() != 1 {
 		t.Errorf("the proxy was asked %d times", asked.Load())
 	}
-	if _, err := get(t, c, "http://8.8.8.8/away"); !fail.Is(err, fail.Denied) || asked.Load() != 2 {
+	if _, err = get(t, c, "http://8.8.8.8/away"); !fail.Is(err, fail.Denied) || asked.Load() != 2 {
 		t.Errorf("redirect: %v, kind %v; the proxy was asked %d times", err, fail.KindOf(err), asked.Load())
 	}
-	if text, err := get(t, client(t, Config{Proxy: at, Allow: Anywhere()}), "http://10.0.0.1/"); err != nil || text != "hello" {
+	text, err = get(t, client(t, Config{Proxy: at, Allow: Anywhere()}), "http://10.0.0.1/")
+	if err != nil || text != "hello" {
 		t.Errorf("anywhere: %q, %v", text, err)
 	}
 }

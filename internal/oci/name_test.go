@@ -42,7 +42,8 @@ func checkName(t *testing.T, s string) {
 	if n.String() != full || n.Project()+"/"+n.Rest() != full || strings.Contains(n.Project(), "/") || n.IsZero() {
 		t.Fatalf("name %q: %q, project %q, rest %q", s, n, n.Project(), n.Rest())
 	}
-	if again, err := oci.ParseName(n.String()); err != nil || again != n {
+	again, err := oci.ParseName(n.String())
+	if err != nil || again != n {
 		t.Fatalf("name %q: %q is read as %q, %v", s, n, again, err)
 	}
 }

@@ -59,7 +59,7 @@ test: ## everything: what .ci/run calls
 fuzz: ## each fuzzer for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$p/*_test.go | cut -d' ' -f2); do \
-	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$p; done; done
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$p || exit 1; done; done
 
 bench: ## side by side with other registries and nginx; BENCHFLAGS="-workloads … -peers … -rounds N"
 	cd bench && go run . $(BENCHFLAGS)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -78,17 +77,17 @@ func run(ctx context.Context, o options) error {
 	}
 	var all []result
 	for _, w := range work {
-		results, err := measure(ctx, o, programs, w, chosen)
-		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+		results, cause := measure(ctx, o, programs, w, chosen)
+		if cause != nil {
+			return fmt.Errorf("%s: %w", w.name, cause)
 		}
 		all = append(all, results...)
 	}
 	if o.output == "json" {
 		return json.NewEncoder(os.Stdout).Encode(all)
 	}
-	table(os.Stdout, work, all)
-	return nil
+	_, err = os.Stdout.WriteString(table(work, all))
+	return err
 }
 
 func matches(patterns, name string) bool {
@@ -105,8 +104,8 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 		return nil, err
 	}
 	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
+		if cause := os.RemoveAll(dir); cause != nil {
+			fmt.Fprintln(os.Stderr, "bench:", cause)
 		}
 	}()
 	var sites []*site
@@ -115,14 +114,14 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 		if p.static && !w.pulls {
 			continue
 		}
-		s, err := open(ctx, programs, p, filepath.Join(dir, p.name), o.rounds)
-		if err != nil {
-			return nil, err
+		s, cause := open(ctx, programs, p, filepath.Join(dir, p.name), o.rounds)
+		if cause != nil {
+			return nil, cause
 		}
 		defer s.proc.stop()
-		op, err := w.prepare(s)
-		if err != nil {
-			return nil, fmt.Errorf("prepare %s: %w", p.name, err)
+		op, cause := w.prepare(s)
+		if cause != nil {
+			return nil, fmt.Errorf("prepare %s: %w", p.name, cause)
 		}
 		sites, ops = append(sites, s), append(ops, op)
 	}
@@ -133,12 +132,12 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 			i := (k + round) % len(sites) // nobody is always first
 			s := sites[i]
 			before := s.proc.cpu()
-			count, took, err := burst(s, ops[i], w.clients, round*w.perRound, w.perRound, o.time)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.peer.name, err)
+			count, took, cause := burst(s, ops[i], w.clients, round*w.perRound, w.perRound, o.time)
+			if cause != nil {
+				return nil, fmt.Errorf("%s: %w", s.peer.name, cause)
 			}
-			if err = ctx.Err(); err != nil {
-				return nil, err
+			if cause = ctx.Err(); cause != nil {
+				return nil, cause
 			}
 			results[i].Workload, results[i].Peer, results[i].Peak = w.name, s.peer.name, s.proc.peak()
 			if round > 0 {
@@ -207,10 +206,10 @@ func burst(s *site, op operation, clients, first, count int, limit time.Duration
 	return int(done.Load()), took, nil
 }
 
-// table prints a row per workload and peer, with Havn's ratio to that peer.
-func table(out *os.File, work []workload, all []result) {
-	fmt.Fprintln(out, "| work | server | median | Havn's ratio, 95 % interval | CPU ms per operation | peak MiB | target |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
+// table answers a row per workload and peer, with Havn's ratio to that peer.
+func table(work []workload, all []result) string {
+	var out strings.Builder
+	out.WriteString("| work | server | median | Havn's ratio, 95 % interval | CPU ms per operation | peak MiB | target |\n|---|---|---|---|---|---|---|\n")
 	for _, w := range work {
 		var ours result
 		for _, r := range all {
@@ -219,23 +218,27 @@ func table(out *os.File, work []workload, all []result) {
 			}
 		}
 		for _, r := range all {
-			if r.Workload != w.name {
-				continue
+			if r.Workload == w.name {
+				out.WriteString(row(w, r, ours))
 			}
-			ratio, target := "", ""
-			if r.Peer == "havn" {
-				target = cmp.Or(w.target, "")
-			} else if len(ours.Rates) == len(r.Rates) {
-				pairs := make([]float64, len(r.Rates))
-				for i := range pairs {
-					pairs[i] = ours.Rates[i] / r.Rates[i]
-				}
-				mid, low, high := interval(pairs)
-				ratio = fmt.Sprintf("%.2f [%.2f, %.2f]", mid, low, high)
-			}
-			fmt.Fprintf(out, "| %s | %s | %s | %s | %.3f | %.1f | %s |\n", w.name, r.Peer, rate(w, median(r.Rates)), ratio, 1000*median(r.CPU), float64(r.Peak)/mib, target)
 		}
 	}
+	return out.String()
+}
+
+func row(w workload, r, ours result) string {
+	ratio, target := "", ""
+	if r.Peer == "havn" {
+		target = w.target
+	} else if len(ours.Rates) == len(r.Rates) {
+		pairs := make([]float64, len(r.Rates))
+		for i := range pairs {
+			pairs[i] = ours.Rates[i] / r.Rates[i]
+		}
+		mid, low, high := interval(pairs)
+		ratio = fmt.Sprintf("%.2f [%.2f, %.2f]", mid, low, high)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %.3f | %.1f | %s |\n", w.name, r.Peer, rate(w, median(r.Rates)), ratio, 1000*median(r.CPU), float64(r.Peak)/mib, target)
 }
 
 func rate(w workload, perSecond float64) string {

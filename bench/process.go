@@ -57,8 +57,13 @@ func (p *process) stop() {
 	if err := syscall.Kill(group, syscall.SIGTERM); err != nil {
 		return
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- p.cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := p.cmd.Wait(); err != nil {
+			return // a server that is ended by a signal answers an error: that is what it was asked for
+		}
+	}()
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
@@ -77,7 +82,7 @@ func (p *process) members() []int {
 		return pids
 	}
 	for _, f := range strings.Fields(string(text)) {
-		if pid, err := strconv.Atoi(f); err == nil {
+		if pid, cause := strconv.Atoi(f); cause == nil {
 			pids = append(pids, pid)
 		}
 	}
@@ -94,7 +99,7 @@ func (p *process) cpu() float64 {
 		}
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		for _, i := range []int{11, 12} { // utime and stime, counted from the state
-			if n, err := strconv.Atoi(fields[i]); err == nil {
+			if n, cause := strconv.Atoi(fields[i]); cause == nil {
 				sum += n
 			}
 		}
@@ -112,7 +117,7 @@ func (p *process) peak() int64 {
 		}
 		for lines := bufio.NewScanner(f); lines.Scan(); {
 			if rest, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-				if kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
+				if kib, cause := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); cause == nil {
 					sum += kib << 10
 				}
 			}

@@ -84,11 +84,11 @@ func manifestRead(method, by string) func(*site) (operation, error) {
 			path = "/v2/" + repo + "/manifests/" + m.digest
 		}
 		return func(c *client, _ int) error {
-			a, err := c.do(method, path, "", nil, false)
-			if err == nil && method == "GET" && a.length != int64(len(m.manifest)) {
+			a, cause := c.do(method, path, "", nil, false)
+			if cause == nil && method == "GET" && a.length != int64(len(m.manifest)) {
 				return fmt.Errorf("a manifest of %d bytes, want %d", a.length, len(m.manifest))
 			}
-			return expect(a, err, method+" manifest", 200)
+			return expect(a, cause, method+" manifest", 200)
 		}, err
 	}
 }
@@ -101,11 +101,11 @@ func blobPull(size int) func(*site) (operation, error) {
 		}
 		path := "/v2/" + repo + "/blobs/" + m.digests[1]
 		return func(c *client, _ int) error {
-			a, err := c.do("GET", path, "", nil, false)
-			if err == nil && a.length != int64(size) {
+			a, cause := c.do("GET", path, "", nil, false)
+			if cause == nil && a.length != int64(size) {
 				return fmt.Errorf("a blob of %d bytes, want %d", a.length, size)
 			}
-			return expect(a, err, "get blob", 200)
+			return expect(a, cause, "get blob", 200)
 		}, nil
 	}
 }
@@ -149,14 +149,14 @@ func imagePull(layers, size int) func(*site) (operation, error) {
 	return func(s *site) (operation, error) {
 		m, err := s.bring(layers, size)
 		return func(c *client, _ int) error {
-			a, err := c.do("GET", "/v2/"+repo+"/manifests/v1", "", nil, false)
-			if err = expect(a, err, "get manifest", 200); err != nil {
-				return err
+			a, cause := c.do("GET", "/v2/"+repo+"/manifests/v1", "", nil, false)
+			if cause = expect(a, cause, "get manifest", 200); cause != nil {
+				return cause
 			}
 			for _, d := range m.digests {
-				a, err = c.do("GET", "/v2/"+repo+"/blobs/"+d, "", nil, false)
-				if err = expect(a, err, "get blob", 200); err != nil {
-					return err
+				a, cause = c.do("GET", "/v2/"+repo+"/blobs/"+d, "", nil, false)
+				if cause = expect(a, cause, "get blob", 200); cause != nil {
+					return cause
 				}
 			}
 			return nil
@@ -187,8 +187,8 @@ func tagPage(last string) func(*site) (operation, error) {
 			path += "&last=" + last
 		}
 		return func(c *client, _ int) error {
-			a, err := c.do("GET", path, "", nil, false)
-			return expect(a, err, "list tags", 200)
+			a, cause := c.do("GET", path, "", nil, false)
+			return expect(a, cause, "list tags", 200)
 		}, nil
 	}
 }

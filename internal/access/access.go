@@ -121,13 +121,13 @@ func (a *Access) ensureAdmin(ctx context.Context) (FirstStart, error) {
 	var won bool
 	err = a.DB.Tx(ctx, "admin.add", func(tx *sqldb.Tx) error {
 		now := sqldb.Micros(tx.Now())
-		_, err := tx.InsertIgnore(ctx, "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"}, id, Admin, hash, true, false, now, now)
-		if err != nil {
-			return err
+		_, cause := tx.InsertIgnore(ctx, "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"}, id, Admin, hash, true, false, now, now)
+		if cause != nil {
+			return cause
 		}
-		found, err := findUser(ctx, tx, Admin)
-		won = err == nil && found.hash == hash
-		return err
+		found, cause := findUser(ctx, tx, Admin)
+		won = cause == nil && found.hash == hash
+		return cause
 	})
 	if err != nil {
 		return FirstStart{}, fmt.Errorf("make user %s: %w", Admin, err)

@@ -57,8 +57,8 @@ func databaseAt(t *testing.T, clock func() time.Time) *sqldb.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
+		if cause := db.Close(); cause != nil {
+			t.Error(cause)
 		}
 	})
 	if err = db.Migrate(t.Context()); err != nil {
@@ -66,8 +66,8 @@ func databaseAt(t *testing.T, clock func() time.Time) *sqldb.DB {
 	}
 	err = db.Tx(t.Context(), "test.projects", func(tx *sqldb.Tx) error {
 		for name, public := range map[string]bool{"library": true, "secret": false} {
-			if _, err := index.AddProject(t.Context(), tx, index.Project{ID: sqldb.NewID(), Name: name, Public: public}); err != nil {
-				return err
+			if _, cause := index.AddProject(t.Context(), tx, index.Project{ID: sqldb.NewID(), Name: name, Public: public}); cause != nil {
+				return cause
 			}
 		}
 		return nil
@@ -275,9 +275,9 @@ func TestATokenHoldsWhatWasGrantedAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time from memory
-		c, err := a.Verify(t.Context(), token.Raw)
-		if err != nil {
-			t.Fatal(err)
+		c, cause := a.Verify(t.Context(), token.Raw)
+		if cause != nil {
+			t.Fatal(cause)
 		}
 		if c.Identity != (access.Identity{Subject: "joe"}) || c.Expired || c.AllowsCatalog() {
 			t.Errorf("claims %+v", c)
@@ -370,8 +370,8 @@ func TestARefreshTokenEndsWithThePassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if who, err := a.Refresh(t.Context(), refresh); err != nil || !who.Admin {
-		t.Errorf("who %+v, %v: rights are those of now", who, err)
+	if who, cause := a.Refresh(t.Context(), refresh); cause != nil || !who.Admin {
+		t.Errorf("who %+v, %v: rights are those of now", who, cause)
 	}
 	w.move(time.Minute)
 	if err = a.SetPassword(t.Context(), "admin", "a new one"); err != nil {
@@ -410,8 +410,8 @@ func TestTheDefaultCostWorks(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 { // bounded in memory, and all of them answered
 		all.Go(func() {
-			if _, err := a.Authenticate(t.Context(), "admin", password, fmt.Sprint("192.0.2.", i)); err != nil {
-				t.Error(err)
+			if _, cause := a.Authenticate(t.Context(), "admin", password, fmt.Sprint("192.0.2.", i)); cause != nil {
+				t.Error(cause)
 			}
 		})
 	}
@@ -462,8 +462,8 @@ func FuzzToken(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			f.Error(err)
+		if cause := db.Close(); cause != nil {
+			f.Error(cause)
 		}
 	})
 	if err = db.Migrate(context.Background()); err != nil {
@@ -474,7 +474,7 @@ func FuzzToken(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if c, err := a.VerifyForUpload(t.Context(), raw); err == nil {
+		if c, cause := a.VerifyForUpload(t.Context(), raw); cause == nil {
 			t.Errorf("%q is a token of %+v", raw, c)
 		}
 	})

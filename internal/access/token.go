@@ -102,17 +102,17 @@ type remembered struct {
 func openTokens(ctx context.Context, c Config) (*tokens, error) {
 	t := &tokens{db: c.DB, clock: c.Clock, keys: map[string][]byte{}, claimed: map[string]remembered{}}
 	var b [kidBytes + keyBytes]byte
-	rand.Read(b[:]) //nolint:errcheck // it never returns an error (crypto/rand, since Go 1.24)
+	rand.Read(b[:])
 	kid, key := hex.EncodeToString(b[:kidBytes]), hex.EncodeToString(b[kidBytes:])
 	current := ""
 	err := c.DB.Row(ctx, "SELECT v FROM meta WHERE k = 'token_key'").Scan(&current)
 	if fail.Is(err, fail.NotFound) {
 		err = c.DB.Tx(ctx, "token.key", func(tx *sqldb.Tx) error {
-			if _, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "token_key:"+kid, key); err != nil {
-				return err
+			if _, cause := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "token_key:"+kid, key); cause != nil {
+				return cause
 			}
-			_, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "token_key", kid)
-			return err
+			_, cause := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "token_key", kid)
+			return cause
 		})
 	}
 	if err != nil {
@@ -136,9 +136,9 @@ func (t *tokens) load(ctx context.Context) error {
 		if err = row.Scan(&name, &value); err != nil {
 			return err
 		}
-		key, err := hex.DecodeString(value)
-		if err != nil || len(key) != keyBytes {
-			return fail.E(fail.Internal, err, "stored token key %s", name)
+		key, cause := hex.DecodeString(value)
+		if cause != nil || len(key) != keyBytes {
+			return fail.E(fail.Internal, cause, "stored token key %s", name)
 		}
 		keys[name[len("token_key:"):]] = key
 	}

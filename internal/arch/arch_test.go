@@ -168,9 +168,9 @@ func table(t *testing.T) map[string]room {
 	row := regexp.MustCompile("(?m)^\\| (\\d) \\| `([a-z/]+)` \\| [^|]+ \\| ([^|]+) \\|$")
 	rooms := map[string]room{}
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-		level, err := strconv.Atoi(m[1])
-		if err != nil {
-			t.Fatal(err)
+		level, cause := strconv.Atoi(m[1])
+		if cause != nil {
+			t.Fatal(cause)
 		}
 		r := room{level: level, name: m[2]}
 		for _, i := range strings.Split(m[3], ",") {
@@ -228,9 +228,9 @@ func parse(p, dir string) (source, error) {
 	}
 	s := source{dir: dir, file: p, doc: tree.Doc != nil, lines: strings.Count(string(text), "\n"), tree: tree}
 	for _, i := range tree.Imports {
-		name, err := strconv.Unquote(i.Path.Value)
-		if err != nil {
-			return source{}, err
+		name, cause := strconv.Unquote(i.Path.Value)
+		if cause != nil {
+			return source{}, cause
 		}
 		s.imports = append(s.imports, name)
 	}

@@ -37,8 +37,8 @@ func open(t *testing.T) *sqldb.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
+		if cause := db.Close(); cause != nil {
+			t.Error(cause)
 		}
 	})
 	if err = db.Migrate(t.Context()); err != nil {

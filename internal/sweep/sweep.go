@@ -125,15 +125,15 @@ func (s *Sweeper) Once(ctx context.Context) error {
 		{"operation ids", rowsAtOnce, func() (int, error) { return s.Registry.ForgetOps(ctx, claim.Hold, now.Add(-opTime), rowsAtOnce) }},
 		{"pull counts", rowsAtOnce, func() (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) }},
 		{"ended incarnations", rowsAtOnce, func() (int, error) {
-			n, err := s.Node.Forget(ctx, now.Add(-nodeTime), rowsAtOnce)
-			return int(n), err
+			n, cause := s.Node.Forget(ctx, now.Add(-nodeTime), rowsAtOnce)
+			return int(n), cause
 		}},
 	} {
 		for {
-			n, err := step.do()
+			n, cause := step.do()
 			s.count(ctx, step.what, n)
-			if err != nil {
-				return fmt.Errorf("sweep %s: %w", step.what, err)
+			if cause != nil {
+				return fmt.Errorf("sweep %s: %w", step.what, cause)
 			}
 			if n < step.full || ctx.Err() != nil {
 				break
@@ -164,8 +164,11 @@ func (s *Sweeper) bury(ctx context.Context, claim *cluster.Claim) error {
 		if err != nil {
 			return fmt.Errorf("sweep dead contents: %w", err)
 		}
-		if last == 0 || ctx.Err() != nil {
+		if last == 0 {
 			return nil
+		}
+		if err = ctx.Err(); err != nil {
+			return err
 		}
 		after = last
 	}

@@ -64,8 +64,8 @@ func open(t *testing.T) (*site, *stubborn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.db.Close(); err != nil {
-			t.Error(err)
+		if cause := s.db.Close(); cause != nil {
+			t.Error(cause)
 		}
 	})
 	if err = s.db.Migrate(t.Context()); err != nil {
@@ -146,8 +146,8 @@ func TestAnUploadThatWasGivenUpGoesWithItsBytes(t *testing.T) {
 	}
 	s.move(23 * time.Hour)
 	s.once()
-	if state, err := s.reg.Upload(t.Context(), up.Repo, up.ID); err != nil || state.Offset != 4 {
-		t.Fatalf("an upload within its time: %+v, %v", state, err)
+	if state, cause := s.reg.Upload(t.Context(), up.Repo, up.ID); cause != nil || state.Offset != 4 {
+		t.Fatalf("an upload within its time: %+v, %v", state, cause)
 	}
 	s.move(2 * time.Hour)
 	s.once()

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -254,4 +255,33 @@ func TestALostObjectIsNeverServedAsAPart(t *testing.T) {
 		}
 	}
 	s.eventually("the loss is logged", func() bool { return strings.Contains(s.log.String(), "which a blob is made of") })
+}
+
+func TestBlobsTravelOverHTTP2(t *testing.T) {
+	t.Parallel()
+	s := start(t, onDisk(t), func(set *settings) { set.api.ProgressTimeout = time.Hour })
+	server := httptest.NewUnstartedServer(s.handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	text := noisy(3 << 20)
+	send := func(method, path, body string) (*http.Response, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, strings.NewReader(body))
+		s.ok(err)
+		r.SetBasicAuth("admin", password)
+		response, err := server.Client().Transport.RoundTrip(r)
+		s.ok(err)
+		defer s.close(response.Body)
+		got, err := io.ReadAll(response.Body)
+		s.ok(err)
+		return response, string(got)
+	}
+	push, said := send(http.MethodPost, "/v2/app/blobs/uploads/?digest="+sum(text), text) //nolint:bodyclose // send closes it
+	if push.ProtoMajor != 2 || push.StatusCode != http.StatusCreated {
+		t.Fatalf("%s, status %d: %s", push.Proto, push.StatusCode, said)
+	}
+	pull, got := send(http.MethodGet, push.Header.Get("Location"), "") //nolint:bodyclose // send closes it
+	if pull.StatusCode != http.StatusOK || got != text {
+		t.Errorf("status %d, %d bytes", pull.StatusCode, len(got))
+	}
 }

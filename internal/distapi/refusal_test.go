@@ -84,8 +84,10 @@ func TestABodyThatStandsStillEndsAndWhatCameIsKept(t *testing.T) {
 	}{
 		"an upload":  {fmt.Sprintf("PATCH %s HTTP/1.1\r\nHost: havn\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n12345", begun, token), http.StatusRequestTimeout},
 		"a manifest": {"PUT /v2/app/manifests/v1 HTTP/1.1\r\nHost: havn\r\nAuthorization: Bearer " + token + "\r\nContent-Length: 1000\r\n\r\n{", http.StatusRequestTimeout},
-		"a form": {"POST /service/token HTTP/1.1\r\nHost: havn\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\na=b",
-			http.StatusRequestTimeout},
+		"a form": {
+			"POST /service/token HTTP/1.1\r\nHost: havn\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\na=b",
+			http.StatusRequestTimeout,
+		},
 		"a body that nobody reads": {"PUT /v2/app/manifests/v1 HTTP/1.1\r\nHost: havn\r\nContent-Length: 1000\r\n\r\n{", http.StatusUnauthorized},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -5,246 +5,216 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// PushBlob receives a whole blob and commits it: an upload in one request.
-func (r *Registry) PushBlob(ctx context.Context, repo oci.Name, p PushBlob) (oci.Descriptor, error) {
-	row, err := r.startUpload(ctx, repo, StartUpload{Pusher: p.Pusher, Algorithm: p.Digest.Algorithm()})
-	if err != nil {
-		return oci.Descriptor{}, err
+// commit checks the digest and makes the upload a blob of its repository, together with its last object if that is not settled. An upload that is known to
+// nobody but this request (once) leaves no row.
+func (in *intake) commit(ctx context.Context, last *object, d oci.Digest, once bool) (oci.Descriptor, error) {
+	total := in.up.Off
+	if last != nil {
+		total += last.size
 	}
-	return r.finish(ctx, repo, row, Finish{Digest: p.Digest, Size: p.Size, Body: p.Body})
-}
-
-// Finish receives the last bytes of an upload, compares the digest and commits the blob: durable on return, and linked to the repository. The same again within an
-// hour is the same answer, another digest is DIGEST_INVALID. A wrong offset is RangeInvalid with the Upload as detail. A digest that does not match leaves the upload
-// as it was before the call.
-func (r *Registry) Finish(ctx context.Context, repo oci.Name, id string, f Finish) (oci.Descriptor, error) {
-	row, err := r.findUpload(ctx, repo, id)
-	if err != nil {
-		return oci.Descriptor{}, err
-	}
-	if !row.Done.IsZero() {
-		return finished(row, f.Digest)
-	}
-	return r.finish(ctx, repo, row, f)
-}
-
-// finished answers a repeated request to a done upload.
-func finished(row index.Upload, digest oci.Digest) (oci.Descriptor, error) {
-	if row.Done != digest {
-		return oci.Descriptor{}, fail.E(fail.Invalid, nil, "upload %s was finished as %s, not %s", row.ID, row.Done, digest).Code(oci.CodeDigestInvalid).Hint("start a new upload")
-	}
-	return oci.Descriptor{MediaType: "application/octet-stream", Digest: digest, Size: row.Off}, nil
-}
-
-func (r *Registry) finish(ctx context.Context, repo oci.Name, row index.Upload, f Finish) (oci.Descriptor, error) {
-	if f.At != row.Off {
-		return oci.Descriptor{}, outOfPlace(repo, row, f.At)
-	}
-	s, err := r.openSession(repo, row)
-	if err != nil {
-		return oci.Descriptor{}, err
-	}
-	last, err := s.receive(ctx, f.Body, f.Size)
-	if err != nil {
+	if in.algorithm != d.Algorithm() {
+		// The client said only now which algorithm it means: read back once.
 		if last != nil {
-			if settleErr := s.settle(ctx, last); settleErr != nil {
-				return oci.Descriptor{}, settleErr
+			if err := in.settle(*last); err != nil {
+				return oci.Descriptor{}, err
 			}
+			last = nil
 		}
-		return oci.Descriptor{}, err
+		if err := in.readBack(ctx, d); err != nil {
+			return oci.Descriptor{}, err
+		}
+	} else if got := oci.FromHash(in.algorithm, in.sum); got != d {
+		if last != nil {
+			in.abandon(last.name)
+		}
+		return oci.Descriptor{}, digestWrong(d, got)
 	}
-	if err = s.compare(ctx, f.Digest, &last); err != nil {
-		return oci.Descriptor{}, err
+	c := &commit{in: in, last: last, digest: d, total: total, once: once, op: sqldb.NewToken(), junk: sqldb.NewID(), stray: sqldb.NewID()}
+	if err := in.r.tx(in.ctx, "blob.commit", c.run); err != nil {
+		return oci.Descriptor{}, fmt.Errorf("commit blob %s: %w", d, err)
 	}
-	return s.commit(ctx, f.Digest, last)
+	if c.swapped {
+		in.r.recent.forget()
+	}
+	if last != nil && c.outcome != applied {
+		in.forget(last.name, c.gone)
+	}
+	switch c.outcome {
+	case lost:
+		return oci.Descriptor{}, in.lost()
+	case other:
+		return again(c.done, d)
+	case applied:
+	}
+	in.r.metrics.pushes.WithLabelValues("blob").Inc()
+	return oci.Descriptor{MediaType: blobMediaType, Digest: d, Size: total}, nil
 }
 
-// compare checks the digest. If it is of another algorithm than the one that was hashed, the last piece is settled and the objects are read back.
-func (s *session) compare(ctx context.Context, digest oci.Digest, last **piece) error {
-	got := oci.FromHash(s.row.Algorithm, s.hash)
-	if digest.Algorithm() != s.row.Algorithm {
-		if *last != nil {
-			if err := s.settle(ctx, *last); err != nil {
-				return err
-			}
-			*last = nil
-		}
-		var err error
-		if got, err = s.readBack(ctx, digest.Algorithm()); err != nil {
-			return fmt.Errorf("read upload %s back: %w", s.row.ID, err)
-		}
+func digestWrong(want, got oci.Digest) error {
+	return fail.E(fail.Invalid, nil, "the content is %s, not %s", got, want).Code(oci.CodeDigestInvalid).Hint("compute the digest of the bytes that are sent")
+}
+
+// readBack hashes what is settled.
+func (in *intake) readBack(ctx context.Context, d oci.Digest) error {
+	rows, err := index.Objects(ctx, in.r.db, in.up.Content)
+	if err != nil {
+		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)
 	}
-	if got != digest {
-		return fail.E(fail.Invalid, nil, "upload %s has digest %s, not %s", s.row.ID, got, digest).Code(oci.CodeDigestInvalid).
-			Hint("the bytes were changed on the way, or the digest is another's: push again")
+	reader, err := in.r.blobs.Open(ctx, objects(rows))
+	if err != nil {
+		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)
+	}
+	sum := d.Algorithm().New()
+	n, err := io.Copy(sum, reader)
+	if closeErr := reader.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)
+	}
+	if n != in.up.Off {
+		return fail.E(fail.Internal, nil, "upload %s has %d bytes of %d", in.up.ID, n, in.up.Off)
+	}
+	if got := oci.FromHash(d.Algorithm(), sum); got != d {
+		return digestWrong(d, got)
 	}
 	return nil
 }
 
-func (s *session) readBack(ctx context.Context, a oci.Algorithm) (oci.Digest, error) {
-	rows, err := index.ObjectsOf(ctx, s.r.DB, s.row.Content)
-	if err != nil {
-		return oci.Digest{}, err
-	}
-	objects := make([]blob.Object, len(rows))
-	for i, o := range rows {
-		objects[i] = blob.Object(o)
-	}
-	in, err := s.r.Blobs.Open(ctx, objects)
-	if err != nil {
-		return oci.Digest{}, err
-	}
-	h := a.New()
-	_, err = io.Copy(h, in)
-	if closeErr := in.Close(); err == nil {
-		err = closeErr
-	}
-	return oci.FromHash(a, h), err
+// outcome is how a commit ended.
+type outcome int
+
+const (
+	applied outcome = iota
+	lost            // the upload is not where it was, or not any more
+	other           // another request committed the upload
+)
+
+// commit is one transaction of constant size. A crash leaves all of it or nothing: then the upload stands where it was, and the last object is an unsettled
+// row of its content.
+type commit struct {
+	in     *intake
+	last   *object // durable, not settled; or nil
+	digest oci.Digest
+	total  int64
+	once   bool
+	op     string
+	junk   int64 // content for our last object, should we lose
+	stray  int64 // content for what others left unsettled
+
+	outcome outcome
+	done    index.Upload // outcome other
+	gone    bool         // our last object has no row any more
+	swapped bool         // a damaged blob has new content
 }
 
-// commit makes the upload a blob of the repository, in one transaction of constant size: the upload is done, the last piece is counted, the digest has a content (ours, or
-// the one that is there, and then ours is dead), and the repository a link to it. Before, nothing is visible; after, all of it is durable.
-func (s *session) commit(ctx context.Context, digest oci.Digest, last *piece) (oci.Descriptor, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-	defer cancel()
-	op, off := sqldb.NewToken(), s.row.Off
-	if last != nil {
-		off += last.size
-	}
-	var before index.Upload // what is there if the upload is not as we saw it
-	var lost, swapped bool
-	err := s.r.recent.write(s.repo, func() error {
-		return s.r.DB.Tx(ctx, "upload.commit", func(tx *sqldb.Tx) error {
-			lost, swapped = false, false
-			ended, err := index.End(ctx, tx, s.row, off, digest, op)
-			if err != nil {
-				return err
-			}
-			if !ended {
-				if before, err = index.UploadByID(ctx, tx, s.row.ID); fail.Is(err, fail.NotFound) {
-					return uploadUnknown(s.repo, s.row.ID)
-				}
-				lost = err == nil && before.Op != op // else an earlier run of this transaction did it
-				return err
-			}
-			if last != nil {
-				if _, err = index.SizeObject(ctx, tx, s.row.Content, last.seq, last.size); err != nil {
-					return err
-				}
-			}
-			if swapped, err = s.place(ctx, tx, digest, off); err != nil {
-				return err
-			}
-			return s.r.link(ctx, tx, s.row.Repo, digest)
-		})
-	})
-	switch {
-	case err != nil:
-		return oci.Descriptor{}, fmt.Errorf("commit upload %s: %w", s.row.ID, err)
-	case lost && !before.Done.IsZero():
-		return finished(before, digest)
-	case lost:
-		return oci.Descriptor{}, outOfPlace(s.repo, before, s.row.Off)
-	}
-	if swapped {
-		s.r.recent.clear()
-	}
-	s.r.metrics.pushed.WithLabelValues("blob").Inc()
-	return oci.Descriptor{MediaType: "application/octet-stream", Digest: digest, Size: off}, nil
-}
-
-// place gives the digest a content. The one that lost is dead; it stays readable for the grace, because a pull may be reading it.
-func (s *session) place(ctx context.Context, tx *sqldb.Tx, digest oci.Digest, size int64) (swapped bool, err error) {
-	present, err := index.FindContent(ctx, tx, digest)
-	if fail.Is(err, fail.NotFound) {
-		return false, index.AddBlob(ctx, tx, digest, s.row.Content, size)
-	}
-	if err != nil {
-		return false, err
-	}
-	now := s.r.Clock()
-	if present.Damaged {
-		if swapped, err = index.SwapContent(ctx, tx, digest, present.Content, s.row.Content); err != nil {
-			return false, err
-		}
-	}
-	if swapped {
-		return true, index.AddDead(ctx, tx, present.Content, now.Add(s.r.DeadGrace))
-	}
-	return false, index.AddDead(ctx, tx, s.row.Content, now)
-}
-
-// link makes a blob present in a repository and puts the link up for review: nothing refers to it yet.
-func (r *Registry) link(ctx context.Context, tx *sqldb.Tx, repo int64, digest oci.Digest) error {
-	if err := index.LinkBlob(ctx, tx, repo, digest); err != nil {
+func (c *commit) run(tx *sqldb.Tx) error {
+	c.outcome, c.done, c.gone, c.swapped = applied, index.Upload{}, false, false
+	in, ctx, now := c.in, c.in.ctx, micros(tx.Now())
+	mine, err := c.end(tx, now)
+	if err != nil || !mine {
 		return err
 	}
-	return index.RaiseReview(ctx, tx, index.ReviewLink, repo, digest, r.Clock().Add(r.SafeTime))
-}
-
-// Mount is a blob of another repository that a push wants here.
-type Mount struct {
-	Pusher
-	Digest  oci.Digest
-	From    oci.Name            // zero: any repository that the pusher may pull
-	MayPull func(oci.Name) bool // may the pusher pull from there?
-}
-
-// mountCandidates bounds the repositories that are asked for when none is named.
-const mountCandidates = 64
-
-// Mount links a blob that is in another repository to this one, if the pusher may pull it there. False, with no sign of why, if there is none.
-func (r *Registry) Mount(ctx context.Context, repo oci.Name, m Mount) (bool, error) {
-	found, err := r.mountable(ctx, m)
-	if err != nil || !found {
-		return false, err
+	content := in.up.Content
+	if c.last != nil {
+		if err = in.number(tx, *c.last); err != nil {
+			return err
+		}
 	}
-	id, err := r.repository(ctx, repo, m.Pusher)
-	if err != nil {
-		return false, err
+	if err = c.clean(tx, now); err != nil {
+		return err
 	}
-	err = r.recent.write(repo, func() error {
-		return r.DB.Tx(ctx, "blob.mount", func(tx *sqldb.Tx) error { return r.link(ctx, tx, id, m.Digest) })
-	})
-	if fail.Is(err, fail.Conflict) {
-		return false, nil // it was deleted at this moment
+	fresh, err := index.InsertBlob(ctx, tx, c.digest, content, c.total, now)
+	if err == nil && !fresh {
+		err = c.duplicate(tx, now)
 	}
 	if err != nil {
-		return false, fmt.Errorf("mount blob %s into %s: %w", m.Digest, repo, err)
+		return err
 	}
-	return true, nil
+	if err = index.Link(ctx, tx, in.up.Repo, c.digest, now); err != nil {
+		return err
+	}
+	return index.Review(ctx, tx, index.ReviewLink, in.up.Repo, c.digest, micros(tx.Now().Add(in.r.cfg.SafeTime)))
 }
 
-func (r *Registry) mountable(ctx context.Context, m Mount) (bool, error) {
-	if !m.From.IsZero() {
-		if !m.MayPull(m.From) {
-			return false, nil
-		}
-		_, err := r.findBlob(ctx, m.From, m.Digest)
-		if fail.Is(err, fail.NotFound) {
-			return false, nil
-		}
+// end marks the upload done. If it is not ours to end, it finds out why, and buries our last object.
+func (c *commit) end(tx *sqldb.Tx, now int64) (mine bool, err error) {
+	in, ctx := c.in, c.in.ctx
+	var n int64
+	if c.once {
+		n, err = index.DeleteUpload(ctx, tx, in.up.ID, in.up.Off)
+	} else {
+		n, err = index.EndUpload(ctx, tx, in.up.ID, in.up.Off, c.total, c.digest, c.op, now)
+	}
+	if err != nil || n > 0 {
 		return err == nil, err
 	}
-	names, err := index.RepositoriesWithBlob(ctx, r.DB, m.Digest, mountCandidates)
+	if c.once {
+		// Nobody else knows this upload. It expired, or an earlier run was committed; then the link is there.
+		linked, findErr := index.IsLinked(ctx, tx, in.up.Repo, c.digest)
+		if findErr != nil || linked {
+			return false, findErr
+		}
+		c.outcome = lost
+	} else {
+		row, findErr := index.UploadByID(ctx, tx, in.up.ID)
+		switch {
+		case findErr != nil && !fail.Is(findErr, fail.NotFound):
+			return false, findErr
+		case findErr == nil && row.Op == c.op:
+			return false, nil // an earlier run was committed
+		case findErr == nil && !row.Done.IsZero():
+			c.outcome, c.done = other, row
+		default:
+			c.outcome = lost
+		}
+	}
+	if c.last != nil {
+		c.gone, err = in.bury(tx, c.last.name, c.junk)
+	}
+	return false, err
+}
+
+// clean moves what others left unsettled in our content to the dead: of requests that lost or are about to, and of nodes that died.
+func (c *commit) clean(tx *sqldb.Tx, now int64) error {
+	ctx, content := c.in.ctx, c.in.up.Content
+	left, err := index.HasUnsettled(ctx, tx, content)
+	if err != nil || !left {
+		return err
+	}
+	if _, err = index.InsertContent(ctx, tx, c.stray, now); err != nil {
+		return err
+	}
+	if err = index.MoveUnsettled(ctx, tx, content, c.stray); err != nil {
+		return err
+	}
+	return index.Bury(ctx, tx, c.stray, now)
+}
+
+// duplicate ends our content because the blob is there already; or, if that one is damaged, the other way round.
+func (c *commit) duplicate(tx *sqldb.Tx, now int64) error {
+	ctx, content := c.in.ctx, c.in.up.Content
+	there, err := index.BlobByDigest(ctx, tx, c.digest)
 	if err != nil {
-		return false, fmt.Errorf("find repositories with blob %s: %w", m.Digest, err)
-	}
-	for _, s := range names {
-		name, err := oci.ParseName(s)
-		if err != nil {
-			return false, fail.E(fail.Internal, err, "stored name %q", s)
+		if fail.Is(err, fail.NotFound) {
+			err = fail.E(fail.Unavailable, err, "blob %s is being deleted", c.digest).RetryAfter(busyRetry)
 		}
-		if m.MayPull(name) {
-			return true, nil
+		return err
+	}
+	if there.Damaged {
+		n, swapErr := index.SwapContent(ctx, tx, c.digest, there.Content, content, c.total)
+		if swapErr != nil {
+			return swapErr
+		}
+		if c.swapped = n > 0; c.swapped {
+			return index.Bury(ctx, tx, there.Content, micros(tx.Now().Add(c.in.r.cfg.DeadGrace)))
 		}
 	}
-	return false, nil
+	return index.Bury(ctx, tx, content, now)
 }

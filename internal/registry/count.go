@@ -2,93 +2,134 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
 const (
-	// pullKinds bounds what is counted between two flushes; what comes beyond is not counted.
-	pullKinds = 20_000
-	// flushEvery is how old a count gets before it is written: what a kill loses.
-	flushEvery = 5 * time.Second
-	// flushAtOnce bounds the rows of one transaction.
-	flushAtOnce = 500
-	flushTime   = 20 * time.Second
+	// maxPulls bounds the different pulls that wait to be written: about 2 MiB.
+	maxPulls = 4096
+	// pullsAtOnce bounds the rows of one statement: 7 values each, far below what the engines take.
+	pullsAtOnce = 512
+	// pullRhythm is how often counts are written: a crash loses no more than that.
+	pullRhythm = 10 * time.Second
+	// lastFlushTime bounds the flush at the end of Run.
+	lastFlushTime = 10 * time.Second
 )
 
-// pulls counts pulls until they are written.
+// pulls counts in memory what this node served.
 type pulls struct {
-	mu  sync.Mutex
-	now map[pullKey]index.Pulls
+	mu    sync.Mutex
+	waits map[pullKey]pullCount
+	full  chan struct{} // has a value when many wait
 }
 
 type pullKey struct {
 	repo   oci.Name
-	digest oci.Digest
 	tag    oci.Tag
+	digest oci.Digest
 }
 
-func newPulls() *pulls { return &pulls{now: map[pullKey]index.Pulls{}} }
+type pullCount struct{ n, at int64 }
 
-// CountPull counts a pull of a manifest, by a tag or its digest. It never waits for the database.
-func (r *Registry) CountPull(repo oci.Name, ref oci.Reference, digest oci.Digest) {
-	key := pullKey{repo, digest, ref.Tag}
-	at := r.Clock()
-	r.pulls.mu.Lock()
-	defer r.pulls.mu.Unlock()
-	p, ok := r.pulls.now[key]
-	if !ok && len(r.pulls.now) >= pullKinds {
-		return
-	}
-	p.Repo, p.Digest, p.Tag, p.Last = repo, digest, ref.Tag.String(), at
-	p.Count++
-	r.pulls.now[key] = p
+func newPulls() *pulls {
+	return &pulls{waits: map[pullKey]pullCount{}, full: make(chan struct{}, 1)}
 }
 
-func (p *pulls) take() []index.Pulls {
+// CountPull counts a pull of a manifest. It never blocks on a store; a count may be lost.
+func (r *Registry) CountPull(name oci.Name, ref oci.Reference, d oci.Digest) {
+	key := pullKey{repo: name, tag: ref.Tag, digest: d}
+	now := micros(r.cfg.Clock())
+	p := r.pulls
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]index.Pulls, 0, len(p.now))
-	for _, one := range p.now {
-		all = append(all, one)
+	c, ok := p.waits[key]
+	if !ok && len(p.waits) >= maxPulls {
+		r.metrics.dropped.Inc()
+		return
 	}
-	clear(p.now)
-	return all
+	p.waits[key] = pullCount{n: c.n + 1, at: max(c.at, now)}
+	if len(p.waits) > maxPulls/2 {
+		select {
+		case p.full <- struct{}{}:
+		default:
+		}
+	}
 }
 
-func (r *Registry) flushPulls(ctx context.Context) error {
-	tick := time.NewTicker(flushEvery)
+// Run writes pull counts until the context ends, and once more then.
+func (r *Registry) Run(ctx context.Context) error {
+	tick := time.NewTicker(pullRhythm)
 	defer tick.Stop()
 	for {
 		select {
-		case <-tick.C:
-			r.FlushPulls(ctx)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlushTime)
 			defer cancel()
 			r.FlushPulls(last)
 			return nil
+		case <-tick.C:
+		case <-r.pulls.full:
 		}
+		r.FlushPulls(ctx)
 	}
 }
 
-// FlushPulls writes what was counted. Counts that can't be written are logged and lost: they are not worth holding anything up for.
+// FlushPulls appends the counts that wait to the database. After an error, which is logged, they are lost: they are statistics.
 func (r *Registry) FlushPulls(ctx context.Context) {
-	all := r.pulls.take()
-	for len(all) > 0 {
-		batch := all[:min(len(all), flushAtOnce)]
-		all = all[len(batch):]
-		ids := make([]int64, len(batch))
-		for i := range ids {
-			ids[i] = sqldb.NewID()
+	if err := r.flush(ctx); err != nil {
+		r.cfg.Log.WarnContext(ctx, "pull counts are lost", "error", err)
+	}
+}
+
+func (r *Registry) flush(ctx context.Context) error {
+	p := r.pulls
+	p.mu.Lock()
+	waits := p.waits
+	if len(waits) > 0 {
+		p.waits = map[pullKey]pullCount{}
+	}
+	p.mu.Unlock()
+	repos := map[oci.Name]int64{}
+	batch := make([]index.Pull, 0, pullsAtOnce)
+	for key, c := range waits {
+		id, ok := repos[key.repo]
+		if !ok {
+			repo, err := index.RepositoryByName(ctx, r.db, key.repo)
+			if err != nil && !fail.Is(err, fail.NotFound) {
+				return fmt.Errorf("write pull counts: %w", err)
+			}
+			id = repo.ID
+			repos[key.repo] = id
 		}
-		err := r.DB.TxRelaxed(ctx, "pulls.append", func(tx *sqldb.Tx) error { return index.AppendPulls(ctx, tx, r.NodeID, ids, batch) })
-		if err != nil {
-			r.Log.WarnContext(ctx, "pull counts lost", "rows", len(batch), "error", err)
+		if id == 0 {
+			continue
+		}
+		batch = append(batch, index.Pull{ID: sqldb.NewID(), Repo: id, Digest: key.digest, Tag: key.tag.String(), At: c.at, N: c.n})
+		if len(batch) == pullsAtOnce {
+			if err := r.appendPulls(ctx, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
 		}
 	}
+	return r.appendPulls(ctx, batch)
+}
+
+func (r *Registry) appendPulls(ctx context.Context, batch []index.Pull) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	err := r.relaxed(ctx, "pulls.append", func(tx *sqldb.Tx) error { return index.InsertPulls(ctx, tx, r.cfg.NodeID, batch) })
+	if err != nil && !fail.Is(err, fail.Exists) {
+		return fmt.Errorf("write pull counts: %w", err)
+	}
+	// Exists: the ids are random, so it is a second run of a commit that was applied.
+	return nil
 }

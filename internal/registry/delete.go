@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -11,161 +10,135 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-const (
-	// tagsAtOnce bounds the tags that one transaction deletes with their manifest.
-	tagsAtOnce = 500
-	// deleteRounds bounds how often a deletion begins again because somebody tags the manifest meanwhile.
-	deleteRounds = 1000
-)
+// maxNamed bounds how many users of a thing an error names.
+const maxNamed = 10
 
-// DeleteTag removes a tag and nothing else. MANIFEST_UNKNOWN or NAME_UNKNOWN.
-func (r *Registry) DeleteTag(ctx context.Context, repo oci.Name, tag oci.Tag) error {
-	found, err := r.mustFind(ctx, repo)
-	if err != nil {
-		return err
-	}
-	var dropped bool
-	err = r.deleting(ctx, repo, "tag.delete", func(tx *sqldb.Tx) error {
-		dropped, err = index.DropTag(ctx, tx, found.ID, tag.String())
-		return err
+// deletion runs a transaction that deletes. A second run of one that was applied must not delete what was pushed meanwhile.
+func (r *Registry) deletion(ctx context.Context, name oci.Name, title string, fn func(tx *sqldb.Tx, repo int64) error) error {
+	op := sqldb.NewToken()
+	return r.change(ctx, name, title, func(tx *sqldb.Tx) error {
+		if mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now())); err != nil || !mine {
+			return err
+		}
+		repo, err := index.RepositoryByName(ctx, tx, name)
+		if fail.Is(err, fail.NotFound) {
+			return nameUnknown(name)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(tx, repo.ID)
+	})
+}
+
+func (r *Registry) review(ctx context.Context, tx *sqldb.Tx, kind int, repo int64, d oci.Digest) error {
+	return index.Review(ctx, tx, kind, repo, d, micros(tx.Now().Add(r.cfg.SafeTime)))
+}
+
+// DeleteTag removes a tag, not what it points to.
+func (r *Registry) DeleteTag(ctx context.Context, name oci.Name, tag oci.Tag) error {
+	err := r.deletion(ctx, name, "tag.delete", func(tx *sqldb.Tx, repo int64) error {
+		d, err := index.TagDigest(ctx, tx, repo, tag)
+		if fail.Is(err, fail.NotFound) {
+			return manifestUnknown(name, tag.String())
+		}
+		if err != nil {
+			return err
+		}
+		if _, err = index.DeleteTag(ctx, tx, repo, tag); err != nil {
+			return err
+		}
+		return r.review(ctx, tx, index.ReviewManifest, repo, d)
 	})
 	if err != nil {
-		return fmt.Errorf("delete tag %s of %s: %w", tag, repo, err)
-	}
-	if !dropped {
-		return fail.E(fail.NotFound, nil, "tag %s in %s", tag, repo).Code(oci.CodeManifestUnknown)
+		return fmt.Errorf("delete tag %s of %s: %w", tag, name, err)
 	}
 	return nil
 }
 
-func (r *Registry) mustFind(ctx context.Context, repo oci.Name) (index.Repository, error) {
-	found, err := index.FindRepository(ctx, r.DB, repo)
-	if fail.Is(err, fail.NotFound) {
-		return found, nameUnknown(repo)
-	}
-	if err != nil {
-		return found, fmt.Errorf("find repository %s: %w", repo, err)
-	}
-	return found, nil
-}
-
-// deleting runs a transaction that deletes, once: if it has to be run again although it was committed, the second run does nothing and its results stand.
-func (r *Registry) deleting(ctx context.Context, repo oci.Name, name string, do func(*sqldb.Tx) error) error {
-	op := sqldb.NewToken()
-	return r.recent.write(repo, func() error {
-		return r.DB.Tx(ctx, name, func(tx *sqldb.Tx) error {
-			fresh, err := index.ClaimOp(ctx, tx, op)
-			if err != nil || !fresh {
-				return err
-			}
-			return do(tx)
-		})
-	})
-}
-
-// DeleteManifest removes a manifest and the tags that point to it. Conflict, naming them, while an index in the repository has it as a child; MANIFEST_UNKNOWN or NAME_UNKNOWN. Its
-// blobs are put up for review. Many tags go in several transactions: a crash in between leaves the manifest with the rest of them.
-func (r *Registry) DeleteManifest(ctx context.Context, repo oci.Name, digest oci.Digest) error {
-	found, err := r.mustFind(ctx, repo)
-	if err != nil {
-		return err
-	}
-	for range deleteRounds {
-		var more, dropped bool
-		err = r.deleting(ctx, repo, "manifest.delete", func(tx *sqldb.Tx) error {
-			more, dropped, err = r.deleteManifest(ctx, tx, found.ID, digest)
-			return err
-		})
-		switch {
-		case fail.Is(err, fail.Conflict) && fail.CodeOf(err) == codeFK:
-			continue // tagged, or taken into an index, since we looked
-		case err != nil:
-			return fmt.Errorf("delete manifest %s of %s: %w", digest, repo, err)
-		case more:
-			continue
-		case !dropped:
-			return r.absent(ctx, repo, fail.E(fail.NotFound, nil, "manifest %s in %s", digest, repo).Code(oci.CodeManifestUnknown))
-		}
-		return nil
-	}
-	return fail.E(fail.Conflict, nil, "manifest %s in %s is tagged faster than it can be deleted", digest, repo).Code(oci.CodeDenied).Hint("try again later")
-}
-
-// codeFK marks what a key forbids: see sqldb.
-const codeFK = "fk"
-
-func (r *Registry) deleteManifest(ctx context.Context, tx *sqldb.Tx, id int64, digest oci.Digest) (more, dropped bool, err error) {
-	parents, err := index.ParentsOf(ctx, tx, id, digest, named)
-	if err != nil {
-		return false, false, err
-	}
-	if len(parents) > 0 {
-		return false, false, inUse("manifest", digest, "child of", parents)
-	}
-	tags, err := index.TagsOf(ctx, tx, id, digest, tagsAtOnce)
-	if err != nil {
-		return false, false, err
-	}
-	for _, t := range tags {
-		if err = index.DropTagOf(ctx, tx, id, t, digest); err != nil {
-			return false, false, err
-		}
-	}
-	if len(tags) == tagsAtOnce {
-		return true, false, nil
-	}
-	blobs, err := index.BlobsOf(ctx, tx, id, digest)
-	if err != nil {
-		return false, false, err
-	}
-	if dropped, err = index.DropManifest(ctx, tx, id, digest); err != nil {
-		return false, false, err
-	}
-	due := r.Clock().Add(r.SafeTime)
-	for _, b := range blobs {
-		if err = index.RaiseReview(ctx, tx, index.ReviewLink, id, b, due); err != nil {
-			return false, false, err
-		}
-	}
-	return false, dropped, nil
-}
-
-func inUse(what string, digest oci.Digest, how string, by []oci.Digest) error {
-	names := make([]string, len(by))
-	for i, d := range by {
-		names[i] = d.String()
-	}
-	return fail.E(fail.Conflict, nil, "%s %s is %s %s", what, digest, how, strings.Join(names, ", ")).Code(oci.CodeDenied).Detail(names).Hint("delete those first")
-}
-
-// DeleteBlob removes a blob from a repository. Conflict, naming them, while manifests there refer to it; BLOB_UNKNOWN or NAME_UNKNOWN. Other repositories keep it.
-func (r *Registry) DeleteBlob(ctx context.Context, repo oci.Name, digest oci.Digest) error {
-	found, err := r.mustFind(ctx, repo)
-	if err != nil {
-		return err
-	}
-	var dropped bool
-	err = r.deleting(ctx, repo, "blob.unlink", func(tx *sqldb.Tx) error {
-		by, err := index.ManifestsWithBlob(ctx, tx, found.ID, digest, named)
+// DeleteManifest removes a manifest and its tags. While an index has it as a child it is a Conflict, with the indexes' digests as the detail.
+func (r *Registry) DeleteManifest(ctx context.Context, name oci.Name, d oci.Digest) error {
+	err := r.deletion(ctx, name, "manifest.delete", func(tx *sqldb.Tx, repo int64) error {
+		there, err := index.HasManifest(ctx, tx, repo, d)
 		if err != nil {
 			return err
 		}
-		if len(by) > 0 {
-			return inUse("blob", digest, "referred to by", by)
+		if !there {
+			return manifestUnknown(name, d.String())
 		}
-		if dropped, err = index.UnlinkBlob(ctx, tx, found.ID, digest); err != nil || !dropped {
+		parents, err := index.Parents(ctx, tx, repo, d, maxNamed)
+		if err != nil {
 			return err
 		}
-		return index.RaiseReview(ctx, tx, index.ReviewBlob, 0, digest, r.Clock().Add(r.SafeTime))
+		if len(parents) > 0 {
+			return fail.E(fail.Conflict, nil, "manifest %s is part of index %s", d, listed(parents)).Code(oci.CodeDenied).Detail(texts(parents)).
+				Hint("delete the index first")
+		}
+		if err = r.reviewReferences(ctx, tx, repo, d); err != nil {
+			return err
+		}
+		if err = index.DeleteTagsOf(ctx, tx, repo, d); err != nil {
+			return err
+		}
+		if _, err = index.DeleteManifest(ctx, tx, repo, d); err != nil {
+			return err
+		}
+		return index.DropReview(ctx, tx, index.ReviewManifest, repo, d)
 	})
-	if fail.CodeOf(err) == codeFK {
-		return fail.E(fail.Conflict, err, "blob %s in %s is referred to since this moment", digest, repo).Code(oci.CodeDenied).Hint("delete the manifests that refer to it first")
-	}
 	if err != nil {
-		return fmt.Errorf("delete blob %s of %s: %w", digest, repo, err)
+		return fmt.Errorf("delete manifest %s of %s: %w", d, name, err)
 	}
-	if !dropped {
-		return blobUnknown(repo, digest)
+	return nil
+}
+
+// reviewReferences puts up for review what a manifest refers to.
+func (r *Registry) reviewReferences(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) error {
+	children, err := index.Children(ctx, tx, repo, d)
+	if err != nil {
+		return err
+	}
+	blobs, err := index.ManifestBlobs(ctx, tx, repo, d)
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		if err = r.review(ctx, tx, index.ReviewManifest, repo, c); err != nil {
+			return err
+		}
+	}
+	for _, b := range blobs {
+		if err = r.review(ctx, tx, index.ReviewLink, repo, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteBlob takes a blob from a repository. While a manifest there refers to it it is a Conflict, with the manifests' digests as the detail.
+func (r *Registry) DeleteBlob(ctx context.Context, name oci.Name, d oci.Digest) error {
+	err := r.deletion(ctx, name, "blob.delete", func(tx *sqldb.Tx, repo int64) error {
+		users, err := index.Users(ctx, tx, repo, d, maxNamed)
+		if err != nil {
+			return err
+		}
+		if len(users) > 0 {
+			return fail.E(fail.Conflict, nil, "blob %s is part of manifest %s", d, listed(users)).Code(oci.CodeDenied).Detail(texts(users)).
+				Hint("delete the manifest first")
+		}
+		n, err := index.Unlink(ctx, tx, repo, d)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return blobUnknown(name, d)
+		}
+		if err = index.DropReview(ctx, tx, index.ReviewLink, repo, d); err != nil {
+			return err
+		}
+		return r.review(ctx, tx, index.ReviewBlob, 0, d)
+	})
+	if err != nil {
+		return fmt.Errorf("delete blob %s of %s: %w", d, name, err)
 	}
 	return nil
 }

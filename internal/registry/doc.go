@@ -1,5 +1,6 @@
-// Package registry is the heart of Havn: push, mount, pull, tag, delete, referrers and upload sessions, over the rows of package index and the objects of
-// package blob. It knows no HTTP, and asks nobody for permission: its callers have.
+// Package registry is the heart of Havn: push, mount, pull, tag, delete, referrers and upload sessions over a database (the index) and a blob store. It owns
+// the order of commits, and what may be deleted when. DESIGN.md tells the invariants and what each crash leaves.
 //
-// DESIGN.md beside this file has the commit protocol, its invariants and its crash points.
+// Errors carry the code of the Distribution Specification that fits. Absent repositories are NAME_UNKNOWN, absent manifests MANIFEST_UNKNOWN, absent blobs
+// BLOB_UNKNOWN, all fail.NotFound.
 package registry

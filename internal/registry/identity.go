@@ -14,24 +14,24 @@ import (
 //
 // The first time, 1. the id object is written, 2. the row that says so. A crash after 1: the next call finds its own id. Once 2 is there, a store without an id is never given one.
 func (r *Registry) Identify(ctx context.Context) (string, error) {
-	id, err := index.DatabaseID(ctx, r.DB)
+	id, err := index.DatabaseID(ctx, r.db)
 	if err != nil {
 		return "", fmt.Errorf("identify the database: %w", err)
 	}
-	bound, err := index.StoreBound(ctx, r.DB)
+	bound, err := index.StoreBound(ctx, r.db)
 	if err != nil {
 		return "", fmt.Errorf("identify the database: %w", err)
 	}
-	held, err := r.Blobs.ID(ctx)
+	held, err := r.blobs.ID(ctx)
 	if fail.Is(err, fail.NotFound) {
 		if bound {
 			return "", fail.E(fail.Conflict, nil, "the blob store has lost its id: it is empty, or not the one that this database belongs to").
 				Hint("is the right directory mounted? Look at storage.filesystem.path and database.path")
 		}
-		if err = r.Blobs.SetID(ctx, id); err != nil && !fail.Is(err, fail.Exists) { // Exists: another node was faster
+		if err = r.blobs.SetID(ctx, id); err != nil && !fail.Is(err, fail.Exists) { // Exists: another node was faster
 			return "", err
 		}
-		held, err = r.Blobs.ID(ctx)
+		held, err = r.blobs.ID(ctx)
 	}
 	if err != nil {
 		return "", err
@@ -43,7 +43,7 @@ func (r *Registry) Identify(ctx context.Context) (string, error) {
 	if bound {
 		return id, nil
 	}
-	err = r.DB.Tx(ctx, "store.bind", func(tx *sqldb.Tx) error { return index.BindStore(ctx, tx, id) })
+	err = r.tx(ctx, "store.bind", func(tx *sqldb.Tx) error { return index.BindStore(ctx, tx, id) })
 	if err != nil {
 		return "", fmt.Errorf("bind the blob store: %w", err)
 	}

@@ -55,7 +55,7 @@ func TestAStoreThatIsNotTheDatabasesIsRefusedAndNeverMarked(t *testing.T) {
 	if _, err = mine.Identify(ctx); !fail.Is(err, fail.Conflict) {
 		t.Errorf("an empty store in its place: %v, want a conflict", err)
 	}
-	if _, err = mine.Blobs.ID(ctx); !fail.Is(err, fail.NotFound) {
+	if _, err = blob.NewStore(store, blob.StoreConfig{}).ID(ctx); !fail.Is(err, fail.NotFound) {
 		t.Errorf("the wrong store was given an id: %v", err)
 	}
 	store.Driver = full

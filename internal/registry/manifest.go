@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -13,209 +14,297 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// PutManifest is a manifest that is pushed.
+// PutManifest is a manifest to be stored byte for byte. Digest is zero if it was addressed by tag.
 type PutManifest struct {
 	Pusher
-	MediaType string // the Content-Type that it was sent with
+	MediaType string // the Content-Type
 	Body      []byte
-	Digest    oci.Digest // that the client asked for; zero: sha256 of the body
-	Tags      []oci.Tag  // that shall point to it
+	Digest    oci.Digest
+	Tags      []oci.Tag
 }
 
-// Pushed is what a push of a manifest brought.
+// Pushed is a manifest that was stored.
 type Pushed struct {
 	Descriptor oci.Descriptor
-	Subject    *oci.Digest // that it is a referrer of
+	Subject    *oci.Digest
 }
 
-// named bounds how many digests an error names.
-const named = 10
+const (
+	// maxArtifactType is what the column takes. Media types have at most 255 characters (RFC 6838, 4.2, allows 127 + 1 + 127).
+	maxArtifactType = 255
+	// pushedEvery is how exact a repository's time of the last push is: its row is not to be the one that all pushes collide at.
+	pushedEvery = time.Minute
+)
 
-// PutManifest checks a manifest and stores it byte for byte, with what it refers to, and points the tags to it, in one transaction: durable on return. Errors: those of
-// oci.ParseManifest; DIGEST_INVALID; MANIFEST_BLOB_UNKNOWN naming the blobs or children that are not in the repository; MANIFEST_INVALID where a size is not the true one.
-func (r *Registry) PutManifest(ctx context.Context, repo oci.Name, p PutManifest) (Pushed, error) {
+// PutManifest stores a manifest and points tags to it: all or nothing, durable on return. Blobs or children that are absent are MANIFEST_BLOB_UNKNOWN, with
+// their digests as the detail. The same manifest again is no error.
+func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest) (Pushed, error) {
 	m, err := oci.ParseManifest(p.MediaType, p.Body)
 	if err != nil {
 		return Pushed{}, err
 	}
-	if p.Digest.IsZero() {
-		p.Digest = oci.Sum(oci.SHA256, p.Body)
-	}
-	if got := oci.Sum(p.Digest.Algorithm(), p.Body); got != p.Digest {
-		return Pushed{}, fail.E(fail.Invalid, nil, "manifest has digest %s, not %s", got, p.Digest).Code(oci.CodeDigestInvalid)
-	}
-	if err = r.room(ctx); err != nil {
+	if err = r.checkRoom(ctx); err != nil {
 		return Pushed{}, err
 	}
-	id, err := r.repository(ctx, repo, p.Pusher)
-	if err != nil {
+	c := &manifestPush{r: r, name: name, first: firstPush(p.Pusher, name), parsed: m, op: sqldb.NewToken()}
+	if err = c.prepare(p); err != nil {
 		return Pushed{}, err
 	}
-	row, err := manifestRow(m, p)
+	err = r.change(ctx, name, "manifest.put", func(tx *sqldb.Tx) error { return c.run(ctx, tx) })
 	if err != nil {
-		return Pushed{}, err
+		return Pushed{}, fmt.Errorf("push manifest %s to %s: %w", c.row.Digest, name, err)
 	}
-	op := sqldb.NewToken()
-	err = r.recent.write(repo, func() error {
-		return r.DB.Tx(ctx, "manifest.put", func(tx *sqldb.Tx) error { return r.putManifest(ctx, tx, id, repo, m, row, p.Tags, op) })
-	})
-	if fail.Is(err, fail.Conflict) {
-		return Pushed{}, fail.E(fail.NotFound, err, "something that manifest %s refers to was deleted at this moment", p.Digest).Code(oci.CodeManifestBlobUnknown).Hint("push the image again")
-	}
-	if err != nil {
-		return Pushed{}, fmt.Errorf("put manifest %s in %s: %w", p.Digest, repo, err)
-	}
-	r.metrics.pushed.WithLabelValues("manifest").Inc()
-	done := Pushed{Descriptor: oci.Descriptor{MediaType: m.MediaType, Digest: p.Digest, Size: int64(len(p.Body))}}
+	r.metrics.pushes.WithLabelValues("manifest").Inc()
+	pushed := Pushed{Descriptor: oci.Descriptor{MediaType: m.MediaType, Digest: c.row.Digest, Size: int64(len(p.Body))}}
 	if m.Subject != nil {
-		done.Subject = &m.Subject.Digest
+		subject := m.Subject.Digest
+		pushed.Subject = &subject
 	}
-	return done, nil
+	return pushed, nil
 }
 
-func manifestRow(m *oci.Manifest, p PutManifest) (index.Manifest, error) {
-	row := index.Manifest{Digest: p.Digest, MediaType: m.MediaType, ArtifactType: m.ArtifactType, Size: int64(len(p.Body)), Body: p.Body}
-	if len(m.ArtifactType) > maxTypeBytes || len(m.MediaType) > maxTypeBytes {
-		return row, fail.E(fail.Invalid, nil, "media or artifact type of more than %d bytes", maxTypeBytes).Code(oci.CodeManifestInvalid)
-	}
-	if m.Subject != nil {
-		row.Subject = m.Subject.Digest
-	}
-	if len(m.Annotations) > 0 {
-		text, err := json.Marshal(m.Annotations)
-		if err != nil {
-			return row, fail.E(fail.Invalid, err, "annotations of manifest %s", p.Digest).Code(oci.CodeManifestInvalid)
-		}
-		row.Annotations = string(text)
-	}
-	return row, nil
+// manifestPush is one transaction that stores a manifest.
+type manifestPush struct {
+	r      *Registry
+	name   oci.Name
+	first  first
+	parsed *oci.Manifest
+	row    index.Manifest
+	tags   []oci.Tag
+	op     string
 }
 
-// maxTypeBytes is the longest media type that the schema holds (RFC 6838 allows 127 bytes for each half).
-const maxTypeBytes = 255
+// prepare checks what needs no database.
+func (c *manifestPush) prepare(p PutManifest) error {
+	algorithm := oci.SHA256
+	if !p.Digest.IsZero() {
+		algorithm = p.Digest.Algorithm()
+	}
+	m := c.parsed
+	c.row = index.Manifest{Digest: oci.Sum(algorithm, p.Body), MediaType: m.MediaType, ArtifactType: m.ArtifactType, Body: p.Body}
+	if !p.Digest.IsZero() && c.row.Digest != p.Digest {
+		return digestWrong(p.Digest, c.row.Digest)
+	}
+	if len(m.ArtifactType) > maxArtifactType || strings.ContainsFunc(m.ArtifactType, func(l rune) bool { return l < ' ' || l == 0x7f }) {
+		return fail.E(fail.Invalid, nil, "artifact type %.100q", m.ArtifactType).Code(oci.CodeManifestInvalid).
+			Hint("it is a media type of at most %d bytes", maxArtifactType)
+	}
+	if m.Subject != nil {
+		c.row.Subject = m.Subject.Digest
+		if len(m.Annotations) > 0 {
+			text, err := json.Marshal(m.Annotations)
+			if err != nil {
+				return fail.E(fail.Internal, err, "annotations of %s", c.row.Digest)
+			}
+			c.row.Annotations = text
+		}
+	}
+	c.tags = slices.Clone(p.Tags)
+	slices.SortFunc(c.tags, func(a, b oci.Tag) int { return strings.Compare(a.String(), b.String()) })
+	c.tags = slices.Compact(c.tags)
+	return nil
+}
 
-func (r *Registry) putManifest(ctx context.Context, tx *sqldb.Tx, id int64, repo oci.Name, m *oci.Manifest, row index.Manifest, tags []oci.Tag, op string) error {
-	fresh, err := index.ClaimOp(ctx, tx, op)
-	if err != nil || !fresh {
-		return err // not fresh: an earlier run of this transaction did it
+func (c *manifestPush) run(ctx context.Context, tx *sqldb.Tx) error {
+	now := micros(tx.Now())
+	// A second run of an applied transaction must not move a tag back, or bring back what was deleted meanwhile.
+	if mine, err := index.ClaimOp(ctx, tx, c.op, now); err != nil || !mine {
+		return err
 	}
-	raised, err := index.RaisePushed(ctx, tx, id)
+	repo, err := c.r.ensure(ctx, tx, c.first)
 	if err != nil {
 		return err
 	}
-	if !raised {
-		return nameUnknown(repo)
-	}
-	blobs, err := r.requireBlobs(ctx, tx, id, m)
+	refs, err := c.references(ctx, tx, repo.ID)
 	if err != nil {
 		return err
 	}
-	children, err := r.requireChildren(ctx, tx, id, m)
-	if err != nil {
+	if err = c.store(ctx, tx, repo.ID, now, refs); err != nil {
 		return err
 	}
-	present, err := index.HasManifest(ctx, tx, id, row.Digest)
-	if err != nil {
+	if err = c.point(ctx, tx, repo.ID, now); err != nil {
 		return err
 	}
-	if present {
-		if err = index.RaiseManifest(ctx, tx, id, row.Digest); err == nil {
-			err = index.AddChildren(ctx, tx, id, row.Digest, children)
-		}
-	} else {
-		err = index.AddManifest(ctx, tx, id, row, blobs, children)
-	}
-	if err != nil {
-		return err
-	}
-	for _, t := range tags {
-		if err = index.PointTag(ctx, tx, id, t, row.Digest, op); err != nil {
-			return err
-		}
+	if now-repo.PushedAt > pushedEvery.Microseconds() {
+		return index.SetPushed(ctx, tx, repo.ID, now)
 	}
 	return nil
 }
 
-// requireBlobs answers the digests of the blobs that must be there, all of which are.
-func (r *Registry) requireBlobs(ctx context.Context, tx *sqldb.Tx, id int64, m *oci.Manifest) ([]oci.Digest, error) {
-	required := m.RequiredBlobs()
-	digests := make([]oci.Digest, len(required))
-	for i, d := range required {
-		digests[i] = d.Digest
-	}
-	sizes, err := index.BlobSizes(ctx, tx, id, digests)
-	if err != nil {
-		return nil, err
-	}
-	if err = complete(required, sizes, "blob"); err != nil {
-		return nil, err
-	}
-	// A foreign layer need not be there; one that is there is kept.
-	foreign := m.Foreign()
-	found, err := index.BlobSizes(ctx, tx, id, foreign)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range foreign {
-		if _, ok := found[d]; ok && !slices.Contains(digests, d) {
-			digests = append(digests, d)
-		}
-	}
-	return digests, nil
+// references are what a manifest refers to and is there.
+type references struct {
+	blobs, children []oci.Digest
 }
 
-// requireChildren answers the digests of the children that are there: all, unless sparse indexes are allowed.
-func (r *Registry) requireChildren(ctx context.Context, tx *sqldb.Tx, id int64, m *oci.Manifest) ([]oci.Digest, error) {
-	var required []oci.Descriptor
-	var digests []oci.Digest
-	seen := map[oci.Digest]bool{}
-	for _, d := range m.Children {
-		if !seen[d.Digest] {
-			seen[d.Digest] = true
-			required, digests = append(required, d), append(digests, d.Digest)
+// references looks whether everything that the manifest needs is in the repository, with the sizes that it says.
+func (c *manifestPush) references(ctx context.Context, tx *sqldb.Tx, repo int64) (references, error) {
+	var refs references
+	var absent []oci.Digest
+	take := func(found map[oci.Digest]int64, d oci.Descriptor, to *[]oci.Digest) (bool, error) {
+		size, ok := found[d.Digest]
+		if ok && size != d.Size {
+			return false, fail.E(fail.Invalid, nil, "the manifest says %d bytes of %s, which has %d", d.Size, d.Digest, size).Code(oci.CodeManifestInvalid).
+				Hint("descriptors hold the exact size")
 		}
+		if ok && !slices.Contains(*to, d.Digest) {
+			*to = append(*to, d.Digest)
+		}
+		return ok, nil
 	}
-	sizes, err := index.ManifestSizes(ctx, tx, id, digests)
+	required := c.parsed.RequiredBlobs()
+	found, err := index.LinkSizes(ctx, tx, repo, digestsOf(required))
 	if err != nil {
-		return nil, err
+		return refs, err
 	}
-	if r.SparseIndex {
-		present := required[:0]
-		for _, d := range required {
-			if _, ok := sizes[d.Digest]; ok {
-				present = append(present, d)
-			}
-		}
-		required = present
-	}
-	if err = complete(required, sizes, "manifest"); err != nil {
-		return nil, err
-	}
-	digests = digests[:0]
 	for _, d := range required {
-		digests = append(digests, d.Digest)
+		if ok, takeErr := take(found, d, &refs.blobs); takeErr != nil {
+			return refs, takeErr
+		} else if !ok {
+			absent = append(absent, d.Digest)
+		}
 	}
-	return digests, nil
+	manifests, err := index.ManifestSizes(ctx, tx, repo, digestsOf(c.parsed.Children))
+	if err != nil {
+		return refs, err
+	}
+	var rest []oci.Descriptor
+	for _, d := range c.parsed.Children {
+		if ok, takeErr := take(manifests, d, &refs.children); takeErr != nil {
+			return refs, takeErr
+		} else if !ok {
+			rest = append(rest, d)
+		}
+	}
+	// An index may list blobs too: BuildKit's cache does.
+	if found, err = index.LinkSizes(ctx, tx, repo, digestsOf(rest)); err != nil {
+		return refs, err
+	}
+	for _, d := range rest {
+		if ok, takeErr := take(found, d, &refs.blobs); takeErr != nil {
+			return refs, takeErr
+		} else if !ok && !c.r.cfg.SparseIndex {
+			absent = append(absent, d.Digest)
+		}
+	}
+	if len(absent) > 0 {
+		return refs, absentReferences(c.name, absent)
+	}
+	sortDigests(refs.blobs)
+	sortDigests(refs.children)
+	return refs, nil
 }
 
-// complete compares what must be there with what is.
-func complete(required []oci.Descriptor, sizes map[oci.Digest]int64, what string) error {
-	var missing []string
-	for _, d := range required {
-		size, ok := sizes[d.Digest]
-		if !ok {
-			missing = append(missing, d.Digest.String())
-		} else if size != d.Size {
-			return fail.E(fail.Invalid, nil, "%s %s has %d bytes, the manifest says %d", what, d.Digest, size, d.Size).Code(oci.CodeManifestInvalid)
+// shownDigests bounds the digests in the text of an error; its detail has all.
+const shownDigests = 5
+
+func absentReferences(name oci.Name, absent []oci.Digest) error {
+	return fail.E(fail.NotFound, nil, "%s not in %s", listed(absent), name).Code(oci.CodeManifestBlobUnknown).Detail(texts(absent)).
+		Hint("push what the manifest refers to first, to this repository")
+}
+
+// texts answers digests as clients write them.
+func texts(list []oci.Digest) []string {
+	all := make([]string, len(list))
+	for i, d := range list {
+		all[i] = d.String()
+	}
+	return all
+}
+
+func listed(all []oci.Digest) string {
+	var b strings.Builder
+	for i, d := range all {
+		if i == shownDigests {
+			fmt.Fprintf(&b, " and %d more", len(all)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(d.String())
+	}
+	return b.String()
+}
+
+func digestsOf(list []oci.Descriptor) []oci.Digest {
+	all := make([]oci.Digest, len(list))
+	for i, d := range list {
+		all[i] = d.Digest
+	}
+	return all
+}
+
+func sortDigests(list []oci.Digest) {
+	slices.SortFunc(list, compareDigests)
+}
+
+// compareDigests is the order of the database.
+func compareDigests(a, b oci.Digest) int { return slices.Compare(a.Bytes(), b.Bytes()) }
+
+// store inserts the manifest and its references, or raises when it was pushed.
+func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64, refs references) error {
+	row := c.row
+	row.Repo, row.PushedAt = repo, now
+	n, err := index.TouchManifest(ctx, tx, repo, row.Digest, now)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		if err = index.InsertManifest(ctx, tx, &row); err != nil {
+			return err
+		}
+		if err = index.InsertManifestBlobs(ctx, tx, repo, row.Digest, refs.blobs); err != nil {
+			return err
+		}
+		if err = index.InsertChildren(ctx, tx, repo, row.Digest, refs.children); err != nil {
+			return err
+		}
+	} else if c.parsed.Kind == oci.Index {
+		if err = c.complete(ctx, tx, repo, refs); err != nil {
+			return err
 		}
 	}
-	if len(missing) == 0 {
+	if len(c.tags) > 0 {
 		return nil
 	}
-	shown := strings.Join(missing[:min(len(missing), named)], ", ")
-	if len(missing) > named {
-		shown += fmt.Sprintf(" and %d more", len(missing)-named)
+	return index.Review(ctx, tx, index.ReviewManifest, repo, row.Digest, micros(tx.Now().Add(c.r.cfg.SafeTime)))
+}
+
+// complete adds the references of an index that is there to children that were absent when it came.
+func (c *manifestPush) complete(ctx context.Context, tx *sqldb.Tx, repo int64, refs references) error {
+	there, err := index.Children(ctx, tx, repo, c.row.Digest)
+	if err != nil {
+		return err
 	}
-	return fail.E(fail.NotFound, nil, "%s %s not in the repository", what, shown).Code(oci.CodeManifestBlobUnknown).Detail(missing).
-		Hint("push what the manifest refers to before the manifest")
+	if err = index.InsertChildren(ctx, tx, repo, c.row.Digest, without(refs.children, there)); err != nil {
+		return err
+	}
+	if there, err = index.ManifestBlobs(ctx, tx, repo, c.row.Digest); err != nil {
+		return err
+	}
+	return index.InsertManifestBlobs(ctx, tx, repo, c.row.Digest, without(refs.blobs, there))
+}
+
+func without(list, those []oci.Digest) []oci.Digest {
+	return slices.DeleteFunc(slices.Clone(list), func(d oci.Digest) bool { return slices.Contains(those, d) })
+}
+
+// point moves the tags here. What they pointed to may be garbage now.
+func (c *manifestPush) point(ctx context.Context, tx *sqldb.Tx, repo, now int64) error {
+	for _, tag := range c.tags {
+		before, err := index.TagDigest(ctx, tx, repo, tag)
+		if err = absentIsFine(err); err != nil {
+			return err
+		}
+		if err = index.PutTag(ctx, tx, repo, tag, c.row.Digest, c.op, now); err != nil {
+			return err
+		}
+		if before.IsZero() || before == c.row.Digest {
+			continue
+		}
+		if err = index.Review(ctx, tx, index.ReviewManifest, repo, before, micros(tx.Now().Add(c.r.cfg.SafeTime))); err != nil {
+			return err
+		}
+	}
+	return nil
 }

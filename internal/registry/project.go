@@ -10,39 +10,34 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Project is what repositories belong to.
+// Project is the first segment of repository names. Anyone may pull of a public one.
 type Project struct {
 	Name   string
 	Public bool
 }
 
-// Pusher is who pushes.
-type Pusher struct {
-	Subject   string
-	MayCreate bool // a missing project may be made for them
-}
-
-// Project answers a project, or NotFound with NAME_UNKNOWN.
+// Project finds a project: NotFound with NAME_UNKNOWN.
 func (r *Registry) Project(ctx context.Context, name string) (Project, error) {
-	p, err := index.FindProject(ctx, r.DB, name)
+	p, err := index.FindProject(ctx, r.db, name)
 	if fail.Is(err, fail.NotFound) {
-		return Project{}, fail.E(fail.NotFound, nil, "project %s", name).Code(oci.CodeNameUnknown).Hint("an administrator's push makes it")
+		return Project{}, projectUnknown(name)
 	}
 	if err != nil {
 		return Project{}, fmt.Errorf("find project %s: %w", name, err)
 	}
-	return Project{Name: p.Name, Public: p.Public}, nil
+	return Project{Name: name, Public: p.Public}, nil
 }
 
-// EnsureProject makes a project unless it is there; one that is there stays as it is.
+// EnsureProject makes a project if there is none of this name. One that is there stays as it is.
 func (r *Registry) EnsureProject(ctx context.Context, p Project) error {
-	if _, err := index.FindProject(ctx, r.DB, p.Name); !fail.Is(err, fail.NotFound) {
+	_, err := r.Project(ctx, p.Name)
+	if !fail.Is(err, fail.NotFound) {
 		return err
 	}
 	id := sqldb.NewID()
-	err := r.DB.Tx(ctx, "project.add", func(tx *sqldb.Tx) error {
-		_, err := index.AddProject(ctx, tx, index.Project{ID: id, Name: p.Name, Public: p.Public})
-		return err
+	err = r.tx(ctx, "project.ensure", func(tx *sqldb.Tx) error {
+		_, addErr := index.AddProject(ctx, tx, index.Project{ID: id, Name: p.Name, Public: p.Public})
+		return addErr
 	})
 	if err != nil {
 		return fmt.Errorf("make project %s: %w", p.Name, err)
@@ -50,38 +45,54 @@ func (r *Registry) EnsureProject(ctx context.Context, p Project) error {
 	return nil
 }
 
-// repository answers the id of a repository, and makes it (and its project, private, for one who may) if it is not there. An empty repository is not shown.
-func (r *Registry) repository(ctx context.Context, name oci.Name, by Pusher) (int64, error) {
-	found, err := index.FindRepository(ctx, r.DB, name)
-	if err == nil {
-		return found.ID, nil
-	}
+func projectUnknown(name string) error {
+	return fail.E(fail.NotFound, nil, "project %s", name).Code(oci.CodeNameUnknown).Hint("an administrator must make the project first")
+}
+
+func nameUnknown(name oci.Name) *fail.Error {
+	return fail.E(fail.NotFound, nil, "repository %s", name).Code(oci.CodeNameUnknown).Hint("push to it first, or check the name")
+}
+
+// first says under which ids a push makes what is missing. They are drawn outside the transaction.
+type first struct {
+	pusher          Pusher
+	name            oci.Name
+	project, repoID int64
+}
+
+func firstPush(p Pusher, name oci.Name) first {
+	return first{pusher: p, name: name, project: sqldb.NewID(), repoID: sqldb.NewID()}
+}
+
+// ensure finds the repository, or makes it, and its project if the pusher may.
+func (r *Registry) ensure(ctx context.Context, tx *sqldb.Tx, f first) (index.Repository, error) {
+	repo, err := index.RepositoryByName(ctx, tx, f.name)
 	if !fail.Is(err, fail.NotFound) {
-		return 0, fmt.Errorf("find repository %s: %w", name, err)
+		return repo, err
 	}
-	project, err := index.FindProject(ctx, r.DB, name.Project())
-	if fail.Is(err, fail.NotFound) && (!by.MayCreate || !r.CreateOnPush) {
-		return 0, fail.E(fail.NotFound, nil, "project %s", name.Project()).Code(oci.CodeNameUnknown).
-			Hint("an administrator makes a project by pushing into it (projects.create_on_push)")
-	}
-	if err != nil && !fail.Is(err, fail.NotFound) {
-		return 0, fmt.Errorf("find project %s: %w", name.Project(), err)
-	}
-	if project.ID == 0 {
-		project = index.Project{ID: sqldb.NewID(), Name: name.Project()}
-	}
-	var id int64
-	fresh := sqldb.NewID()
-	err = r.DB.Tx(ctx, "repository.add", func(tx *sqldb.Tx) error {
-		owner, err := index.AddProject(ctx, tx, project)
-		if err != nil {
-			return err
+	now := micros(tx.Now())
+	p, err := index.FindProject(ctx, tx, f.name.Project())
+	if fail.Is(err, fail.NotFound) {
+		if !f.pusher.MayCreate || !r.cfg.CreateOnPush {
+			return repo, projectUnknown(f.name.Project())
 		}
-		id, err = index.AddRepository(ctx, tx, index.Repository{ID: fresh, ProjectID: owner, Name: name})
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("make repository %s: %w", name, err)
+		p.ID, err = index.AddProject(ctx, tx, index.Project{ID: f.project, Name: f.name.Project()})
 	}
-	return id, nil
+	if err != nil {
+		return repo, err
+	}
+	repo = index.Repository{ID: f.repoID}
+	return repo, index.InsertRepository(ctx, tx, repo.ID, p.ID, f.name, now)
+}
+
+// unknown answers NAME_UNKNOWN if the repository is absent, else the error that was given.
+func (r *Registry) unknown(ctx context.Context, name oci.Name, otherwise error) error {
+	_, err := index.RepositoryByName(ctx, r.db, name)
+	switch {
+	case fail.Is(err, fail.NotFound):
+		return nameUnknown(name)
+	case err != nil:
+		return fmt.Errorf("find repository %s: %w", name, err)
+	}
+	return otherwise
 }

@@ -8,122 +8,150 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Manifest is a manifest as it was pushed. It is shared: its bytes are not to be changed.
+// blobMediaType is what a blob is served as: the registry does not know what it is.
+const blobMediaType = "application/octet-stream"
+
+// Manifest is a manifest as it was pushed. It is shared: read only.
 type Manifest struct {
-	Descriptor oci.Descriptor // media type, digest, size
+	Descriptor oci.Descriptor
 	Body       []byte
 }
 
-// Manifest answers what a tag or a digest stands for in a repository. NotFound with NAME_UNKNOWN or MANIFEST_UNKNOWN.
-func (r *Registry) Manifest(ctx context.Context, repo oci.Name, ref oci.Reference) (*Manifest, error) {
-	get := func(a *answers) (*Manifest, bool) {
-		if ref.IsDigest() {
-			m, ok := a.manifests[ref.Digest]
-			return m, ok
-		}
-		m, ok := a.tags[ref.Tag]
-		return m, ok
+// Manifest finds a manifest by tag or digest. A tag answers what the last push that was acknowledged, by any node, made of it.
+func (r *Registry) Manifest(ctx context.Context, name oci.Name, ref oci.Reference) (*Manifest, error) {
+	known := r.recent.manifest(name, ref)
+	if known != nil && r.recent.exact {
+		r.metrics.hit.Inc()
+		return known, nil
 	}
-	put := func(a *answers, m *Manifest) int {
-		if ref.IsDigest() {
-			a.manifests[ref.Digest] = m
-		} else {
-			a.tags[ref.Tag] = m
-		}
-		return entryBytes + len(m.Body)
+	r.metrics.miss.Inc()
+	t := r.recent.begin(name)
+	var have oci.Digest
+	if known != nil {
+		have = known.Descriptor.Digest
 	}
-	return look(r.recent, repo, get, func() (*Manifest, error) { return r.findManifest(ctx, repo, ref) }, put)
-}
-
-func (r *Registry) findManifest(ctx context.Context, repo oci.Name, ref oci.Reference) (*Manifest, error) {
-	var row index.Manifest
-	var err error
-	if ref.IsDigest() {
-		row, err = index.ManifestByDigest(ctx, r.DB, repo, ref.Digest)
-	} else {
-		row, err = index.ManifestByTag(ctx, r.DB, repo, ref.Tag)
-	}
+	row, err := index.FindManifest(ctx, r.db, name, ref, have)
 	if fail.Is(err, fail.NotFound) {
-		return nil, r.absent(ctx, repo, fail.E(fail.NotFound, nil, "manifest %s in %s", ref, repo).Code(oci.CodeManifestUnknown).Hint("push it first, or check the tag"))
+		return nil, r.unknown(ctx, name, manifestUnknown(name, ref.String()))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find manifest %s in %s: %w", ref, repo, err)
+		return nil, fmt.Errorf("find manifest %s in %s: %w", ref, name, err)
 	}
-	return &Manifest{Descriptor: oci.Descriptor{MediaType: row.MediaType, Digest: row.Digest, Size: row.Size}, Body: row.Body}, nil
+	if row.Body == nil && known != nil {
+		row.Body = known.Body
+	}
+	m := &Manifest{Descriptor: oci.Descriptor{MediaType: row.MediaType, Digest: row.Digest, Size: int64(len(row.Body))}, Body: row.Body}
+	r.recent.keepManifest(name, ref, t, m)
+	return m, nil
 }
 
-// absent answers NAME_UNKNOWN if the repository does not exist, else the error that was given.
-func (r *Registry) absent(ctx context.Context, repo oci.Name, otherwise error) error {
-	found, err := index.FindRepository(ctx, r.DB, repo)
-	if fail.Is(err, fail.NotFound) || err == nil && !found.Pushed && fail.CodeOf(otherwise) == oci.CodeManifestUnknown {
-		return nameUnknown(repo)
+func manifestUnknown(name oci.Name, ref string) *fail.Error {
+	return fail.E(fail.NotFound, nil, "manifest %s in %s", ref, name).Code(oci.CodeManifestUnknown).Hint("push it first, or check the tag")
+}
+
+// TouchManifest keeps a manifest from being reviewed for the safe time: a push is told that it is there.
+func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, d oci.Digest) error {
+	repo, err := index.RepositoryByName(ctx, r.db, name)
+	if fail.Is(err, fail.NotFound) {
+		return nameUnknown(name)
 	}
 	if err != nil {
-		return fmt.Errorf("find repository %s: %w", repo, err)
+		return fmt.Errorf("find repository %s: %w", name, err)
 	}
-	return otherwise
+	due, err := index.ReviewDue(ctx, r.db, index.ReviewManifest, repo.ID, d)
+	if fail.Is(err, fail.NotFound) {
+		return nil
+	}
+	if err == nil {
+		err = r.postpone(ctx, index.ReviewManifest, repo.ID, d, due)
+	}
+	if err != nil {
+		return fmt.Errorf("keep manifest %s in %s: %w", d, name, err)
+	}
+	return nil
 }
 
-func nameUnknown(repo oci.Name) error {
-	return fail.E(fail.NotFound, nil, "repository %s", repo).Code(oci.CodeNameUnknown).Hint("nothing was pushed there yet; check the name")
-}
-
-// held is a blob that a repository has.
-type held struct {
-	size    int64
-	objects []blob.Object
-}
-
-func (r *Registry) findBlob(ctx context.Context, repo oci.Name, digest oci.Digest) (*held, error) {
-	return look(r.recent, repo,
-		func(a *answers) (*held, bool) { h, ok := a.blobs[digest]; return h, ok },
-		func() (*held, error) {
-			b, err := index.FindBlob(ctx, r.DB, repo, digest)
-			if fail.Is(err, fail.NotFound) {
-				return nil, r.absent(ctx, repo, blobUnknown(repo, digest))
-			}
-			if err != nil {
-				return nil, fmt.Errorf("find blob %s in %s: %w", digest, repo, err)
-			}
-			h := &held{size: b.Size}
-			for _, o := range b.Objects {
-				h.objects = append(h.objects, blob.Object(o))
-			}
-			return h, nil
-		},
-		func(a *answers, h *held) int { a.blobs[digest] = h; return entryBytes * (1 + len(h.objects)) })
-}
-
-func blobUnknown(repo oci.Name, digest oci.Digest) error {
-	return fail.E(fail.NotFound, nil, "blob %s in %s", digest, repo).Code(oci.CodeBlobUnknown).Hint("push or mount it into this repository first")
-}
-
-// StatBlob answers the descriptor of a blob that is linked to this repository; BLOB_UNKNOWN or NAME_UNKNOWN. With forPush the answer is kept true for the safe
-// time: a push may skip the upload because of it. If that can't be promised, the answer is an error.
-func (r *Registry) StatBlob(ctx context.Context, repo oci.Name, digest oci.Digest, forPush bool) (oci.Descriptor, error) {
-	if forPush {
-		if err := r.promise(ctx, repo, digest); err != nil {
+// StatBlob answers a repository's blob. For a push it also keeps the blob from being reviewed for the safe time, and fails if that fails; a blob known to be
+// damaged is absent then, so that it is pushed again.
+func (r *Registry) StatBlob(ctx context.Context, name oci.Name, d oci.Digest, forPush bool) (oci.Descriptor, error) {
+	if !forPush {
+		b, err := r.findBlob(ctx, name, d)
+		if err != nil {
 			return oci.Descriptor{}, err
 		}
+		return oci.Descriptor{MediaType: blobMediaType, Digest: d, Size: b.size}, nil
 	}
-	h, err := r.findBlob(ctx, repo, digest)
+	f, ok, err := index.FindBlob(ctx, r.db, name, d)
 	if err != nil {
-		return oci.Descriptor{}, err
+		return oci.Descriptor{}, fmt.Errorf("find blob %s in %s: %w", d, name, err)
 	}
-	return oci.Descriptor{MediaType: "application/octet-stream", Digest: digest, Size: h.size}, nil
+	if !ok || f.Damaged {
+		return oci.Descriptor{}, r.unknown(ctx, name, blobUnknown(name, d))
+	}
+	if err = r.postpone(ctx, index.ReviewLink, f.Repo, d, f.Due); err != nil {
+		return oci.Descriptor{}, fmt.Errorf("keep blob %s in %s: %w", d, name, err)
+	}
+	return oci.Descriptor{MediaType: blobMediaType, Digest: d, Size: f.Size}, nil
 }
 
-// OpenBlob opens a blob that is linked to this repository; BLOB_UNKNOWN or NAME_UNKNOWN. The context bounds the reader's life.
-func (r *Registry) OpenBlob(ctx context.Context, repo oci.Name, digest oci.Digest) (*blob.Reader, error) {
-	h, err := r.findBlob(ctx, repo, digest)
+// postpone raises when something is reviewed that was seen to be due. Nothing that is not up for review needs it: what puts it up grants the safe time.
+//
+// Where this process alone writes, a time that is far enough away needs no write. A power cut may lose it: the push is cut as well then.
+func (r *Registry) postpone(ctx context.Context, kind int, repo int64, d oci.Digest, due int64) error {
+	now := r.cfg.Clock()
+	if due == 0 || r.db.Sole() && due > micros(now.Add(r.cfg.SafeTime/2)) {
+		return nil
+	}
+	return r.relaxed(ctx, "review.raise", func(tx *sqldb.Tx) error {
+		return index.RaiseReview(ctx, tx, kind, repo, d, micros(tx.Now().Add(r.cfg.SafeTime)))
+	})
+}
+
+// OpenBlob opens a repository's blob for reading; the context bounds the reader's life. Objects that are not what the rows say are Internal.
+func (r *Registry) OpenBlob(ctx context.Context, name oci.Name, d oci.Digest) (*blob.Reader, error) {
+	b, err := r.findBlob(ctx, name, d)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := r.Blobs.Open(ctx, h.objects)
+	reader, err := r.blobs.Open(ctx, b.objects)
 	if err != nil {
-		return nil, fmt.Errorf("open blob %s in %s: %w", digest, repo, err)
+		return nil, fmt.Errorf("open blob %s in %s: %w", d, name, err)
 	}
 	return reader, nil
+}
+
+func (r *Registry) findBlob(ctx context.Context, name oci.Name, d oci.Digest) (*held, error) {
+	if r.recent.exact {
+		if b := r.recent.blob(name, d); b != nil {
+			return b, nil
+		}
+	}
+	t := r.recent.begin(name)
+	f, ok, err := index.FindBlob(ctx, r.db, name, d)
+	if err != nil {
+		return nil, fmt.Errorf("find blob %s in %s: %w", d, name, err)
+	}
+	if !ok {
+		return nil, r.unknown(ctx, name, blobUnknown(name, d))
+	}
+	b := &held{size: f.Size, objects: objects(f.Objects)}
+	if r.recent.exact {
+		r.recent.keepBlob(name, d, t, b)
+	}
+	return b, nil
+}
+
+func objects(rows []index.Object) []blob.Object {
+	all := make([]blob.Object, len(rows))
+	for i, o := range rows {
+		all[i] = blob.Object(o)
+	}
+	return all
+}
+
+func blobUnknown(name oci.Name, d oci.Digest) *fail.Error {
+	return fail.E(fail.NotFound, nil, "blob %s in %s", d, name).Code(oci.CodeBlobUnknown).Hint("push it to this repository first")
 }

@@ -1,9 +1,8 @@
 package registry
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"encoding"
 	"fmt"
 	"hash"
 	"io"
@@ -15,166 +14,277 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// settleTime bounds the steps that keep what came of a broken request: they outlive its context.
-const settleTime = 30 * time.Second
-
-// piece is an object that is durable, and not yet counted in its upload.
-type piece struct {
-	seq, size int64
+// intake is one request that brings bytes to an upload. It outlives the request's context: what came is kept.
+type intake struct {
+	r         *Registry
+	ctx       context.Context
+	onEnd     func() // begins the time that is left when the body ended
+	name      oci.Name
+	up        index.Upload // as far as this intake settled it
+	algorithm oci.Algorithm
+	sum       hash.Hash // of all bytes that came
+	object    string    // a name whose row is written, for the next object; or ""
 }
 
-// body reads what a client sends. When the client breaks off it ends, so that what came is kept, and remembers why.
-type body struct {
-	in   io.Reader
-	hash hash.Hash
-	left int64 // bytes until the object ends
-	n    int64
-	err  error
-	eof  bool
+// object is one that is written and durable, and not settled yet.
+type object struct {
+	name string
+	size int64
 }
 
-func (b *body) Read(p []byte) (int, error) {
-	if b.left == 0 || b.eof || b.err != nil {
-		return 0, io.EOF
+// intake prepares to go on where the upload stands. The function that it answers ends it.
+func (r *Registry) intake(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm) (*intake, func(), error) {
+	if err := r.checkRoom(ctx); err != nil {
+		return nil, nil, err
 	}
-	n, err := b.in.Read(p[:min(int64(len(p)), b.left)])
-	b.n += int64(n)
-	b.left -= int64(n)
-	b.hash.Write(p[:n])
-	switch {
-	case errors.Is(err, io.EOF):
-		b.eof = true
-	case err != nil:
-		b.err, err = err, io.EOF
-	}
-	return n, err
-}
-
-// receive writes a body into objects. All but the last object are settled when it returns; the last one is the caller's, to settle alone or together with the commit.
-// It is nil if no byte came. If the body broke off, last is what came and the error says so.
-//
-// For each object: 1. its row, without a size (left by a crash: removed with the upload). 2. its bytes, durable on return (left: an object that its row names, removed with
-// the upload). 3. settle, by settle or commit.
-func (s *session) receive(ctx context.Context, in io.Reader, size int64) (last *piece, err error) {
-	if in == nil || size == 0 {
-		return nil, nil
-	}
-	if err = s.r.room(ctx); err != nil {
-		return nil, err
-	}
-	end, err := s.r.senders.begin(s.row.Subject)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	s.r.metrics.uploads.Inc()
-	defer s.r.metrics.uploads.Dec()
-	b := &body{in: in, hash: s.hash}
-	for {
-		// Is there a byte? An object of none is not worth a row.
-		var one [1]byte
-		b.left = 1
-		n, readErr := io.ReadFull(b, one[:])
-		if n == 0 {
-			return last, s.broken(errors.Join(b.err, ignoreEOF(readErr)))
+	sum := a.New()
+	if u.Off > 0 {
+		state, ok := sum.(encoding.BinaryUnmarshaler)
+		if !ok {
+			return nil, nil, fail.E(fail.Internal, nil, "hash %s without a state", a)
 		}
+		if err := state.UnmarshalBinary(u.Hash); err != nil {
+			return nil, nil, fail.E(fail.Internal, err, "state of upload %s", u.ID)
+		}
+	}
+	free, err := r.senders.begin(u.Subject)
+	if err != nil {
+		return nil, nil, err
+	}
+	long, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	timer := time.AfterFunc(settleTime, cancel)
+	timer.Stop()
+	in := &intake{r: r, ctx: long, onEnd: func() { timer.Reset(settleTime) }, name: name, up: u, algorithm: a, sum: sum}
+	return in, func() {
+		timer.Stop()
+		cancel()
+		free()
+	}, nil
+}
+
+// take streams a body into objects, each of which ends at MaxObjectBytes or with the body. All but the last are settled; the last is answered, nil if no byte
+// came. It is durable also where an error is answered beside it: the body's own.
+//
+//  1. The object's row, under a random name. A crash leaves a row without bytes, removed with its upload, or moved to the dead when that is done.
+//  2. The bytes, durable. A crash leaves an object under that row.
+//  3. Settled: see settle. A crash leaves an upload that goes on behind this object.
+func (in *intake) take(from io.Reader, size int64) (*object, error) {
+	if from == nil || size == 0 {
+		in.onEnd()
+		return nil, nil //nolint:nilnil // no bytes are no object, and no error
+	}
+	b := &body{from: from, sum: in.sum, onEnd: in.onEnd}
+	var last *object
+	for b.more() {
 		if last != nil {
-			if err = s.settle(ctx, last); err != nil {
+			if err := in.settle(*last); err != nil {
 				return nil, err
 			}
 		}
-		b.n, b.left = 1, s.r.MaxObjectBytes-1
-		if last, err = s.writeObject(ctx, io.MultiReader(bytes.NewReader(one[:]), b), b, size); err != nil {
+		if in.up.Seq >= maxObjects {
+			return nil, fail.E(fail.TooLarge, nil, "upload %s has %d pieces", in.up.ID, in.up.Seq).Code(oci.CodeBlobUploadInvalid).
+				Hint("a blob has at most %d: begin another upload with larger chunks (see OCI-Chunk-Min-Length)", maxObjects)
+		}
+		name, err := in.open()
+		if err != nil {
 			return nil, err
 		}
-		if b.err != nil || b.eof {
-			return last, s.broken(b.err)
+		before := b.n
+		b.limit = in.r.cfg.MaxObjectBytes
+		hint := int64(-1)
+		if size > before {
+			hint = min(size-before, b.limit)
 		}
+		if err = in.write(name, hint, b); err != nil {
+			in.abandon(name)
+			return nil, err
+		}
+		last = &object{name: name, size: b.n - before}
 	}
+	return last, b.verdict(size)
 }
 
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+// open answers the name of the next object, whose row is written. It looks again whether the upload stands where this request goes on.
+func (in *intake) open() (string, error) {
+	if in.up.Off == 0 && in.object == "" {
+		in.object = in.r.prepared.take(in.up.ID)
+	}
+	if name := in.object; name != "" {
+		in.object = ""
+		return name, nil
+	}
+	name, seq := in.r.blobs.NewName(), unsettledSeq()
+	lost := false
+	err := in.r.relaxed(in.ctx, "object.open", func(tx *sqldb.Tx) error {
+		now := micros(tx.Now())
+		n, err := index.TouchUpload(in.ctx, tx, in.up.ID, in.up.Off, now)
+		if lost = err == nil && n == 0; lost || err != nil {
+			return err
+		}
+		_, err = index.UnsettledContent(in.ctx, tx, name)
+		if !fail.Is(err, fail.NotFound) {
+			return err // nil: an earlier run was committed
+		}
+		return index.InsertObject(in.ctx, tx, in.up.Content, seq, name, now)
+	})
+	if err != nil {
+		return "", fmt.Errorf("open object: %w", err)
+	}
+	if lost {
+		return "", in.lost()
+	}
+	return name, nil
+}
+
+func (in *intake) write(name string, hint int64, b *body) error {
+	before := b.n
+	return in.r.step("object.put", func() error {
+		w, err := in.r.blobs.Put(in.ctx, name, hint, b)
+		if err != nil {
+			return err
+		}
+		if w.Size != b.n-before {
+			return fail.E(fail.Internal, nil, "object %s has %d bytes of %d", name, w.Size, b.n-before)
+		}
+		in.r.metrics.received.Add(float64(w.Size))
 		return nil
+	})
+}
+
+// settle makes an object part of the upload, if the upload still stands where the object begins; else the object is dead, and the error says where the upload
+// stands. One transaction: a crash leaves all of it or nothing.
+func (in *intake) settle(o object) error {
+	state, ok := in.sum.(encoding.BinaryMarshaler)
+	if !ok {
+		return fail.E(fail.Internal, nil, "hash %s without a state", in.algorithm)
+	}
+	hashed, err := state.MarshalBinary()
+	if err != nil {
+		return fail.E(fail.Internal, err, "state of upload %s", in.up.ID)
+	}
+	junk, lost, gone := sqldb.NewID(), false, false
+	to := in.up.Off + o.size
+	err = in.r.tx(in.ctx, "upload.settle", func(tx *sqldb.Tx) error {
+		lost, gone = false, false
+		n, txErr := index.Advance(in.ctx, tx, in.up.ID, in.up.Off, to, in.algorithm, hashed, micros(tx.Now()))
+		if txErr != nil {
+			return txErr
+		}
+		if n > 0 {
+			return in.number(tx, o)
+		}
+		settled, txErr := index.IsSettled(in.ctx, tx, o.name)
+		if txErr != nil || settled {
+			return txErr // settled: an earlier run was committed
+		}
+		lost = true
+		gone, txErr = in.bury(tx, o.name, junk)
+		return txErr
+	})
+	if err != nil {
+		return fmt.Errorf("settle upload %s at byte %d: %w", in.up.ID, to, err)
+	}
+	if lost {
+		in.forget(o.name, gone)
+		return in.lost()
+	}
+	in.up.Off, in.up.Algorithm, in.up.Hash = to, in.algorithm, hashed
+	in.up.Seq++
+	return nil
+}
+
+// number gives an object its place in the content of the upload.
+func (in *intake) number(tx *sqldb.Tx, o object) error {
+	n, err := index.SettleObject(in.ctx, tx, in.up.Content, o.name, in.up.Seq, o.size)
+	if err == nil && n == 0 {
+		err = fail.E(fail.Internal, nil, "object %s is not one of upload %s", o.name, in.up.ID)
 	}
 	return err
 }
 
-func (s *session) broken(err error) error {
-	if err == nil {
-		return nil
+// bury puts an unsettled object among the dead, in a content of its own. It is gone if nothing names it any more.
+func (in *intake) bury(tx *sqldb.Tx, name string, junk int64) (gone bool, err error) {
+	content, err := index.UnsettledContent(in.ctx, tx, name)
+	if fail.Is(err, fail.NotFound) {
+		return true, nil
 	}
-	return fail.E(fail.Invalid, err, "body of upload %s broke off", s.row.ID).Code(oci.CodeBlobUploadInvalid).Hint("ask for the upload's state and go on from there")
+	if err != nil || content != in.up.Content {
+		return false, err // in another content: who moved it there buried that
+	}
+	now := micros(tx.Now())
+	if _, err = index.InsertContent(in.ctx, tx, junk, now); err != nil {
+		return false, err
+	}
+	if err = index.MoveObject(in.ctx, tx, name, junk); err != nil {
+		return false, err
+	}
+	return false, index.Bury(in.ctx, tx, junk, now)
 }
 
-// writeObject does steps 1 and 2. Its context is not the request's: a client that breaks off ends the body, not the writing of what came.
-func (s *session) writeObject(ctx context.Context, in io.Reader, b *body, size int64) (*piece, error) {
-	ctx = context.WithoutCancel(ctx)
-	name := s.r.Blobs.NewName()
-	var seq int64
-	err := s.r.DB.TxRelaxed(ctx, "object.add", func(tx *sqldb.Tx) error {
+// forget notes an object that was written in vain. If its row is gone, nobody else will delete its bytes.
+func (in *intake) forget(name string, gone bool) {
+	in.r.metrics.lost.Inc()
+	if !gone {
+		return
+	}
+	if err := in.r.blobs.Delete(in.ctx, name); err != nil {
+		in.r.cfg.Log.WarnContext(in.ctx, "an object without a row stays for the sweep by listing", "object", name, "error", err)
+	}
+}
+
+// abandon puts an object that could not be written, or is of no use, among the dead. If that fails, its row stays with the upload, and goes with it.
+func (in *intake) abandon(name string) {
+	junk, gone := sqldb.NewID(), false
+	err := in.r.relaxed(in.ctx, "object.abandon", func(tx *sqldb.Tx) error {
 		var err error
-		if seq, err = index.HasObject(ctx, tx, name); !fail.Is(err, fail.NotFound) {
-			return err // an earlier run of this transaction did it
-		}
-		seq, err = index.AddObject(ctx, tx, s.row.Content, name)
+		gone, err = in.bury(tx, name, junk)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("announce object of upload %s: %w", s.row.ID, err)
+		in.r.cfg.Log.WarnContext(in.ctx, "an object of no use stays until its upload ends", "object", name, "upload", in.up.ID, "error", err)
+		return
 	}
-	if seq >= maxObjects {
-		return nil, fail.E(fail.TooLarge, nil, "upload %s has %d pieces", s.row.ID, seq).Code(oci.CodeBlobUploadInvalid).
-			Hint("start again with larger pieces: at most %d make a blob, and OCI-Chunk-Min-Length says how large they should be", maxObjects)
-	}
-	if err = s.r.fault("put before"); err != nil {
-		return nil, err
-	}
-	w, err := s.r.Blobs.Put(ctx, name, min(size, s.r.MaxObjectBytes), in)
-	if err == nil {
-		err = s.r.fault("put after")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("receive upload %s: %w", s.row.ID, err)
-	}
-	if w.Size != b.n {
-		return nil, fail.E(fail.Internal, nil, "object %s has %d bytes, %d were sent", name, w.Size, b.n)
-	}
-	s.r.metrics.bytes.Add(float64(w.Size))
-	return &piece{seq: seq, size: w.Size}, nil
+	in.forget(name, gone)
 }
 
-// settle is step 3: the upload moves over the piece, in one transaction with the object's size, unless somebody else moved it.
-func (s *session) settle(ctx context.Context, p *piece) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-	defer cancel()
-	state, err := s.state()
+// lost answers why this request could not go on: another one was faster.
+func (in *intake) lost() error {
+	u, err := in.r.findUpload(in.ctx, in.name, in.up.ID)
 	if err != nil {
 		return err
 	}
-	op, off := sqldb.NewToken(), s.row.Off+p.size
-	moved := false
-	var now index.Upload
-	err = s.r.DB.Tx(ctx, "upload.settle", func(tx *sqldb.Tx) error {
-		if moved, err = index.Settle(ctx, tx, s.row, off, state, op); err != nil {
+	if !u.Done.IsZero() {
+		return uploadUnknown(in.name, in.up.ID)
+	}
+	return misplaced(in.name, u, in.up.Off)
+}
+
+// keepOf settles what came of a body with an error, and answers that error, or the settling's.
+func (in *intake) keepOf(o object, err error) error {
+	if settleErr := in.settle(o); settleErr != nil {
+		return settleErr
+	}
+	return err
+}
+
+// giveUp ends an upload that nobody else knows of. If that fails it expires.
+func (in *intake) giveUp() {
+	u := in.up
+	err := in.r.relaxed(in.ctx, "upload.give-up", func(tx *sqldb.Tx) error {
+		row, err := index.UploadByID(in.ctx, tx, u.ID)
+		if fail.Is(err, fail.NotFound) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		if moved {
-			_, err = index.SizeObject(ctx, tx, s.row.Content, p.seq, p.size)
+		n, err := index.DeleteUploadSeen(in.ctx, tx, row)
+		if err != nil || n == 0 {
 			return err
 		}
-		if now, err = index.UploadByID(ctx, tx, s.row.ID); fail.Is(err, fail.NotFound) {
-			return uploadUnknown(s.repo, s.row.ID)
-		}
-		moved = err == nil && now.Op == op // an earlier run of this transaction did it
-		return err
+		return index.Bury(in.ctx, tx, row.Content, micros(tx.Now()))
 	})
 	if err != nil {
-		return fmt.Errorf("settle upload %s: %w", s.row.ID, err)
+		in.r.cfg.Log.WarnContext(in.ctx, "a blob that broke off stays until it expires", "upload", u.ID, "error", err)
 	}
-	if !moved {
-		return outOfPlace(s.repo, now, s.row.Off)
-	}
-	s.row.Off, s.row.Hash = off, state
-	return nil
 }

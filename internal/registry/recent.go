@@ -3,150 +3,186 @@ package registry
 import (
 	"hash/maphash"
 	"sync"
-	"sync/atomic"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/oci"
 )
 
-// recent keeps answers about repositories where this process is the only one that writes (sqldb.DB.Sole), and is exact there: linearizable, not merely fresh.
-//
-// A write of a repository is wrapped in write. While it is under way, its repository has no hits and takes no entries; when it has ended, whatever the outcome,
-// the entries of the repository are dropped before hits are allowed again. So a hit answers what a query at that moment would have. An answer is kept only if
-// no write of the repository began or ended since before the query (see look): otherwise it may be of the time before the write.
-//
-// Repositories share counters by a hash: a collision costs a miss.
-type recent struct {
-	on      bool
-	seed    maphash.Seed
-	slots   [slots]slot
-	hit     prometheus.Counter
-	missed  prometheus.Counter
-	mu      sync.RWMutex
-	entries map[oci.Name]*answers
-	bytes   int
-}
-
 const (
-	slots = 1024
-	// recentBytes bounds what is kept, manifests' bytes and an estimate of the rest. Beyond it repositories are dropped, in no order.
-	recentBytes = 12 << 20
-	// entryBytes is about what an entry costs besides a manifest's bytes.
-	entryBytes = 400
+	// generationBytes bounds each of two generations of entries: 16 MiB in all, a quarter of what the process may use.
+	generationBytes = 8 << 20
+	// entryBytes is what an entry costs besides a manifest's bytes, with its places in maps.
+	entryBytes  = 600
+	objectBytes = 120
+	stripes     = 256
 )
 
-type slot struct {
-	writing atomic.Int64
-	changes atomic.Int64
+// recent keeps what was read lately: where tags point, manifests' bytes, the objects of blobs.
+//
+// Where this process is the only one that writes (sqldb's Sole), it is exact: an entry answers as the database would. Every write of a repository is between
+// beginWrite and endWrite. From the first on the repository has no hits, its entries are dropped, and nothing read meanwhile is kept; a read that began before
+// the write and ends after it brings a ticket with an old generation, and is not kept either. A read that begins after endWrite sees the write in the database.
+// So each hit answers what the database held at some moment of the request.
+//
+// On other engines nothing is answered from here: entries are guesses, which save the transfer of a manifest's bytes if the database says the same digest.
+//
+// Entries are in two generations: when the young one is full it becomes the old one, and the old one is forgotten. What is used moves to the young one.
+type recent struct {
+	exact bool
+	seed  maphash.Seed
+
+	mu         sync.RWMutex
+	writers    map[oci.Name]int
+	gens       [stripes]uint64 // counts the writes of repositories whose names fall together
+	young, old map[oci.Name]*shelf
+	size       int // bytes of young
 }
 
-// answers is what is known of one repository.
-type answers struct {
-	tags      map[oci.Tag]*Manifest
-	manifests map[oci.Digest]*Manifest
-	blobs     map[oci.Digest]*held
-	bytes     int
+// shelf is what is known of one repository.
+type shelf struct {
+	tags    map[oci.Tag]*Manifest
+	digests map[oci.Digest]*Manifest
+	blobs   map[oci.Digest]*held
 }
 
-func newRecent(on bool, results *prometheus.CounterVec) *recent {
-	return &recent{on: on, seed: maphash.MakeSeed(), entries: map[oci.Name]*answers{}, hit: results.WithLabelValues("hit"), missed: results.WithLabelValues("miss")}
+// held is a blob that a repository has.
+type held struct {
+	size    int64
+	objects []blob.Object
 }
 
-func (c *recent) slot(repo oci.Name) *slot {
-	return &c.slots[maphash.String(c.seed, repo.String())%slots]
+// ticket says when a read began. The zero ticket keeps nothing.
+type ticket struct {
+	valid bool
+	gen   uint64
 }
 
-// write runs a function that may change what is true of a repository.
-func (c *recent) write(repo oci.Name, do func() error) error {
-	if !c.on {
-		return do()
-	}
-	s := c.slot(repo)
-	s.writing.Add(1)
-	s.changes.Add(1)
-	defer func() {
-		s.changes.Add(1)
-		c.drop(repo)
-		s.writing.Add(-1)
-	}()
-	return do()
+func newRecent(exact bool) *recent {
+	return &recent{exact: exact, seed: maphash.MakeSeed(), writers: map[oci.Name]int{}, young: map[oci.Name]*shelf{}, old: map[oci.Name]*shelf{}}
 }
 
-func (c *recent) drop(repo oci.Name) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a := c.entries[repo]; a != nil {
-		c.bytes -= a.bytes
-		delete(c.entries, repo)
-	}
-}
+func (c *recent) stripe(repo oci.Name) uint64 { return maphash.String(c.seed, repo.String()) % stripes }
 
-// clear forgets everything: for changes that touch more than one repository.
-func (c *recent) clear() {
-	for i := range c.slots {
-		c.slots[i].changes.Add(1)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.entries)
-	c.bytes = 0
-}
-
-// look answers what is kept, by get, or asks and keeps the answer, by put.
-func look[T any](c *recent, repo oci.Name, get func(*answers) (*T, bool), ask func() (*T, error), put func(*answers, *T) int) (*T, error) {
-	if !c.on {
-		return ask()
-	}
-	s := c.slot(repo)
-	if s.writing.Load() == 0 {
-		c.mu.RLock()
-		a := c.entries[repo]
-		var v *T
-		ok := false
-		if a != nil {
-			v, ok = get(a)
-		}
-		c.mu.RUnlock()
-		// A write that began after the first look at the counter may have been acknowledged by now; its entries are dropped before that, so what was found is
-		// from before, and this read overlaps it: either answer is right.
-		if ok {
-			c.hit.Inc()
-			return v, nil
-		}
-	}
-	c.missed.Inc()
-	before := s.changes.Load()
-	if s.writing.Load() != 0 {
-		return ask()
-	}
-	v, err := ask()
-	if err == nil {
-		c.keep(repo, s, before, func(a *answers) int { return put(a, v) })
-	}
-	return v, err
-}
-
-func (c *recent) keep(repo oci.Name, s *slot, before int64, put func(*answers) int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// Under the lock: a write that begins now drops this entry when it ends.
-	if s.writing.Load() != 0 || s.changes.Load() != before {
+func (c *recent) beginWrite(repo oci.Name) {
+	if !c.exact {
 		return
 	}
-	a := c.entries[repo]
-	if a == nil {
-		a = &answers{tags: map[oci.Tag]*Manifest{}, manifests: map[oci.Digest]*Manifest{}, blobs: map[oci.Digest]*held{}}
-		c.entries[repo] = a
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writers[repo]++
+	c.gens[c.stripe(repo)]++
+	delete(c.young, repo)
+	delete(c.old, repo)
+}
+
+func (c *recent) endWrite(repo oci.Name) {
+	if !c.exact {
+		return
 	}
-	n := put(a)
-	a.bytes += n
-	c.bytes += n
-	for name, other := range c.entries {
-		if c.bytes <= recentBytes {
-			return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writers[repo]--; c.writers[repo] == 0 {
+		delete(c.writers, repo)
+	}
+}
+
+// forget drops everything, after a change that concerns many repositories; what is being read now is not kept.
+func (c *recent) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.gens {
+		c.gens[i]++
+	}
+	clear(c.young)
+	clear(c.old)
+	c.size = 0
+}
+
+// begin answers a ticket for a read that begins now.
+func (c *recent) begin(repo oci.Name) ticket {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return ticket{valid: c.writers[repo] == 0, gen: c.gens[c.stripe(repo)]}
+}
+
+// manifest answers what is known, nil if nothing is.
+func (c *recent) manifest(repo oci.Name, ref oci.Reference) *Manifest {
+	c.mu.RLock()
+	m := c.young[repo].manifest(ref)
+	stale := false
+	if m == nil {
+		m = c.old[repo].manifest(ref)
+		stale = m != nil
+	}
+	t := ticket{valid: true, gen: c.gens[c.stripe(repo)]}
+	c.mu.RUnlock()
+	if stale {
+		c.keepManifest(repo, ref, t, m)
+	}
+	return m
+}
+
+// blob answers what is known of a blob, nil if nothing is.
+func (c *recent) blob(repo oci.Name, d oci.Digest) *held {
+	c.mu.RLock()
+	b := c.young[repo].blob(d)
+	stale := false
+	if b == nil {
+		b = c.old[repo].blob(d)
+		stale = b != nil
+	}
+	t := ticket{valid: true, gen: c.gens[c.stripe(repo)]}
+	c.mu.RUnlock()
+	if stale {
+		c.keepBlob(repo, d, t, b)
+	}
+	return b
+}
+
+func (c *recent) keepManifest(repo oci.Name, ref oci.Reference, t ticket, m *Manifest) {
+	c.keep(repo, t, entryBytes+len(m.Body), func(s *shelf) {
+		s.digests[m.Descriptor.Digest] = m
+		if !ref.IsDigest() {
+			s.tags[ref.Tag] = m
 		}
-		c.bytes -= other.bytes
-		delete(c.entries, name)
+	})
+}
+
+func (c *recent) keepBlob(repo oci.Name, d oci.Digest, t ticket, b *held) {
+	c.keep(repo, t, entryBytes+objectBytes*len(b.objects), func(s *shelf) { s.blobs[d] = b })
+}
+
+func (c *recent) keep(repo oci.Name, t ticket, size int, put func(*shelf)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.exact && (!t.valid || c.writers[repo] != 0 || c.gens[c.stripe(repo)] != t.gen) {
+		return
 	}
+	if c.size+size > generationBytes {
+		c.old, c.young, c.size = c.young, map[oci.Name]*shelf{}, 0
+	}
+	s := c.young[repo]
+	if s == nil {
+		s = &shelf{tags: map[oci.Tag]*Manifest{}, digests: map[oci.Digest]*Manifest{}, blobs: map[oci.Digest]*held{}}
+		c.young[repo] = s
+	}
+	put(s)
+	c.size += size
+}
+
+func (s *shelf) manifest(ref oci.Reference) *Manifest {
+	switch {
+	case s == nil:
+		return nil
+	case ref.IsDigest():
+		return s.digests[ref.Digest]
+	}
+	return s.tags[ref.Tag]
+}
+
+func (s *shelf) blob(d oci.Digest) *held {
+	if s == nil {
+		return nil
+	}
+	return s.blobs[d]
 }

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,174 +13,164 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Defaults of Config.
-const (
-	DefaultMaxObjectBytes = 512 << 20
-	DefaultSafeTime       = 24 * time.Hour
-	DefaultDeadGrace      = 24 * time.Hour
-	DefaultMaxUploads     = 64
-)
-
-// maxObjects bounds the objects of one blob. At the default object size that is 5 TB; a client that sends smaller pieces than it was asked
-// to (OCI-Chunk-Min-Length) meets it earlier.
-const maxObjects = 10_000
-
-// Config says what a Registry works on and how.
+// Config says what a Registry works on. DB and Blobs are required; zero values of the rest are replaced by defaults where a default is named.
 type Config struct {
-	DB    *sqldb.DB
-	Blobs *blob.Store
-	Log   *slog.Logger     // nil: discarded
-	Clock func() time.Time // nil: the system's
-
+	DB      *sqldb.DB
+	Blobs   *blob.Store
+	Log     *slog.Logger          // nil: discarded
+	Clock   func() time.Time      // nil: the system's
 	Metrics prometheus.Registerer // nil: none
 
-	CreateOnPush bool // a push by one who may makes a missing project
-	SparseIndex  bool // an index may name manifests that are not there
+	CreateOnPush bool // a push of one who may makes a missing project
+	SparseIndex  bool // children of an index may be absent
 
-	MaxUploadsPerSubject int           // bodies that one subject sends to this node at once; 0: the default
-	MaxObjectBytes       int64         // where an object ends and the next begins; 0: the default
-	LowDiskBytes         int64         // with less room than this in the store, pushes are refused; 0: never
-	SafeTime             time.Duration // how long something that a push was told of stays, at least; 0: the default
-	DeadGrace            time.Duration // how long the objects of dead contents stay readable; 0: the default
-	NodeID               int64         // this node's incarnation, for the pull counts
+	MaxUploadsPerSubject int           // bodies of uploads that one subject sends to this node at once; default 256
+	SafeTime             time.Duration // how long what a push was told of is kept from review; default 24 h
+	DeadGrace            time.Duration // how long objects that were served stay after their blob; default 24 h
+	MaxObjectBytes       int64         // an object ends here; default 512 MiB
+	LowDiskBytes         int64         // pushes are refused when less room is left in the store; 0: off
+	NodeID               int64         // this incarnation, for the pull counts
 
-	// Fault, where set, is asked before each step that writes to the blob store ("… before") and after it ("… after"). For tests.
+	// Fault, where set, is asked before and after each step that writes; an error means that the step "did not happen", or that it is said to have failed. For tests.
 	Fault func(step string) error
 }
 
-// Registry is the registry. It is safe for concurrent use, on any number of nodes at once.
-type Registry struct {
-	Config
-	recent  *recent
-	pulls   *pulls
-	senders senders
-	disk    disk
-	metrics metrics
-}
+const (
+	defaultMaxUploads     = 256
+	defaultSafeTime       = 24 * time.Hour
+	defaultMaxObjectBytes = 512 << 20
+	// maxOpenUploads bounds the upload sessions of a subject, idle ones too, so that nobody fills the database with them. It is far above what clients that break
+	// off leave in a day.
+	maxOpenUploads = 10_000
+	// maxObjects bounds the objects of a blob: at 512 MiB that is 5 TB, and a client that sends in smaller chunks than it was asked to is stopped before its
+	// list of objects is a burden.
+	maxObjects = 10_000
+	// settleTime is how long the store and the database may take for what came, after the client's body ended: longer than a failover of either.
+	settleTime = time.Minute
+)
 
-type metrics struct {
-	pushed    *prometheus.CounterVec
-	bytes     prometheus.Counter
-	uploads   prometheus.Gauge
-	cacheHits *prometheus.CounterVec
-}
-
-// New makes a registry on a database that is migrated. It makes the project library, public, if it is not there.
-func New(ctx context.Context, c Config) (*Registry, error) {
-	if c.Clock == nil {
-		c.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
-	}
+func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.MaxUploadsPerSubject = orDefault(c.MaxUploadsPerSubject, DefaultMaxUploads)
-	c.MaxObjectBytes = orDefault(c.MaxObjectBytes, DefaultMaxObjectBytes)
-	c.SafeTime = orDefault(c.SafeTime, DefaultSafeTime)
-	c.DeadGrace = orDefault(c.DeadGrace, DefaultDeadGrace)
-	r := &Registry{Config: c, pulls: newPulls(), metrics: newMetrics(c.Metrics)}
-	r.recent = newRecent(c.DB.Sole(), r.metrics.cacheHits)
-	r.senders.limit = c.MaxUploadsPerSubject
+	if c.Clock == nil {
+		c.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
+	}
+	if c.MaxUploadsPerSubject <= 0 {
+		c.MaxUploadsPerSubject = defaultMaxUploads
+	}
+	if c.MaxObjectBytes <= 0 {
+		c.MaxObjectBytes = defaultMaxObjectBytes
+	}
+	for _, d := range []*time.Duration{&c.SafeTime, &c.DeadGrace} {
+		if *d <= 0 {
+			*d = defaultSafeTime
+		}
+	}
+}
+
+// Registry is safe for concurrent use, by several processes on one database and store.
+type Registry struct {
+	cfg      Config
+	db       *sqldb.DB
+	blobs    *blob.Store
+	recent   *recent
+	pulls    *pulls
+	prepared *prepared
+	senders  senders
+	room     room
+	metrics  *metrics
+}
+
+// New makes a Registry on a migrated database, and the public project library if it is absent.
+func New(ctx context.Context, cfg Config) (*Registry, error) {
+	cfg.setDefaults()
+	r := &Registry{
+		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(cfg.DB.Sole()), pulls: newPulls(), prepared: newPrepared(), senders: senders{limit: cfg.MaxUploadsPerSubject, now: map[string]int{}}, metrics: newMetrics(cfg.Metrics),
+	}
 	if err := r.EnsureProject(ctx, Project{Name: oci.DefaultProject, Public: true}); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-func orDefault[T int | int64 | time.Duration](v, other T) T {
-	if v == 0 {
-		return other
-	}
-	return v
+// Pusher is who pushes. What may be pushed where is decided before; here it only counts whether a missing project is made.
+type Pusher struct {
+	Subject   string
+	MayCreate bool // an administrator: a missing project is made, private
 }
 
-func newMetrics(to prometheus.Registerer) metrics {
-	m := metrics{
-		pushed:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_pushes_total", Help: "Blobs and manifests committed, by kind."}, []string{"kind"}),
-		bytes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_pushed_bytes_total", Help: "Bytes of blobs received."}),
-		uploads:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "havn_uploads_receiving", Help: "Upload requests whose bodies are being received by this node."}),
-		cacheHits: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups in the cache of recent answers, by result."}, []string{"result"}),
+// step runs one step that writes, with the faults of a test before and after.
+func (r *Registry) step(name string, do func() error) error {
+	if r.cfg.Fault == nil {
+		return do()
 	}
-	if to != nil {
-		to.MustRegister(m.pushed, m.bytes, m.uploads, m.cacheHits)
+	if err := r.cfg.Fault(name + ": not applied"); err != nil {
+		return fail.E(fail.Unavailable, err, "%s", name)
 	}
-	return m
-}
-
-// Run writes the pull counts in batches until the context ends, and then once more.
-func (r *Registry) Run(ctx context.Context) error { return r.flushPulls(ctx) }
-
-// fault lets a test fail a step.
-func (r *Registry) fault(step string) error {
-	if r.Fault == nil {
-		return nil
+	if err := do(); err != nil {
+		return err
 	}
-	return r.Fault(step)
-}
-
-// senders counts the upload bodies that each subject sends to this node.
-type senders struct {
-	limit int
-	mu    sync.Mutex
-	now   map[string]int
-}
-
-// begin takes a place for a subject's upload body; the function that it answers gives it back.
-func (s *senders) begin(subject string) (func(), error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.now == nil {
-		s.now = map[string]int{}
-	}
-	if s.now[subject] >= s.limit {
-		return nil, fail.E(fail.Exhausted, nil, "%s sends %d uploads at once", subjectName(subject), s.limit).Code(oci.CodeTooManyRequests).
-			RetryAfter(time.Second).Hint("wait for some to finish, or raise uploads.max_per_subject")
-	}
-	s.now[subject]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.now[subject]--; s.now[subject] == 0 {
-			delete(s.now, subject)
-		}
-	}, nil
-}
-
-func subjectName(s string) string {
-	if s == "" {
-		return "anonymous"
-	}
-	return s
-}
-
-// disk remembers the room in the blob store for a moment: asking costs a system call or more.
-type disk struct {
-	mu   sync.Mutex
-	at   time.Time
-	free int64
-	ok   bool
-}
-
-// diskAge is how long an answer counts: pushes at 1 GB/s fill no more than that much behind the watermark.
-const diskAge = time.Second
-
-// room refuses a push if the store is nearly full. Exhausted without a time to retry after means: no room.
-func (r *Registry) room(ctx context.Context) error {
-	if r.LowDiskBytes <= 0 {
-		return nil
-	}
-	d := &r.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if now := r.Clock(); now.Sub(d.at) > diskAge || now.Before(d.at) {
-		var err error
-		if d.free, _, d.ok, err = r.Blobs.Space(ctx); err != nil {
-			return err
-		}
-		d.at = now
-	}
-	if d.ok && d.free < r.LowDiskBytes {
-		return fail.E(fail.Exhausted, nil, "the blob store has %d MiB left, less than the watermark of %d MiB", d.free>>20, r.LowDiskBytes>>20).Code(oci.CodeDenied).
-			Hint("the operator must free space; pulls and deletes go on")
+	if err := r.cfg.Fault(name + ": applied"); err != nil {
+		return fail.E(fail.Unavailable, err, "%s", name)
 	}
 	return nil
+}
+
+func (r *Registry) tx(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
+	return r.step(name, func() error { return r.db.Tx(ctx, name, fn) })
+}
+
+func (r *Registry) relaxed(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
+	return r.step(name, func() error { return r.db.TxRelaxed(ctx, name, fn) })
+}
+
+// codeFK is the code that sqldb gives a Conflict of a foreign key.
+const codeFK = "fk"
+
+// keyTries bounds the tries of a transaction that a foreign key forbade: it looks first, so each try needs another deletion or push at the same moment.
+const keyTries = 5
+
+// change is tx for what readers of a repository may have read: nothing is answered from memory meanwhile.
+func (r *Registry) change(ctx context.Context, repo oci.Name, name string, fn func(tx *sqldb.Tx) error) error {
+	r.recent.beginWrite(repo)
+	defer r.recent.endWrite(repo)
+	return r.keyed(ctx, name, fn)
+}
+
+// keyed is tx for functions that look before they insert a child or delete a parent. A foreign key that forbids it although the function looked is a race with
+// another node: the next look sees what it is.
+func (r *Registry) keyed(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
+	for n := 1; ; n++ {
+		err := r.tx(ctx, name, fn)
+		if n >= keyTries || fail.CodeOf(err) != codeFK {
+			return err
+		}
+	}
+}
+
+func micros(t time.Time) int64 { return sqldb.Micros(t) }
+
+type metrics struct {
+	pushes   *prometheus.CounterVec
+	received prometheus.Counter
+	lost     prometheus.Counter
+	dropped  prometheus.Counter
+	hit      prometheus.Counter
+	miss     prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		pushes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_pushes_total", Help: "Blobs and manifests committed, by kind."}, []string{"kind"}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_bytes_total", Help: "Bytes of blobs received, committed or not."}),
+		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_lost_total", Help: "Objects that were written in vain because another request was faster."}),
+		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_pull_counts_dropped_total", Help: "Pulls that were not counted because too many different ones waited."}),
+	}
+	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not."}, []string{"result"})
+	m.hit, m.miss = hits.WithLabelValues("hit"), hits.WithLabelValues("miss")
+	if reg != nil {
+		reg.MustRegister(m.pushes, m.received, m.lost, m.dropped, hits)
+	}
+	return m
 }

@@ -2,10 +2,9 @@ package registry
 
 import (
 	"context"
-	"encoding"
 	"fmt"
-	"hash"
 	"io"
+	"sync"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -13,200 +12,321 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Upload is an upload session under way, as every node sees it.
+// Upload is an upload under way. What it says is durable: any node goes on from Offset.
 type Upload struct {
 	ID        string
 	Repo      oci.Name
-	Offset    int64 // bytes that are durable
+	Offset    int64 // bytes received
 	Subject   string
 	Algorithm oci.Algorithm
 }
 
-// StartUpload says who begins an upload and how it is hashed.
+// StartUpload says who begins an upload. Algorithm is what the blob's digest is expected to be of; zero means sha256.
 type StartUpload struct {
 	Pusher
-	Algorithm oci.Algorithm // zero: sha256
+	Algorithm oci.Algorithm
 }
 
-// Append is a piece of an upload.
+// Append is the next piece of an upload. It begins at byte At, which must be where the upload stands. Size is -1 if it is not known.
 type Append struct {
-	At   int64 // the offset that it begins at
-	Size int64 // bytes to come, -1 if that is not known
+	At   int64
+	Size int64
 	Body io.Reader
 }
 
-// Finish ends an upload, with its last bytes if Body is not nil.
+// Finish ends an upload, with its last piece if Body is not nil.
 type Finish struct {
 	At     int64
 	Digest oci.Digest
-	Size   int64 // bytes to come, -1 if that is not known
+	Size   int64
 	Body   io.Reader
 }
 
-// PushBlob is a blob in one request.
+// PushBlob is a whole blob. Size is -1 if it is not known.
 type PushBlob struct {
 	Pusher
 	Digest oci.Digest
-	Size   int64 // bytes to come, -1 if that is not known
+	Size   int64
 	Body   io.Reader
 }
 
-// StartUpload opens an upload session. Denied or NAME_UNKNOWN if there is no such project and none is made; Exhausted if there is no room. It leaves a row that expires.
-func (r *Registry) StartUpload(ctx context.Context, repo oci.Name, s StartUpload) (Upload, error) {
-	row, err := r.startUpload(ctx, repo, s)
-	return asUpload(repo, row), err
+// StartUpload begins an upload, and makes the repository at its first push. Exhausted: too many are under way, or no room.
+//
+// A power cut may forget the upload (its client begins another), a crash of the process does not.
+func (r *Registry) StartUpload(ctx context.Context, name oci.Name, s StartUpload) (Upload, error) {
+	u, object, err := r.start(ctx, name, s.Pusher, s.Algorithm)
+	if err != nil {
+		return Upload{}, err
+	}
+	r.prepared.put(u.ID, object)
+	return shown(name, u), nil
 }
 
-func (r *Registry) startUpload(ctx context.Context, repo oci.Name, s StartUpload) (index.Upload, error) {
-	if err := r.room(ctx); err != nil {
-		return index.Upload{}, err
+// start writes the rows of an upload and of its first object, and answers that object's name, which is the caller's to use once.
+func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Algorithm) (index.Upload, string, error) {
+	if err := r.checkRoom(ctx); err != nil {
+		return index.Upload{}, "", err
 	}
-	id, err := r.repository(ctx, repo, s.Pusher)
-	if err != nil {
-		return index.Upload{}, err
+	if a == 0 {
+		a = oci.SHA256
 	}
-	if s.Algorithm == 0 {
-		s.Algorithm = oci.SHA256
-	}
-	row := index.Upload{ID: sqldb.NewToken(), Repo: id, Subject: s.Subject, Algorithm: s.Algorithm, Content: sqldb.NewID()}
-	err = r.DB.TxRelaxed(ctx, "upload.start", func(tx *sqldb.Tx) error {
-		if _, err := index.UploadByID(ctx, tx, row.ID); !fail.Is(err, fail.NotFound) {
-			return err // an earlier run of this transaction did it
+	object, seq, f := r.blobs.NewName(), unsettledSeq(), firstPush(p, name)
+	u := index.Upload{ID: sqldb.NewToken(), Subject: p.Subject, Algorithm: a, Content: sqldb.NewID()}
+	var repo int64
+	err := r.relaxed(ctx, "upload.start", func(tx *sqldb.Tx) error {
+		now := micros(tx.Now())
+		row, err := r.ensure(ctx, tx, f)
+		if err != nil {
+			return err
 		}
-		return index.AddUpload(ctx, tx, row)
+		repo = row.ID
+		fresh, err := index.InsertContent(ctx, tx, u.Content, now)
+		if err != nil || !fresh {
+			return err // not fresh: an earlier run was committed
+		}
+		n, err := index.CountUploads(ctx, tx, p.Subject, maxOpenUploads)
+		if err != nil {
+			return err
+		}
+		if n >= maxOpenUploads {
+			return fail.E(fail.Exhausted, nil, "%d uploads are under way", n).Code(oci.CodeTooManyRequests).RetryAfter(busyRetry).
+				Hint("finish or cancel some; those without progress expire")
+		}
+		row2 := u
+		row2.Repo, row2.ActiveAt = repo, now
+		if err = index.InsertUpload(ctx, tx, row2); err != nil {
+			return err
+		}
+		return index.InsertObject(ctx, tx, u.Content, seq, object, now)
 	})
 	if err != nil {
-		return index.Upload{}, fmt.Errorf("start upload in %s: %w", repo, err)
+		return index.Upload{}, "", fmt.Errorf("start upload to %s: %w", name, err)
 	}
-	return row, nil
+	u.Repo = repo
+	return u, object, nil
 }
 
-func asUpload(repo oci.Name, u index.Upload) Upload {
-	return Upload{ID: u.ID, Repo: repo, Offset: u.Off, Subject: u.Subject, Algorithm: u.Algorithm}
-}
+// unsettledSeq draws the number of an object that is yet to be written.
+func unsettledSeq() int64 { return -sqldb.NewID() }
 
-// Upload answers a session under way; BLOB_UPLOAD_UNKNOWN if there is none, or if it is done.
-func (r *Registry) Upload(ctx context.Context, repo oci.Name, id string) (Upload, error) {
-	row, err := r.findUpload(ctx, repo, id)
-	if err == nil && !row.Done.IsZero() {
-		err = uploadUnknown(repo, id)
+// Upload answers how far an upload is. One that is done, expired or of another repository is NotFound with BLOB_UPLOAD_UNKNOWN.
+func (r *Registry) Upload(ctx context.Context, name oci.Name, id string) (Upload, error) {
+	u, err := r.findUpload(ctx, name, id)
+	if err == nil && !u.Done.IsZero() {
+		err = uploadUnknown(name, id)
 	}
-	return asUpload(repo, row), err
+	if err != nil {
+		return Upload{}, err
+	}
+	return shown(name, u), nil
 }
 
-func (r *Registry) findUpload(ctx context.Context, repo oci.Name, id string) (index.Upload, error) {
-	row, err := index.FindUpload(ctx, r.DB, repo, id)
+func (r *Registry) findUpload(ctx context.Context, name oci.Name, id string) (index.Upload, error) {
+	u, err := index.FindUpload(ctx, r.db, name, id)
 	if fail.Is(err, fail.NotFound) {
-		return row, uploadUnknown(repo, id)
+		return u, uploadUnknown(name, id)
 	}
 	if err != nil {
-		return row, fmt.Errorf("find upload %s: %w", id, err)
+		return u, fmt.Errorf("find upload %s: %w", id, err)
 	}
-	return row, nil
+	return u, nil
 }
 
-func uploadUnknown(repo oci.Name, id string) error {
-	return fail.E(fail.NotFound, nil, "upload %.64q in %s", id, repo).Code(oci.CodeBlobUploadUnknown).Hint("it is done, cancelled or expired: start a new one")
+func shown(name oci.Name, u index.Upload) Upload {
+	return Upload{ID: u.ID, Repo: name, Offset: u.Off, Subject: u.Subject, Algorithm: u.Algorithm}
 }
 
-// Append adds a piece to an upload and answers where it stands then: all of it is durable. A wrong offset, or another request that was faster, is RangeInvalid
-// with the Upload as detail. If the body breaks off, what came of it is kept and settled, and the error is Invalid with BLOB_UPLOAD_INVALID.
-func (r *Registry) Append(ctx context.Context, repo oci.Name, id string, a Append) (Upload, error) {
-	row, err := r.findUpload(ctx, repo, id)
+func uploadUnknown(name oci.Name, id string) *fail.Error {
+	return fail.E(fail.NotFound, nil, "upload %.64s of %s", id, name).Code(oci.CodeBlobUploadUnknown).Hint("it is done, cancelled or expired: begin another")
+}
+
+// misplaced answers that a piece does not begin where the upload stands.
+func misplaced(name oci.Name, u index.Upload, at int64) error {
+	return fail.E(fail.RangeInvalid, nil, "upload %s is at byte %d, not %d", u.ID, u.Off, at).Code(oci.CodeBlobUploadInvalid).Detail(shown(name, u)).
+		Hint("go on at byte %d", u.Off)
+}
+
+// Append takes the next piece of an upload. What came is durable on return, also if the body broke off: then the error is Invalid with
+// BLOB_UPLOAD_INVALID, and Upload tells how far it got. Of two that append at once, one gets RangeInvalid with the Upload as its detail.
+func (r *Registry) Append(ctx context.Context, name oci.Name, id string, a Append) (Upload, error) {
+	u, err := r.findUpload(ctx, name, id)
 	if err != nil {
 		return Upload{}, err
 	}
-	if !row.Done.IsZero() {
-		return Upload{}, uploadUnknown(repo, id)
+	if !u.Done.IsZero() {
+		return Upload{}, uploadUnknown(name, id)
 	}
-	if a.At != row.Off {
-		return Upload{}, outOfPlace(repo, row, a.At)
+	if a.At != u.Off {
+		return Upload{}, misplaced(name, u, a.At)
 	}
-	s, err := r.openSession(repo, row)
+	in, end, err := r.intake(ctx, name, u, u.Algorithm)
 	if err != nil {
 		return Upload{}, err
 	}
-	last, err := s.receive(ctx, a.Body, a.Size)
+	defer end()
+	last, err := in.take(a.Body, a.Size)
 	if last != nil {
-		if settleErr := s.settle(ctx, last); settleErr != nil {
+		if settleErr := in.settle(*last); settleErr != nil {
 			return Upload{}, settleErr
 		}
 	}
-	return asUpload(repo, s.row), err
-}
-
-// outOfPlace says that a piece does not begin where the upload stands.
-func outOfPlace(repo oci.Name, row index.Upload, at int64) error {
-	return fail.E(fail.RangeInvalid, nil, "upload %s stands at %d bytes, not at %d", row.ID, row.Off, at).Code(oci.CodeBlobUploadInvalid).
-		Detail(asUpload(repo, row)).Hint("go on from the Range that is answered")
-}
-
-// session is an upload's row together with the hash of its bytes, in one request.
-type session struct {
-	r    *Registry
-	repo oci.Name
-	row  index.Upload
-	hash hash.Hash
-}
-
-func (r *Registry) openSession(repo oci.Name, row index.Upload) (*session, error) {
-	s := &session{r: r, repo: repo, row: row, hash: row.Algorithm.New()}
-	if row.Off == 0 {
-		return s, nil
-	}
-	state, ok := s.hash.(encoding.BinaryUnmarshaler)
-	if !ok {
-		return nil, fail.E(fail.Internal, nil, "hash %s has no state", row.Algorithm)
-	}
-	if err := state.UnmarshalBinary(row.Hash); err != nil {
-		return nil, fail.E(fail.Internal, err, "hash state of upload %s", row.ID)
-	}
-	return s, nil
-}
-
-func (s *session) state() ([]byte, error) {
-	state, ok := s.hash.(encoding.BinaryMarshaler)
-	if !ok {
-		return nil, fail.E(fail.Internal, nil, "hash %s has no state", s.row.Algorithm)
-	}
-	return state.MarshalBinary()
-}
-
-// CancelUpload ends an upload under way; its content is dead. BLOB_UPLOAD_UNKNOWN if there is none. Conflict if it moves at the same moment.
-func (r *Registry) CancelUpload(ctx context.Context, repo oci.Name, id string) error {
-	row, err := r.findUpload(ctx, repo, id)
 	if err != nil {
-		return err
+		return Upload{}, fmt.Errorf("append to upload %s of %s: %w", id, name, err)
 	}
-	if !row.Done.IsZero() {
-		return uploadUnknown(repo, id)
-	}
-	dropped, err := r.dropUpload(ctx, row)
-	if err != nil {
-		return fmt.Errorf("cancel upload %s: %w", id, err)
-	}
-	if !dropped {
-		return fail.E(fail.Conflict, nil, "upload %s moves at this moment", id).Code(oci.CodeBlobUploadInvalid).Hint("cancel it when its requests have ended")
-	}
-	return nil
+	return shown(name, in.up), nil
 }
 
-// dropUpload deletes an upload's row if it is as it was seen. Unless it was done, its content is dead from then on.
-func (r *Registry) dropUpload(ctx context.Context, row index.Upload) (bool, error) {
-	var dropped bool
-	op, now := sqldb.NewToken(), r.Clock()
-	err := r.DB.Tx(ctx, "upload.drop", func(tx *sqldb.Tx) error {
-		fresh, err := index.ClaimOp(ctx, tx, op)
-		if err != nil || !fresh {
-			return err // not fresh: an earlier run dropped it, and said so
+// Finish ends an upload: its blob is durable and in the repository on return. The same Finish again, for an hour, answers the same. A digest that does not fit
+// is Invalid with DIGEST_INVALID and leaves the upload where it was.
+func (r *Registry) Finish(ctx context.Context, name oci.Name, id string, f Finish) (oci.Descriptor, error) {
+	u, err := r.findUpload(ctx, name, id)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	if !u.Done.IsZero() {
+		return again(u, f.Digest)
+	}
+	if f.At != u.Off {
+		return oci.Descriptor{}, misplaced(name, u, f.At)
+	}
+	algorithm := u.Algorithm
+	if u.Off == 0 {
+		algorithm = f.Digest.Algorithm()
+	}
+	d, err := r.finish(ctx, name, u, algorithm, f)
+	if fail.CodeOf(err) == oci.CodeBlobUploadUnknown {
+		// The same PUT, sent twice at once, may have been done meanwhile.
+		if row, findErr := r.findUpload(ctx, name, id); findErr == nil && !row.Done.IsZero() {
+			return again(row, f.Digest)
 		}
-		if dropped, err = index.DropUpload(ctx, tx, row); err != nil || !dropped {
+	}
+	if err != nil {
+		return oci.Descriptor{}, fmt.Errorf("finish upload %s of %s: %w", id, name, err)
+	}
+	r.prepared.take(id)
+	return d, nil
+}
+
+func (r *Registry) finish(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm, f Finish) (oci.Descriptor, error) {
+	in, end, err := r.intake(ctx, name, u, a)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	defer end()
+	last, err := in.take(f.Body, f.Size)
+	if err != nil {
+		if last != nil {
+			err = in.keepOf(*last, err)
+		}
+		return oci.Descriptor{}, err
+	}
+	return in.commit(ctx, last, f.Digest, false)
+}
+
+// again answers a Finish of an upload that is done.
+func again(u index.Upload, d oci.Digest) (oci.Descriptor, error) {
+	if u.Done != d {
+		return oci.Descriptor{}, fail.E(fail.Invalid, nil, "upload %s is done, as %s", u.ID, u.Done).Code(oci.CodeDigestInvalid).Hint("begin another upload")
+	}
+	return oci.Descriptor{MediaType: blobMediaType, Digest: d, Size: u.Off}, nil
+}
+
+// PushBlob takes a whole blob: it is durable and in the repository on return. Nothing is kept of one that breaks off or has another digest.
+func (r *Registry) PushBlob(ctx context.Context, name oci.Name, p PushBlob) (oci.Descriptor, error) {
+	u, object, err := r.start(ctx, name, p.Pusher, p.Digest.Algorithm())
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	in, end, err := r.intake(ctx, name, u, p.Digest.Algorithm())
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	defer end()
+	in.object = object
+	last, err := in.take(p.Body, p.Size)
+	var d oci.Descriptor
+	if err == nil {
+		d, err = in.commit(ctx, last, p.Digest, true)
+	}
+	if err != nil {
+		in.giveUp()
+		return oci.Descriptor{}, fmt.Errorf("push blob %s to %s: %w", p.Digest, name, err)
+	}
+	return d, nil
+}
+
+// cancelTries bounds the tries to cancel an upload that goes on meanwhile.
+const cancelTries = 10
+
+// CancelUpload ends an upload without a blob. BLOB_UPLOAD_UNKNOWN if it is not under way.
+func (r *Registry) CancelUpload(ctx context.Context, name oci.Name, id string) error {
+	for range cancelTries {
+		u, err := r.findUpload(ctx, name, id)
+		if err != nil {
 			return err
 		}
-		if row.Done.IsZero() {
-			return index.AddDead(ctx, tx, row.Content, now)
+		if !u.Done.IsZero() {
+			return uploadUnknown(name, id)
 		}
-		return nil
+		gone, err := r.endUpload(ctx, "upload.cancel", u)
+		if err != nil {
+			return fmt.Errorf("cancel upload %s of %s: %w", id, name, err)
+		}
+		if gone {
+			r.prepared.take(id)
+			return nil
+		}
+	}
+	return fail.E(fail.Conflict, nil, "upload %s of %s goes on", id, name).Code(oci.CodeBlobUploadInvalid).Hint("stop the client that appends to it")
+}
+
+// endUpload removes an upload if nothing happened to it since it was seen, and buries its content. It is gone as well if somebody else removed it.
+func (r *Registry) endUpload(ctx context.Context, tx string, u index.Upload) (gone bool, err error) {
+	err = r.tx(ctx, tx, func(tx *sqldb.Tx) error {
+		n, txErr := index.DeleteUploadSeen(ctx, tx, u)
+		if txErr != nil {
+			return txErr
+		}
+		if gone = n > 0; gone {
+			return index.Bury(ctx, tx, u.Content, micros(tx.Now()))
+		}
+		_, txErr = index.UploadByID(ctx, tx, u.ID)
+		if gone = fail.Is(txErr, fail.NotFound); gone {
+			return nil
+		}
+		return txErr
 	})
-	return dropped, err
+	return gone, err
+}
+
+// maxPrepared bounds the prepared names: uploads that began here and got no byte yet.
+const maxPrepared = 4096
+
+// prepared holds the names of first objects whose rows were written together with their uploads, which saves the first piece a transaction. A name is taken
+// out once, so two writers never have the same; what a crash forgets is an object that was never written.
+type prepared struct {
+	mu    sync.Mutex
+	names map[string]string // by upload
+}
+
+func newPrepared() *prepared { return &prepared{names: map[string]string{}} }
+
+func (p *prepared) put(upload, object string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.names) >= maxPrepared {
+		for id := range p.names {
+			delete(p.names, id)
+			break
+		}
+	}
+	p.names[upload] = object
+}
+
+func (p *prepared) take(upload string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	object := p.names[upload]
+	delete(p.names, upload)
+	return object
 }

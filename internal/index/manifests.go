@@ -1,0 +1,156 @@
+package index
+
+import (
+	"context"
+
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// Manifest is a row of manifests.
+type Manifest struct {
+	Repo         int64
+	Digest       oci.Digest
+	MediaType    string
+	ArtifactType string
+	Subject      oci.Digest // zero: none
+	Body         []byte
+	Annotations  []byte // JSON, kept with a subject only
+	PushedAt     int64
+}
+
+const findManifest = "SELECT r.id, m.digest, m.media_type, CASE WHEN m.digest = ? THEN NULL ELSE m.body END FROM repositories r "
+
+// FindManifest finds a manifest of a repository by tag or digest, in one query. If it is the one whose bytes the caller has, its body is not read and nil.
+func FindManifest(ctx context.Context, q sqldb.Querier, name oci.Name, ref oci.Reference, have oci.Digest) (Manifest, error) {
+	known := []byte{}
+	if !have.IsZero() {
+		known = have.Bytes()
+	}
+	var row sqldb.Row
+	if ref.IsDigest() {
+		row = q.Row(ctx, findManifest+"JOIN manifests m ON m.repo = r.id WHERE r.name = ? AND m.digest = ?", known, name.String(), ref.Digest.Bytes())
+	} else {
+		row = q.Row(ctx, findManifest+"JOIN tags t ON t.repo = r.id JOIN manifests m ON m.repo = t.repo AND m.digest = t.digest WHERE r.name = ? AND t.name = ?",
+			known, name.String(), ref.Tag.String())
+	}
+	var m Manifest
+	var raw []byte
+	if err := row.Scan(&m.Repo, &raw, &m.MediaType, &m.Body); err != nil {
+		return m, err
+	}
+	var err error
+	m.Digest, err = oci.DigestFromBytes(raw)
+	return m, err
+}
+
+// HasManifest reports whether a repository has a manifest.
+func HasManifest(ctx context.Context, q sqldb.Querier, repo int64, d oci.Digest) (bool, error) {
+	return exists(ctx, q, "SELECT 1 FROM manifests WHERE repo = ? AND digest = ?", repo, d.Bytes())
+}
+
+// TouchManifest raises when a manifest was pushed: its row changes. 0 rows: there is none.
+func TouchManifest(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, now int64) (int64, error) {
+	return tx.Exec(ctx, "UPDATE manifests SET pushed_at = "+tx.Engine().Greatest("pushed_at + 1", "?")+" WHERE repo = ? AND digest = ?", now, repo, d.Bytes())
+}
+
+// InsertManifest adds a manifest.
+func InsertManifest(ctx context.Context, tx *sqldb.Tx, m *Manifest) error {
+	var subject, annotations any
+	if !m.Subject.IsZero() {
+		subject = m.Subject.Bytes()
+	}
+	if m.Annotations != nil {
+		annotations = string(m.Annotations)
+	}
+	_, err := tx.Exec(ctx, "INSERT INTO manifests (repo, digest, media_type, artifact_type, subject, size, body, annotations, pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		m.Repo, m.Digest.Bytes(), m.MediaType, m.ArtifactType, subject, int64(len(m.Body)), m.Body, annotations, m.PushedAt)
+	return err
+}
+
+// ManifestSizes answers the sizes of those of the manifests that a repository has.
+func ManifestSizes(ctx context.Context, q sqldb.Querier, repo int64, list []oci.Digest) (map[oci.Digest]int64, error) {
+	return sizes(ctx, q, "SELECT digest, size FROM manifests WHERE repo = ? AND digest IN", repo, list)
+}
+
+// DeleteManifest removes a manifest and what it refers to by. A tag or an index that has it makes it a Conflict.
+func DeleteManifest(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) (int64, error) {
+	digest := d.Bytes()
+	if _, err := tx.Exec(ctx, "DELETE FROM manifest_children WHERE repo = ? AND parent = ?", repo, digest); err != nil {
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM manifest_blobs WHERE repo = ? AND manifest = ?", repo, digest); err != nil {
+		return 0, err
+	}
+	return tx.Exec(ctx, "DELETE FROM manifests WHERE repo = ? AND digest = ?", repo, digest)
+}
+
+// InsertManifestBlobs lets a manifest refer to blobs of its repository.
+func InsertManifestBlobs(ctx context.Context, tx *sqldb.Tx, repo int64, manifest oci.Digest, list []oci.Digest) error {
+	return insertPairs(ctx, tx, "manifest_blobs (repo, manifest, digest)", repo, manifest, list)
+}
+
+// InsertChildren lets an index refer to manifests of its repository.
+func InsertChildren(ctx context.Context, tx *sqldb.Tx, repo int64, parent oci.Digest, list []oci.Digest) error {
+	return insertPairs(ctx, tx, "manifest_children (repo, parent, child)", repo, parent, list)
+}
+
+// ManifestBlobs lists the blobs that a manifest refers to.
+func ManifestBlobs(ctx context.Context, q sqldb.Querier, repo int64, manifest oci.Digest) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT digest FROM manifest_blobs WHERE repo = ? AND manifest = ? ORDER BY digest", repo, manifest.Bytes())
+}
+
+// Children lists the manifests that an index refers to.
+func Children(ctx context.Context, q sqldb.Querier, repo int64, parent oci.Digest) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT child FROM manifest_children WHERE repo = ? AND parent = ? ORDER BY child", repo, parent.Bytes())
+}
+
+// Parents lists up to limit indexes that refer to a manifest.
+func Parents(ctx context.Context, q sqldb.Querier, repo int64, child oci.Digest, limit int) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT parent FROM manifest_children WHERE repo = ? AND child = ? ORDER BY parent LIMIT ?", repo, child.Bytes(), limit)
+}
+
+// Users lists up to limit manifests of a repository that refer to a blob.
+func Users(ctx context.Context, q sqldb.Querier, repo int64, blob oci.Digest, limit int) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT manifest FROM manifest_blobs WHERE repo = ? AND digest = ? ORDER BY manifest LIMIT ?", repo, blob.Bytes(), limit)
+}
+
+// Referrer is a manifest with a subject, as the referrers list shows it.
+type Referrer struct {
+	Digest       oci.Digest
+	MediaType    string
+	Size         int64 // bytes
+	ArtifactType string
+	Annotations  []byte // JSON or nil
+}
+
+// Referrers lists up to limit manifests with this subject behind a digest, in the order of the digests' bytes; of one artifact type if it is not "". It stops
+// early, but never before the first, when the annotations are beyond maxBytes.
+func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.Digest, artifactType string, after []byte, limit, maxBytes int) ([]Referrer, error) {
+	query := "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations FROM repositories r JOIN manifests m ON m.repo = r.id WHERE r.name = ? AND m.subject = ? AND m.digest > ?"
+	args := []any{name.String(), subject.Bytes(), after}
+	if artifactType != "" {
+		query += " AND m.artifact_type = ?"
+		args = append(args, artifactType)
+	}
+	var all []Referrer
+	total := 0
+	for row, err := range q.Rows(ctx, query+" ORDER BY m.digest LIMIT ?", append(args, limit)...) {
+		if err != nil {
+			return nil, err
+		}
+		var m Referrer
+		var raw []byte
+		if err = row.Scan(&raw, &m.MediaType, &m.Size, &m.ArtifactType, &m.Annotations); err != nil {
+			return nil, err
+		}
+		if m.Digest, err = oci.DigestFromBytes(raw); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+		if total += len(m.Annotations); total > maxBytes {
+			break
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,60 @@
+package index
+
+import (
+	"context"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// ClaimOp notes that an operation was applied; false: it was before, and this is a second run of it.
+func ClaimOp(ctx context.Context, tx *sqldb.Tx, op string, now int64) (bool, error) {
+	return tx.InsertIgnore(ctx, "ops", []string{"op", "at"}, op, now)
+}
+
+// OldOps lists up to limit operations from before a time.
+func OldOps(ctx context.Context, q sqldb.Querier, before int64, limit int) ([]string, error) {
+	return names(ctx, q, "SELECT op FROM ops WHERE at < ? ORDER BY at LIMIT ?", before, limit)
+}
+
+// DeleteOps removes operations.
+func DeleteOps(ctx context.Context, tx *sqldb.Tx, list []string) error {
+	return chunks(list, func(part []string) error {
+		args := make([]any, len(part))
+		for i, op := range part {
+			args[i] = op
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM ops WHERE op IN ("+marks(len(part))+")", args...)
+		return err
+	})
+}
+
+// DatabaseID answers the id of the database, which is made when it is first asked for.
+func DatabaseID(ctx context.Context, db *sqldb.DB) (string, error) {
+	const query = "SELECT v FROM meta WHERE k = ?"
+	const key = "database_id"
+	var id string
+	err := db.Row(ctx, query, key).Scan(&id)
+	if !fail.Is(err, fail.NotFound) {
+		return id, err
+	}
+	fresh := sqldb.NewToken()
+	err = db.Tx(ctx, "database.name", func(tx *sqldb.Tx) error {
+		if _, insertErr := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, key, fresh); insertErr != nil {
+			return insertErr
+		}
+		return tx.Row(ctx, query, key).Scan(&id)
+	})
+	return id, err
+}
+
+// StoreBound reports whether the blob store has been given the database's id.
+func StoreBound(ctx context.Context, q sqldb.Querier) (bool, error) {
+	return exists(ctx, q, "SELECT 1 FROM meta WHERE k = ?", "store_bound")
+}
+
+// BindStore records that the blob store has been given the database's id.
+func BindStore(ctx context.Context, tx *sqldb.Tx, id string) error {
+	_, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "store_bound", id)
+	return err
+}

@@ -1,0 +1,43 @@
+package index
+
+import (
+	"context"
+
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// TagDigest answers where a tag points.
+func TagDigest(ctx context.Context, q sqldb.Querier, repo int64, tag oci.Tag) (oci.Digest, error) {
+	var raw []byte
+	if err := q.Row(ctx, "SELECT digest FROM tags WHERE repo = ? AND name = ?", repo, tag.String()).Scan(&raw); err != nil {
+		return oci.Digest{}, err
+	}
+	return oci.DigestFromBytes(raw)
+}
+
+// PutTag points a tag to a manifest of its repository. A tag that is there gets a later time, so that its row changes.
+func PutTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, d oci.Digest, op string, now int64) error {
+	e := tx.Engine()
+	_, err := tx.Exec(ctx, e.Upsert("tags", []string{"repo", "name", "digest", "moved_at", "op"}, []string{"repo", "name"},
+		"digest = "+e.New("digest"), "moved_at = "+e.Greatest("tags.moved_at + 1", e.New("moved_at")), "op = "+e.New("op")),
+		repo, tag.String(), d.Bytes(), now, op)
+	return err
+}
+
+// DeleteTag removes a tag.
+func DeleteTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag) (int64, error) {
+	return tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND name = ?", repo, tag.String())
+}
+
+// DeleteTagsOf removes all tags of a manifest.
+func DeleteTagsOf(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) error {
+	_, err := tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND digest = ?", repo, d.Bytes())
+	return err
+}
+
+// TagNames lists up to limit tags of a repository behind last, in the order of their bytes. A repository that is not there has none.
+func TagNames(ctx context.Context, q sqldb.Querier, name oci.Name, last string, limit int) ([]string, error) {
+	return names(ctx, q, "SELECT t.name FROM tags t WHERE t.repo = (SELECT id FROM repositories WHERE name = ?) AND t.name > ? ORDER BY t.name LIMIT ?",
+		name.String(), last, limit)
+}

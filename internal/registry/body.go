@@ -1,0 +1,87 @@
+package registry
+
+import (
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+)
+
+// body is a client's body as the blob store reads it: cut into objects, hashed on the way, and never failing: where it breaks off it ends, and err says why.
+type body struct {
+	from   io.Reader
+	sum    hash.Hash
+	limit  int64 // bytes until the object ends
+	n      int64 // bytes read in all
+	err    error // why it broke off; nil if it did not
+	ended  bool
+	peeked bool
+	peek   [1]byte
+	onEnd  func()
+}
+
+// more reports whether there is another byte.
+func (b *body) more() bool {
+	for !b.peeked && !b.ended {
+		n, err := b.from.Read(b.peek[:])
+		b.peeked = n > 0
+		b.note(err)
+	}
+	return b.peeked
+}
+
+func (b *body) note(err error) {
+	if err == nil || b.ended {
+		return
+	}
+	b.ended = true
+	if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		b.err = err
+	}
+	if b.onEnd != nil {
+		b.onEnd()
+	}
+}
+
+// Read is for the blob store: it ends with the object.
+func (b *body) Read(p []byte) (int, error) {
+	p = p[:min(int64(len(p)), b.limit)]
+	if len(p) == 0 {
+		if b.limit == 0 {
+			return 0, io.EOF
+		}
+		return 0, nil
+	}
+	n := 0
+	if b.peeked {
+		p[0], b.peeked, n = b.peek[0], false, 1
+	}
+	if n < len(p) && !b.ended {
+		m, err := b.from.Read(p[n:])
+		n += m
+		b.note(err)
+	}
+	b.sum.Write(p[:n])
+	b.limit -= int64(n)
+	b.n += int64(n)
+	if n == 0 && b.ended {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// verdict says what is wrong with a body that ended: it broke off, or is not as long as was said.
+func (b *body) verdict(size int64) error {
+	var known *fail.Error
+	switch {
+	case errors.As(b.err, &known):
+		return b.err
+	case b.err != nil:
+		return fail.E(fail.Invalid, b.err, "the body broke off after %d bytes", b.n).Code(oci.CodeBlobUploadInvalid).Hint("ask for the upload's state and go on there")
+	case size >= 0 && b.n != size:
+		return fail.E(fail.Invalid, nil, "the body has %d bytes, not %d", b.n, size).Code(oci.CodeSizeInvalid).Hint("ask for the upload's state and go on there")
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/index"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// Mount asks for a blob of another repository. From may be zero: any repository that the caller may pull from will do.
+type Mount struct {
+	Pusher
+	Digest  oci.Digest
+	From    oci.Name
+	MayPull func(oci.Name) bool
+}
+
+// maxMountSources bounds the repositories that are looked at for a mount without a source. A blob in more of them is a base layer; what is not found among
+// these is uploaded.
+const maxMountSources = 256
+
+// Mount links a blob that is in another repository, or in this one already. False means that the caller must upload it, and says nothing about whether the blob
+// exists.
+func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, error) {
+	if err := r.checkRoom(ctx); err != nil {
+		return false, err
+	}
+	source, err := r.mountSource(ctx, name, m)
+	if err != nil {
+		return false, fmt.Errorf("mount blob %s to %s: %w", m.Digest, name, err)
+	}
+	if source.IsZero() {
+		return false, nil
+	}
+	f, mounted := firstPush(m.Pusher, name), false
+	err = r.keyed(ctx, "blob.mount", func(tx *sqldb.Tx) error {
+		mounted = false
+		from, findErr := index.RepositoryByName(ctx, tx, source)
+		if findErr != nil {
+			return absentIsFine(findErr)
+		}
+		// The link may have gone since the look; on other nodes the key from link to blob holds the blob.
+		if linked, linkErr := index.IsLinked(ctx, tx, from.ID, m.Digest); linkErr != nil || !linked {
+			return linkErr
+		}
+		repo, repoErr := r.ensure(ctx, tx, f)
+		if repoErr != nil {
+			return repoErr
+		}
+		if linkErr := index.Link(ctx, tx, repo.ID, m.Digest, micros(tx.Now())); linkErr != nil {
+			return linkErr
+		}
+		mounted = true
+		return index.Review(ctx, tx, index.ReviewLink, repo.ID, m.Digest, micros(tx.Now().Add(r.cfg.SafeTime)))
+	})
+	if err != nil {
+		return false, fmt.Errorf("mount blob %s to %s: %w", m.Digest, name, err)
+	}
+	return mounted, nil
+}
+
+// absentIsFine drops NotFound.
+func absentIsFine(err error) error {
+	if fail.Is(err, fail.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// mountSource answers a repository that has the blob and that the caller may know of; zero if there is none. A damaged blob is nowhere: it is to be uploaded.
+func (r *Registry) mountSource(ctx context.Context, name oci.Name, m Mount) (oci.Name, error) {
+	has := func(n oci.Name) (bool, error) {
+		f, ok, err := index.FindBlob(ctx, r.db, n, m.Digest)
+		return ok && !f.Damaged, err
+	}
+	if ok, err := has(name); err != nil || ok {
+		return name, err
+	}
+	if !m.From.IsZero() {
+		if m.MayPull == nil || !m.MayPull(m.From) {
+			return oci.Name{}, nil
+		}
+		ok, err := has(m.From)
+		if err != nil || !ok {
+			return oci.Name{}, err
+		}
+		return m.From, nil
+	}
+	names, err := index.LinkedRepositories(ctx, r.db, m.Digest, maxMountSources)
+	if err != nil {
+		return oci.Name{}, err
+	}
+	for _, s := range names {
+		n, parseErr := oci.ParseName(s)
+		if parseErr != nil {
+			return oci.Name{}, fail.E(fail.Internal, parseErr, "stored name %q", s)
+		}
+		if m.MayPull == nil || !m.MayPull(n) {
+			continue
+		}
+		if ok, hasErr := has(n); hasErr != nil || ok {
+			return n, hasErr
+		}
+	}
+	return oci.Name{}, nil
+}

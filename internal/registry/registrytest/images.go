@@ -1,0 +1,398 @@
+package registrytest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// image pushes an image of two blobs that are named by a symbol, and answers its manifest.
+func (w *World) image(t *testing.T, repo oci.Name, symbol string, tags ...string) []byte {
+	t.Helper()
+	config, layer := Content(symbol+" config", 50), Content(symbol+" layer", 200)
+	w.Push(t, repo, config, layer)
+	body := Image(symbol, nil, "", config, layer)
+	w.Put(t, repo, oci.MediaTypeImageManifest, body, tags...)
+	return body
+}
+
+func manifests(t *testing.T, w *World) {
+	repo := Name("manifests/app")
+	config, layer := Content("config", 50), Content("layer", 1500)
+	w.Push(t, repo, config, layer)
+	body := Image("spaces  are kept", nil, "", config, layer, layer)
+	body = append([]byte(" \n"), body...)
+	d := w.Put(t, repo, oci.MediaTypeImageManifest, body, "v1", "latest", "v1")
+	if d.Digest != Sum(body) || d.Size != int64(len(body)) || d.MediaType != oci.MediaTypeImageManifest {
+		t.Fatalf("pushed as %+v", d)
+	}
+	for _, ref := range []string{"v1", "latest", d.Digest.String()} {
+		w.WantManifest(t, repo, ref, body)
+		w.WantManifest(t, repo, ref, body)
+	}
+	w.Put(t, repo, oci.MediaTypeImageManifest, body, "v1")
+	w.Put(t, repo, oci.MediaTypeImageManifest, body)
+
+	p := registry.PutManifest{Pusher: Admin, MediaType: oci.MediaTypeImageManifest, Body: body, Digest: oci.Sum(oci.SHA512, body)}
+	pushed, err := w.PutManifest(t.Context(), repo, p)
+	if err != nil || pushed.Descriptor.Digest != p.Digest || pushed.Subject != nil {
+		t.Fatalf("%+v, %v", pushed, err)
+	}
+	w.WantManifest(t, repo, p.Digest.String(), body)
+	p.Digest = Sum([]byte("other"))
+	_, err = w.PutManifest(t.Context(), repo, p)
+	WantCode(t, err, fail.Invalid, oci.CodeDigestInvalid)
+
+	_, err = w.Manifest(t.Context(), repo, Ref("absent"))
+	WantCode(t, err, fail.NotFound, oci.CodeManifestUnknown)
+	_, err = w.Manifest(t.Context(), repo, Ref("V1"))
+	WantCode(t, err, fail.NotFound, oci.CodeManifestUnknown)
+	_, err = w.Manifest(t.Context(), Name("manifests/absent"), Ref("v1"))
+	WantCode(t, err, fail.NotFound, oci.CodeNameUnknown)
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageManifest, []byte("{"), "broken")
+	WantCode(t, err, fail.Invalid, oci.CodeManifestInvalid)
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageManifest, Image("x", nil, strings.Repeat("a", 300), config), "long")
+	WantCode(t, err, fail.Invalid, oci.CodeManifestInvalid)
+
+	w.Put(t, Name("manifests/empty"), oci.MediaTypeImageIndex, Index(), "v1")
+	w.WantManifest(t, Name("manifests/empty"), "v1", Index())
+
+	many := make([][]byte, 200)
+	for i := range many {
+		many[i] = fmt.Appendf(nil, "blob %d", i)
+	}
+	w.Push(t, repo, many...)
+	w.Put(t, repo, oci.MediaTypeImageManifest, Image("many layers", nil, "", many...), "many")
+}
+
+func absentReferences(t *testing.T, w *World) {
+	repo, other := Name("absent/app"), Name("absent/other")
+	config, layer := Content("absent config", 50), Content("absent layer", 50)
+	w.Push(t, repo, config)
+	w.Push(t, other, layer)
+	_, err := w.TryPut(t.Context(), repo, oci.MediaTypeImageManifest, Image("", nil, "", config, layer), "v1")
+	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
+	if named, ok := fail.DetailOf(err).([]string); !ok || !slices.Equal(named, []string{Sum(layer).String()}) {
+		t.Fatalf("detail %v", fail.DetailOf(err))
+	}
+	_, err = w.Manifest(t.Context(), repo, Ref("v1"))
+	WantCode(t, err, fail.NotFound, oci.CodeManifestUnknown)
+
+	w.Push(t, repo, layer)
+	wrong := bytes.Replace(Image("", nil, "", config, layer), []byte(`"size":50`), []byte(`"size":51`), 1)
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageManifest, wrong, "v1")
+	WantCode(t, err, fail.Invalid, oci.CodeManifestInvalid)
+
+	foreign := []byte(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageManifest + `","config":{"mediaType":"` + configType + `","size":50,"digest":"` + Sum(config).String() +
+		`"},"layers":[{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","size":7,"digest":"` + Sum([]byte("nowhere")).String() + `"}]}`)
+	w.Put(t, repo, oci.MediaTypeImageManifest, foreign, "foreign")
+
+	child := Descriptor(oci.MediaTypeImageManifest, []byte("no such child"))
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageIndex, Index(child), "index")
+	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
+}
+
+func indexes(t *testing.T, w *World) {
+	repo := Name("index/app")
+	amd, arm := w.image(t, repo, "amd64"), w.image(t, repo, "arm64")
+	cache := Content("BuildKit's cache", 70)
+	w.Push(t, repo, cache)
+	index := Index(Descriptor(oci.MediaTypeImageManifest, amd), Descriptor(oci.MediaTypeImageManifest, arm), Descriptor("application/vnd.buildkit.cacheconfig.v0", cache))
+	d := w.Put(t, repo, oci.MediaTypeImageIndex, index, "multi")
+	w.Put(t, repo, oci.MediaTypeImageIndex, index, "multi")
+	err := w.DeleteManifest(t.Context(), repo, Sum(amd))
+	WantCode(t, err, fail.Conflict, oci.CodeDenied)
+	if !strings.Contains(err.Error(), d.Digest.String()) {
+		t.Fatalf("the index is not named: %v", err)
+	}
+	err = w.DeleteBlob(t.Context(), repo, Sum(cache))
+	WantCode(t, err, fail.Conflict, oci.CodeDenied)
+	wrong := Descriptor(oci.MediaTypeImageManifest, amd)
+	wrong.Size++
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageIndex, Index(wrong), "wrong")
+	WantCode(t, err, fail.Invalid, oci.CodeManifestInvalid)
+	if err = w.DeleteManifest(t.Context(), repo, d.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if err = w.DeleteManifest(t.Context(), repo, Sum(amd)); err != nil {
+		t.Fatal(err)
+	}
+	w.WantManifest(t, repo, Sum(arm).String(), arm)
+}
+
+func sparse(t *testing.T, w *World) {
+	repo := Name("sparse/app")
+	config := Content("sparse config", 20)
+	child := Image("child", nil, "", config)
+	index := Index(Descriptor(oci.MediaTypeImageManifest, child), Descriptor(oci.MediaTypeImageManifest, []byte("never")))
+	w.Put(t, repo, oci.MediaTypeImageIndex, index, "v1")
+	w.WantManifest(t, repo, "v1", index)
+	_, err := w.TryPut(t.Context(), repo, oci.MediaTypeImageManifest, child, "child")
+	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
+	w.Push(t, repo, config)
+	w.Put(t, repo, oci.MediaTypeImageManifest, child, "child")
+	w.Put(t, repo, oci.MediaTypeImageIndex, index, "v1")
+	WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(child)), fail.Conflict, oci.CodeDenied)
+	CheckInvariants(t, w.DB, w.Store)
+}
+
+func tagMoves(t *testing.T, w *World) {
+	repo := Name("tags/app")
+	old, fresh := w.image(t, repo, "old", "v1", "kept"), w.image(t, repo, "new")
+	w.WantManifest(t, repo, "v1", old)
+	w.Put(t, repo, oci.MediaTypeImageManifest, fresh, "v1")
+	w.WantManifest(t, repo, "v1", fresh)
+	w.WantManifest(t, repo, "kept", old)
+	// Another process would not share the memory of this one; on SQLite there is none, elsewhere its answer is as fresh.
+	if !w.DB.Sole() {
+		other := w.Another(t)
+		m, err := other.Manifest(t.Context(), repo, Ref("v1"))
+		if err != nil || m.Descriptor.Digest != Sum(fresh) {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		w.Put(t, repo, oci.MediaTypeImageManifest, old, "v1")
+		if m, err = other.Manifest(t.Context(), repo, Ref("v1")); err != nil || !bytes.Equal(m.Body, old) {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+}
+
+func deletes(t *testing.T, w *World) {
+	repo := Name("deletes/app")
+	body := w.image(t, repo, "deleted", "one", "two")
+	layer := Content("deleted layer", 200)
+	w.WantBlob(t, repo, Sum(layer), layer)
+	w.WantManifest(t, repo, "one", body)
+	err := w.DeleteBlob(t.Context(), repo, Sum(layer))
+	WantCode(t, err, fail.Conflict, oci.CodeDenied)
+	if !strings.Contains(err.Error(), Sum(body).String()) {
+		t.Fatalf("the manifest is not named: %v", err)
+	}
+	if err = w.DeleteTag(t.Context(), repo, Tag("one")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Manifest(t.Context(), repo, Ref("one"))
+	WantCode(t, err, fail.NotFound, oci.CodeManifestUnknown)
+	w.WantManifest(t, repo, "two", body)
+	WantCode(t, w.DeleteTag(t.Context(), repo, Tag("one")), fail.NotFound, oci.CodeManifestUnknown)
+	if err = w.DeleteManifest(t.Context(), repo, Sum(body)); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{"two", Sum(body).String()} {
+		_, err = w.Manifest(t.Context(), repo, Ref(ref))
+		WantCode(t, err, fail.NotFound, oci.CodeManifestUnknown)
+	}
+	WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(body)), fail.NotFound, oci.CodeManifestUnknown)
+	if err = w.DeleteBlob(t.Context(), repo, Sum(layer)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.OpenBlob(t.Context(), repo, Sum(layer))
+	WantCode(t, err, fail.NotFound, oci.CodeBlobUnknown)
+	WantCode(t, w.DeleteBlob(t.Context(), repo, Sum(layer)), fail.NotFound, oci.CodeBlobUnknown)
+	absent := Name("deletes/absent")
+	WantCode(t, w.DeleteTag(t.Context(), absent, Tag("one")), fail.NotFound, oci.CodeNameUnknown)
+	WantCode(t, w.DeleteManifest(t.Context(), absent, Sum(body)), fail.NotFound, oci.CodeNameUnknown)
+	WantCode(t, w.DeleteBlob(t.Context(), absent, Sum(layer)), fail.NotFound, oci.CodeNameUnknown)
+	page, err := w.Tags(t.Context(), repo, -1, "")
+	if err != nil || len(page.Names) != 0 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	w.image(t, repo, "deleted", "one")
+}
+
+func reviews(t *testing.T, w *World) {
+	repo := Name("reviews/app")
+	data := Content("reviewed", 40)
+	w.Push(t, repo, data)
+	due := func(kind int, d oci.Digest) int64 {
+		t.Helper()
+		var at int64
+		err := w.DB.Row(t.Context(), "SELECT v.due FROM review v JOIN repositories r ON r.id = v.repo WHERE r.name = ? AND v.kind = ? AND v.digest = ?", repo.String(), kind, d.Bytes()).Scan(&at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	first := due(2, Sum(data))
+	if first < w.Now().Add(23*time.Hour).UnixMicro() {
+		t.Fatal("due too early")
+	}
+	w.Forward(20 * time.Hour)
+	if _, err := w.StatBlob(t.Context(), repo, Sum(data), true); err != nil {
+		t.Fatal(err)
+	}
+	if second := due(2, Sum(data)); second < first+(19*time.Hour).Microseconds() {
+		t.Fatal("a HEAD of a push did not put the review off")
+	}
+	body := w.image(t, repo, "reviewed image")
+	first = due(1, Sum(body))
+	w.Forward(20 * time.Hour)
+	if err := w.TouchManifest(t.Context(), repo, Sum(body)); err != nil {
+		t.Fatal(err)
+	}
+	if second := due(1, Sum(body)); second < first+(19*time.Hour).Microseconds() {
+		t.Fatal("a HEAD of a push did not put the review off")
+	}
+	if err := w.TouchManifest(t.Context(), repo, Sum(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pullCounts(t *testing.T, w *World) {
+	repo := Name("pulls/app")
+	d := Sum(w.image(t, repo, "pulled", "v1"))
+	for range 3 {
+		w.CountPull(repo, Ref("v1"), d)
+	}
+	w.CountPull(repo, oci.Reference{Digest: d}, d)
+	w.CountPull(Name("pulls/absent"), oci.Reference{Digest: d}, d)
+	w.FlushPulls(t.Context())
+	w.CountPull(repo, Ref("v1"), d)
+	w.FlushPulls(t.Context())
+	w.FlushPulls(t.Context())
+	for {
+		n, err := w.FoldPulls(t.Context(), Free, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n < 2 {
+			break
+		}
+	}
+	for tag, want := range map[string]int64{"": 5, "v1": 4} {
+		var n, last int64
+		err := w.DB.Row(t.Context(), "SELECT p.n, p.last_at FROM pull_totals p JOIN repositories r ON r.id = p.repo WHERE r.name = ? AND p.digest = ? AND p.tag = ?", repo.String(), d.Bytes(), tag).Scan(&n, &last)
+		if err != nil || n != want || last == 0 {
+			t.Fatalf("tag %q: %d at %d, %v", tag, n, last, err)
+		}
+	}
+	if n, err := w.ForgetOps(t.Context(), Free, w.Now().Add(-time.Hour), 10); err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	// At the end, Run writes what waits.
+	ctx, cancel := context.WithCancel(t.Context())
+	w.CountPull(repo, Ref("v1"), d)
+	cancel()
+	if err := w.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.FoldPulls(t.Context(), Free, 10); err != nil || n != 1 {
+		t.Fatalf("%d, %v", n, err)
+	}
+}
+
+func orphans(t *testing.T, w *World) {
+	repo := Name("orphans/app")
+	data := Content("not an orphan", 2500)
+	w.Push(t, repo, data)
+	name := w.Store.NewName()
+	if _, err := w.Store.Put(t.Context(), name, -1, strings.NewReader("orphan")); err != nil {
+		t.Fatal(err)
+	}
+	sweep := func(before time.Time) (deleted int) {
+		for last := ""; ; {
+			found, err := w.SweepOrphans(t.Context(), last, before, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			deleted += found.Deleted
+			if last = found.Last; last == "" {
+				return deleted
+			}
+		}
+	}
+	if n := sweep(time.Now().Add(-time.Hour)); n != 0 {
+		t.Fatalf("%d young objects deleted", n)
+	}
+	if n := sweep(w.Now().Add(time.Hour)); n != 1 {
+		t.Fatalf("%d orphans deleted", n)
+	}
+	if _, err := w.Store.Stat(t.Context(), name); !fail.Is(err, fail.NotFound) {
+		t.Fatalf("the orphan is still there: %v", err)
+	}
+	w.WantBlob(t, repo, Sum(data), data)
+}
+
+// full is a store that says how much room it has.
+type full struct {
+	blob.Driver
+	free int64
+}
+
+func (f *full) Space(context.Context) (free, total int64, err error) { return f.free, 1 << 40, nil }
+
+func limits(t *testing.T, s Stores) {
+	store := &full{Driver: s.Driver, free: 1 << 30}
+	s.Driver = store
+	w := Open(t, s, func(c *registry.Config) { c.MaxUploadsPerSubject, c.LowDiskBytes = 2, 1<<20 })
+	repo := Name("limits/app")
+	body := w.image(t, repo, "limited", "v1")
+
+	var held []registry.Upload
+	release := make(chan struct{})
+	ended := make(chan error, 2)
+	for range 2 {
+		u := w.Start(t, repo, 0)
+		held = append(held, u)
+		began := make(chan struct{})
+		first := true
+		reader := readerFunc(func(p []byte) (int, error) {
+			if first {
+				first = false
+				close(began)
+				return copy(p, "x"), nil
+			}
+			<-release
+			return 0, io.EOF
+		})
+		go func() {
+			_, err := w.Append(t.Context(), repo, u.ID, registry.Append{Size: -1, Body: reader})
+			ended <- err
+		}()
+		<-began
+	}
+	third := w.Start(t, repo, 0)
+	_, err := w.Append(t.Context(), repo, third.ID, registry.Append{Size: 1, Body: strings.NewReader("x")})
+	WantCode(t, err, fail.Exhausted, oci.CodeTooManyRequests)
+	if fail.RetryAfterOf(err) == 0 {
+		t.Error("no time to wait")
+	}
+	other := registry.Pusher{Subject: "another", MayCreate: true}
+	if _, err = w.PushBlob(t.Context(), repo, registry.PushBlob{Pusher: other, Digest: Sum([]byte("x")), Size: 1, Body: strings.NewReader("x")}); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err = errors.Join(<-ended, <-ended); err != nil {
+		t.Fatal(err)
+	}
+	w.At(t, held[0], 1)
+	w.Send(t, third, []byte("x"))
+
+	store.free = 1 << 19
+	w.Forward(time.Minute)
+	_, err = w.StartUpload(t.Context(), repo, registry.StartUpload{Pusher: Admin})
+	WantCode(t, err, fail.Exhausted, oci.CodeDenied)
+	_, err = w.Append(t.Context(), repo, third.ID, registry.Append{At: 1, Size: 1, Body: strings.NewReader("x")})
+	WantCode(t, err, fail.Exhausted, oci.CodeDenied)
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageManifest, body, "v2")
+	WantCode(t, err, fail.Exhausted, oci.CodeDenied)
+	w.WantManifest(t, repo, "v1", body)
+	if err = w.DeleteTag(t.Context(), repo, Tag("v1")); err != nil {
+		t.Fatal(err)
+	}
+	store.free = 1 << 30
+	w.Forward(time.Minute)
+	w.Put(t, repo, oci.MediaTypeImageManifest, body, "v2")
+	CheckInvariants(t, w.DB, w.Store)
+}

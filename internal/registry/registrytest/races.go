@@ -1,0 +1,319 @@
+package registrytest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// racers is how many do the same at once; rounds is how often.
+const (
+	racers = 8
+	rounds = 10
+)
+
+// races lets nodes do at the same time what only one of them may do. Where this process is the only one, all are one registry: that is what it promises.
+func races(t *testing.T, w *World) {
+	nodes := []*registry.Registry{w.Registry}
+	if !w.DB.Sole() {
+		nodes = append(nodes, w.Another(t), w.Another(t))
+	}
+	r := &race{w: w, nodes: nodes}
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"Of two that append one wins", r.appenders},
+		{"A PUT that is sent twice at once is one blob", r.finishers},
+		{"One digest has one content", r.committers},
+		{"What a manifest needs is not deleted under it", r.pushAndDelete},
+		{"Expiry and cancel never take what goes on", r.endings},
+		{"Tags are linearizable", r.tags},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.run(t)
+			CheckInvariants(t, w.DB, w.Store)
+		})
+	}
+	w.Sweep(t)
+	CheckInvariants(t, w.DB, w.Store)
+}
+
+type race struct {
+	w     *World
+	nodes []*registry.Registry
+}
+
+func (r *race) node(i int) *registry.Registry { return r.nodes[i%len(r.nodes)] }
+
+// together runs all at once and waits for all.
+func together(n int, do func(i int)) {
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			do(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+func (r *race) appenders(t *testing.T) {
+	repo := Name("races/append")
+	for round := range rounds {
+		u := r.w.Start(t, repo, 0)
+		begin := Content(fmt.Sprintf("begin %d", round), 100)
+		if round%2 == 0 {
+			u = r.w.Send(t, u, begin)
+		} else {
+			begin = nil
+		}
+		var mu sync.Mutex
+		var won []byte
+		together(racers, func(i int) {
+			piece := Content(fmt.Sprintf("append %d of %d", round, i), 100+i)
+			state, err := r.node(i).Append(t.Context(), repo, u.ID, registry.Append{At: u.Offset, Size: -1, Body: bytes.NewReader(piece)})
+			if err != nil {
+				if fail.KindOf(err) != fail.RangeInvalid {
+					t.Error(err)
+				}
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if won != nil || state.Offset != u.Offset+int64(len(piece)) {
+				t.Errorf("a second one won, or not as far as it should: %+v", state)
+			}
+			won = piece
+		})
+		if won == nil {
+			t.Fatal("nobody won")
+		}
+		whole := append(bytes.Clone(begin), won...)
+		r.w.End(t, r.w.At(t, u, len(whole)), nil, Sum(whole))
+		r.w.WantBlob(t, repo, Sum(whole), whole)
+	}
+}
+
+func (r *race) finishers(t *testing.T) {
+	repo := Name("races/finish")
+	for round := range rounds {
+		u := r.w.Start(t, repo, 0)
+		data := Content(fmt.Sprintf("finish %d", round), 500)
+		if round%2 == 0 {
+			u = r.w.Send(t, u, data[:200])
+		}
+		together(racers, func(i int) {
+			f := registry.Finish{At: u.Offset, Digest: Sum(data), Size: -1, Body: bytes.NewReader(data[u.Offset:])}
+			d, err := r.node(i).Finish(t.Context(), repo, u.ID, f)
+			if err != nil || d.Digest != Sum(data) || d.Size != 500 {
+				t.Errorf("%+v, %v", d, err)
+			}
+		})
+		r.w.WantBlob(t, repo, Sum(data), data)
+	}
+}
+
+func (r *race) committers(t *testing.T) {
+	for round := range rounds {
+		data := Content(fmt.Sprintf("commit %d", round), 500)
+		together(racers, func(i int) {
+			repo := Name("races/commit" + strconv.Itoa(i%3))
+			_, err := r.node(i).PushBlob(t.Context(), repo, registry.PushBlob{Pusher: Admin, Digest: Sum(data), Size: 500, Body: bytes.NewReader(data)})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		for i := range 3 {
+			r.w.WantBlob(t, Name("races/commit"+strconv.Itoa(i)), Sum(data), data)
+		}
+	}
+	var dead int64
+	if err := r.w.DB.Row(t.Context(), "SELECT COUNT(*) FROM dead").Scan(&dead); err != nil || dead < rounds*(racers-1) {
+		t.Errorf("%d dead, %v", dead, err)
+	}
+}
+
+// pushAndDelete pushes images while others delete all that they are made of. Whatever was acknowledged last is there, and whole.
+func (r *race) pushAndDelete(t *testing.T) {
+	repo := Name("races/delete")
+	config, layer := Content("race config", 50), Content("race layer", 60)
+	body := Image("race", nil, "", config, layer)
+	push := func(n *registry.Registry) error {
+		for _, b := range [][]byte{config, layer} {
+			if _, err := n.PushBlob(t.Context(), repo, registry.PushBlob{Pusher: Admin, Digest: Sum(b), Size: -1, Body: bytes.NewReader(b)}); err != nil {
+				return err
+			}
+		}
+		_, err := n.PutManifest(t.Context(), repo, registry.PutManifest{Pusher: Admin, MediaType: oci.MediaTypeImageManifest, Body: body, Tags: []oci.Tag{Tag("v1")}})
+		if fail.CodeOf(err) == oci.CodeManifestBlobUnknown {
+			return nil // a blob was deleted before the manifest came
+		}
+		return err
+	}
+	remove := func(n *registry.Registry) error {
+		for _, err := range []error{
+			n.DeleteManifest(t.Context(), repo, Sum(body)), n.DeleteBlob(t.Context(), repo, Sum(layer)), n.DeleteTag(t.Context(), repo, Tag("v1")),
+		} {
+			if err != nil && !fail.Is(err, fail.NotFound) && !fail.Is(err, fail.Conflict) {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := push(r.w.Registry); err != nil {
+		t.Fatal(err)
+	}
+	together(racers, func(i int) {
+		for range rounds {
+			do := push
+			if i%2 == 0 {
+				do = remove
+			}
+			if err := do(r.node(i)); err != nil {
+				t.Error(err)
+			}
+			m, err := r.node(i).Manifest(t.Context(), repo, Ref("v1"))
+			if err == nil && !bytes.Equal(m.Body, body) || err != nil && !fail.Is(err, fail.NotFound) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+	CheckInvariants(t, r.w.DB, r.w.Store)
+	if err := push(r.w.Registry); err != nil {
+		t.Fatal(err)
+	}
+	r.w.WantManifest(t, repo, "v1", body)
+	r.w.WantBlob(t, repo, Sum(layer), layer)
+}
+
+// endings appends to an upload while it is cancelled, finished and expired: exactly one end is true.
+func (r *race) endings(t *testing.T) {
+	repo := Name("races/end")
+	for round := range rounds {
+		data := Content(fmt.Sprintf("end %d", round), 300)
+		u := r.w.Send(t, r.w.Start(t, repo, 0), data[:100])
+		errs := make([]error, 4)
+		together(len(errs), func(i int) {
+			switch i {
+			case 0:
+				_, errs[i] = r.node(i).Finish(t.Context(), repo, u.ID, registry.Finish{At: 100, Digest: Sum(data), Size: -1, Body: bytes.NewReader(data[100:])})
+			case 1:
+				errs[i] = r.node(i).CancelUpload(t.Context(), repo, u.ID)
+			case 2:
+				_, errs[i] = r.node(i).Append(t.Context(), repo, u.ID, registry.Append{At: 100, Size: -1, Body: io.MultiReader(bytes.NewReader(data[100:200]), bytes.NewReader(data[200:]))})
+			case 3:
+				_, errs[i] = r.node(i).ExpireUploads(t.Context(), false, r.w.Now().Add(time.Hour), 100)
+			}
+		})
+		for i, err := range errs {
+			if err != nil && !fail.Is(err, fail.NotFound) && !fail.Is(err, fail.RangeInvalid) {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+		if errs[0] == nil {
+			r.w.WantBlob(t, repo, Sum(data), data)
+			if errs[1] == nil {
+				t.Error("finished and cancelled")
+			}
+		} else if _, err := r.w.StatBlob(t.Context(), repo, Sum(data), false); !fail.Is(err, fail.NotFound) {
+			t.Errorf("not finished, but there: %v", err)
+		}
+	}
+}
+
+// move is what happened to a tag: it was set to a manifest (by number), deleted (0), or read.
+type move struct {
+	read bool
+	to   int
+}
+
+// register is a tag as a model: its state is the number of the manifest that it points to, 0 if it is absent.
+var register = porcupine.Model{
+	Init: func() any { return 0 },
+	Step: func(state, input, output any) (bool, any) {
+		in, isMove := input.(move)
+		if !isMove {
+			return false, state
+		}
+		if in.read {
+			return output == state, state
+		}
+		return true, in.to
+	},
+	Equal: func(a, b any) bool { return a == b },
+	DescribeOperation: func(input, output any) string {
+		return fmt.Sprintf("%+v: %v", input, output)
+	},
+}
+
+func (r *race) tags(t *testing.T) {
+	repo := Name("races/tags")
+	const images, moves = 4, 12
+	bodies, numbers := make([][]byte, images+1), map[oci.Digest]int{}
+	for i := 1; i <= images; i++ {
+		bodies[i] = r.w.image(t, repo, fmt.Sprintf("tagged %d", i))
+		numbers[Sum(bodies[i])] = i
+	}
+	var mu sync.Mutex
+	var history []porcupine.Operation
+	epoch := time.Now()
+	note := func(client int, began time.Time, in move, out any) {
+		ended := time.Since(epoch)
+		mu.Lock()
+		defer mu.Unlock()
+		history = append(history, porcupine.Operation{ClientId: client, Input: in, Call: int64(began.Sub(epoch)), Output: out, Return: int64(ended)})
+	}
+	together(racers, func(i int) {
+		for n := range moves {
+			began := time.Now()
+			switch {
+			case i%2 == 0:
+				m, err := r.node(i).Manifest(t.Context(), repo, Ref("moving"))
+				if err != nil && !fail.Is(err, fail.NotFound) {
+					t.Error(err)
+					return
+				}
+				found := 0
+				if err == nil {
+					found = numbers[m.Descriptor.Digest]
+				}
+				note(i, began, move{read: true}, found)
+			case i == 1 && n%4 == 3:
+				err := r.node(i).DeleteTag(t.Context(), repo, Tag("moving"))
+				if err != nil && !fail.Is(err, fail.NotFound) {
+					t.Error(err)
+					return
+				}
+				if err != nil {
+					note(i, began, move{read: true}, 0) // it saw that the tag is absent
+				} else {
+					note(i, began, move{to: 0}, nil)
+				}
+			default:
+				to := 1 + (i+n)%images
+				p := registry.PutManifest{Pusher: Admin, MediaType: oci.MediaTypeImageManifest, Body: bodies[to], Tags: []oci.Tag{Tag("moving")}}
+				if _, err := r.node(i).PutManifest(t.Context(), repo, p); err != nil {
+					t.Error(err)
+					return
+				}
+				note(i, began, move{to: to}, nil)
+			}
+		}
+	})
+	if result := porcupine.CheckOperationsTimeout(register, history, time.Minute); result == porcupine.Illegal {
+		t.Errorf("the history of the tag is not linearizable: %+v", history)
+	}
+}

@@ -1,0 +1,62 @@
+package registrytest
+
+import (
+	"testing"
+
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// smallObject is where objects end in the suite, so that blobs of some kilobytes have several.
+const smallObject = 1000
+
+// Run runs the suite. fresh answers an empty database and an empty store.
+func Run(t *testing.T, fresh func(t *testing.T) Stores) {
+	t.Helper()
+	t.Run("life", func(t *testing.T) {
+		w := Open(t, fresh(t), func(c *registry.Config) { c.MaxObjectBytes = smallObject })
+		for _, c := range []struct {
+			name string
+			run  func(t *testing.T, w *World)
+		}{
+			{"A blob reads back however it was pushed", pushedAnyWay},
+			{"A blob of no bytes is a blob", emptyBlob},
+			{"A digest of the other algorithm is computed when it is asked for", otherAlgorithm},
+			{"A wrong digest changes nothing", wrongDigest},
+			{"A repeated chunk shows itself and changes nothing", repeatedChunk},
+			{"A repeated PUT gets the same answer", repeatedFinish},
+			{"A body that breaks off is kept as far as it came", brokenBody},
+			{"Another node goes on where the upload stands", otherNode},
+			{"A blob has a bounded number of objects", tooManyObjects},
+			{"A cancelled upload is gone", cancelled},
+			{"An idle upload expires and a busy one does not", expired},
+			{"The second content of a blob is dead", duplicate},
+			{"A damaged blob is replaced by the next push", damaged},
+			{"A mount takes only from what may be pulled", mounted},
+			{"A push makes repository and project only for those who may", firstPushes},
+			{"A manifest is stored with all its tags or not at all", manifests},
+			{"What is absent is named", absentReferences},
+			{"An index holds its children", indexes},
+			{"A tag moves at once", tagMoves},
+			{"Deletes refuse what is in use", deletes},
+			{"Referrers are listed whenever they came", referrers},
+			{"Fallback tags are merged into the referrers", fallbackReferrers},
+			{"Lists are paged in the order of bytes", lists},
+			{"A push that was told of something puts its review off", reviews},
+			{"Pulls are counted", pullCounts},
+			{"Objects without a row are swept when they are old", orphans},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				c.run(t, w)
+				CheckInvariants(t, w.DB, w.Store)
+			})
+		}
+		w.Sweep(t)
+		CheckInvariants(t, w.DB, w.Store)
+	})
+	t.Run("sparse", func(t *testing.T) {
+		sparse(t, Open(t, fresh(t), func(c *registry.Config) { c.SparseIndex = true }))
+	})
+	t.Run("limits", func(t *testing.T) { limits(t, fresh(t)) })
+	t.Run("races", func(t *testing.T) { races(t, Open(t, fresh(t), nil)) })
+	t.Run("every step", func(t *testing.T) { everyStep(t, Open(t, fresh(t), nil)) })
+}

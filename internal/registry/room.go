@@ -1,0 +1,73 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
+)
+
+const (
+	// roomAge is how long a reading of the free space counts: at 1 GB/s no more than that much can come meanwhile.
+	roomAge = time.Second
+	// busyRetry is what a client is told to wait when it sends too much at once.
+	busyRetry = time.Second
+)
+
+// room remembers how much space the store has.
+type room struct {
+	mu   sync.Mutex
+	at   time.Time
+	free int64
+	ok   bool
+}
+
+// checkRoom refuses a push when the store is nearly full: Exhausted without a time to wait, as waiting does not help. A store that does not know its space has room.
+func (r *Registry) checkRoom(ctx context.Context) error {
+	if r.cfg.LowDiskBytes <= 0 {
+		return nil
+	}
+	now := r.cfg.Clock()
+	r.room.mu.Lock()
+	defer r.room.mu.Unlock()
+	if age := now.Sub(r.room.at); r.room.at.IsZero() || age < 0 || age >= roomAge {
+		free, _, ok, err := r.blobs.Space(ctx)
+		if err != nil {
+			return fmt.Errorf("look for room in the blob store: %w", err)
+		}
+		r.room.at, r.room.free, r.room.ok = now, free, ok
+	}
+	if r.room.ok && r.room.free < r.cfg.LowDiskBytes {
+		return fail.E(fail.Exhausted, nil, "the blob store has %d MiB left", r.room.free>>20).Code(oci.CodeDenied).
+			Hint("pushes go on when %d MiB are free; pulls and deletes do now", r.cfg.LowDiskBytes>>20)
+	}
+	return nil
+}
+
+// senders counts the bodies that each subject sends to this node.
+type senders struct {
+	limit int
+	mu    sync.Mutex
+	now   map[string]int
+}
+
+// begin takes a place for a body; the function that it answers gives it back. Exhausted if all are taken.
+func (s *senders) begin(subject string) (func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now[subject] >= s.limit {
+		return nil, fail.E(fail.Exhausted, nil, "%d uploads at once", s.limit).Code(oci.CodeTooManyRequests).RetryAfter(busyRetry).
+			Hint("wait until one is through, or raise uploads.max_per_subject")
+	}
+	s.now[subject]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.now[subject]--; s.now[subject] == 0 {
+			delete(s.now, subject)
+		}
+	}, nil
+}

@@ -1,0 +1,248 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/index"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// Hold says, inside a write transaction, whether the caller still has the duty for which it writes: see cluster.Claim. It fails the transaction if not.
+type Hold func(context.Context, *sqldb.Tx) error
+
+// ExpireUploads ends up to limit uploads that made no progress since a time: their contents are dead. If done, it forgets up to limit uploads that were
+// finished before that time instead. It answers how many went; fewer than limit means that no more are due. An upload that goes on at this moment is left alone.
+func (r *Registry) ExpireUploads(ctx context.Context, done bool, since time.Time, limit int) (int, error) {
+	if done {
+		return r.forgetUploads(ctx, since, limit)
+	}
+	idle, err := index.IdleUploads(ctx, r.db, micros(since), limit)
+	if err != nil {
+		return 0, fmt.Errorf("find idle uploads: %w", err)
+	}
+	n := 0
+	for _, u := range idle {
+		gone, endErr := r.endUpload(ctx, "upload.expire", u)
+		if endErr != nil {
+			return n, fmt.Errorf("expire upload %s: %w", u.ID, endErr)
+		}
+		if gone {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (r *Registry) forgetUploads(ctx context.Context, since time.Time, limit int) (int, error) {
+	done, err := index.DoneUploads(ctx, r.db, micros(since), limit)
+	if err != nil || len(done) == 0 {
+		return 0, err
+	}
+	if err = r.relaxed(ctx, "upload.forget", func(tx *sqldb.Tx) error { return index.ForgetUploads(ctx, tx, done) }); err != nil {
+		return 0, fmt.Errorf("forget done uploads: %w", err)
+	}
+	return len(done), nil
+}
+
+// buryAtOnce bounds the objects that are deleted between two transactions, and the rows that one deletes.
+const buryAtOnce = 500
+
+// BuryDead deletes the objects, then the rows, of up to limit dead contents whose grace is over, in the order of their ids behind after. It answers how many
+// went, and the last id that it looked at: where to go on; 0 at the end.
+//
+//  1. Objects. A crash leaves rows that name absent objects: the next run deletes them again, which is no error.
+//  2. Rows. Only then is the content gone.
+//
+// A content that is among the dead is never referred to again: what buries it takes it out of its upload or blob in the same transaction.
+func (r *Registry) BuryDead(ctx context.Context, hold Hold, after int64, limit int) (buried int, last int64, err error) {
+	dead, err := index.DeadContents(ctx, r.db, micros(r.cfg.Clock()), after, limit)
+	if err != nil {
+		return 0, 0, fmt.Errorf("find the dead: %w", err)
+	}
+	for _, content := range dead {
+		if err = r.buryContent(ctx, hold, content); err != nil {
+			return buried, last, fmt.Errorf("bury content %d: %w", content, err)
+		}
+		buried++
+		last = content
+	}
+	if len(dead) < limit {
+		last = 0
+	}
+	return buried, last, nil
+}
+
+func (r *Registry) buryContent(ctx context.Context, hold Hold, content int64) error {
+	used, err := index.IsReferred(ctx, r.db, content)
+	if err != nil {
+		return err
+	}
+	if used {
+		// It must not be; if it is, bytes are worth more than room.
+		r.cfg.Log.ErrorContext(ctx, "a dead content is in use and stays", "content", content)
+		return r.held(ctx, hold, "dead.revive", func(tx *sqldb.Tx) error { return index.Revive(ctx, tx, content) })
+	}
+	for {
+		names, listErr := index.ObjectNames(ctx, r.db, content, buryAtOnce)
+		if listErr != nil {
+			return listErr
+		}
+		for _, name := range names {
+			if err = r.step("object.delete", func() error { return r.blobs.Delete(ctx, name) }); err != nil {
+				return err
+			}
+		}
+		last := len(names) < buryAtOnce
+		err = r.held(ctx, hold, "dead.bury", func(tx *sqldb.Tx) error {
+			if delErr := index.DeleteObjects(ctx, tx, names); delErr != nil || !last {
+				return delErr
+			}
+			return index.DeleteContent(ctx, tx, content)
+		})
+		if last && fail.CodeOf(err) == codeFK {
+			continue // an object was handed to this content meanwhile
+		}
+		if err != nil || last {
+			return err
+		}
+	}
+}
+
+// held is a transaction of a duty.
+func (r *Registry) held(ctx context.Context, hold Hold, name string, fn func(tx *sqldb.Tx) error) error {
+	return r.relaxed(ctx, name, func(tx *sqldb.Tx) error {
+		if err := hold(ctx, tx); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+// Orphans is what a walk over the store's objects found.
+type Orphans struct {
+	Seen, Deleted int
+	Last          string // where to go on; "" at the end
+}
+
+// SweepOrphans looks at up to limit objects behind a name, and deletes those of Havn's own form that are older than a time and that no row names. A power cut
+// leaves such, where it took a row that was not flushed. The caller has made sure that the store is this database's: see Identify.
+//
+// An object's row is committed before its bytes are written, and rows are looked for after the listing: an object without a row has no use, however old it is.
+func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.Time, limit int) (Orphans, error) {
+	var found Orphans
+	var names []string
+	flush := func() error {
+		n, err := r.deleteOrphans(ctx, names)
+		found.Deleted += n
+		names = names[:0]
+		return err
+	}
+	for info, err := range r.blobs.List(ctx, after) {
+		if err != nil {
+			return found, fmt.Errorf("list objects: %w", err)
+		}
+		found.Seen++
+		found.Last = info.Name
+		if blob.IsOwnName(info.Name) && info.ModTime.Before(before) {
+			names = append(names, info.Name)
+		}
+		if len(names) == buryAtOnce {
+			if err = flush(); err != nil {
+				return found, err
+			}
+		}
+		if found.Seen == limit {
+			return found, flush()
+		}
+	}
+	found.Last = ""
+	return found, flush()
+}
+
+func (r *Registry) deleteOrphans(ctx context.Context, names []string) (int, error) {
+	known, err := index.KnownNames(ctx, r.db, names)
+	if err != nil {
+		return 0, fmt.Errorf("look for objects' rows: %w", err)
+	}
+	n := 0
+	for _, name := range names {
+		if known[name] {
+			continue
+		}
+		if err = r.blobs.Delete(ctx, name); err != nil {
+			return n, err
+		}
+		r.cfg.Log.InfoContext(ctx, "deleted an object that no row names", "object", name)
+		n++
+	}
+	return n, nil
+}
+
+// FoldPulls adds up to limit appended pull counts to the totals, and answers how many. Several nodes may do so at once.
+func (r *Registry) FoldPulls(ctx context.Context, hold Hold, limit int) (int, error) {
+	list, err := index.Pulls(ctx, r.db, limit)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	err = r.held(ctx, hold, "pulls.fold", func(tx *sqldb.Tx) error {
+		for _, p := range list {
+			n, delErr := index.DeletePull(ctx, tx, p.ID)
+			if delErr != nil {
+				return delErr
+			}
+			if n == 0 {
+				continue // folded by another node, or by an earlier run
+			}
+			if addErr := addPull(ctx, tx, p); addErr != nil {
+				return addErr
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("fold pull counts: %w", err)
+	}
+	return len(list), nil
+}
+
+func addPull(ctx context.Context, tx *sqldb.Tx, p index.Pull) error {
+	all := p
+	all.Tag = ""
+	if err := index.AddPulls(ctx, tx, all); err != nil || p.Tag == "" {
+		return err
+	}
+	return index.AddPulls(ctx, tx, p)
+}
+
+// ForgetOps removes up to limit ids of operations from before a time, when nobody can run them again, and answers how many.
+func (r *Registry) ForgetOps(ctx context.Context, hold Hold, before time.Time, limit int) (int, error) {
+	old, err := index.OldOps(ctx, r.db, micros(before), limit)
+	if err != nil || len(old) == 0 {
+		return 0, err
+	}
+	if err = r.held(ctx, hold, "ops.forget", func(tx *sqldb.Tx) error { return index.DeleteOps(ctx, tx, old) }); err != nil {
+		return 0, fmt.Errorf("forget operations: %w", err)
+	}
+	return len(old), nil
+}
+
+// MarkDamaged notes that a blob's bytes are not what its digest says: the next push of it replaces them.
+func (r *Registry) MarkDamaged(ctx context.Context, d oci.Digest) error {
+	err := r.tx(ctx, "blob.damaged", func(tx *sqldb.Tx) error {
+		n, err := index.SetDamaged(ctx, tx, d, micros(tx.Now()))
+		if err == nil && n == 0 {
+			err = fail.E(fail.NotFound, nil, "blob %s", d).Code(oci.CodeBlobUnknown)
+		}
+		return err
+	})
+	r.recent.forget()
+	if err != nil {
+		return fmt.Errorf("mark blob %s as damaged: %w", d, err)
+	}
+	return nil
+}

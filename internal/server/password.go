@@ -63,5 +63,5 @@ func writeSecret(path, text string) error {
 		return err
 	}
 	_, err = f.WriteString(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close(), flushDir(filepath.Dir(path)))
 }

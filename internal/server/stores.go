@@ -58,6 +58,9 @@ func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log 
 	if err = s.db.Migrate(ctx); err != nil {
 		return fmt.Errorf("migrate the database %s: %w", path, err)
 	}
+	if err = s.flushNames(path); err != nil {
+		return fmt.Errorf("flush the data directory: %w", err)
+	}
 	return nil
 }
 

@@ -78,7 +78,13 @@ func (d *Driver) layOut() error {
 			return classified(err, "make folder %s in %s", folder, objects)
 		}
 	}
-	return errors.Join(flushDir(objects), flushDir(d.root))
+	if err = errors.Join(flushDir(objects), flushDir(d.root)); err != nil {
+		return err
+	}
+	if err = flushDir(filepath.Dir(d.root)); errors.Is(err, fs.ErrPermission) {
+		return nil // another's directory, who made the root in it
+	}
+	return err
 }
 
 // makeAll makes a folder and those above it that are absent, each flushed in its parent.

@@ -111,7 +111,7 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 	var sites []*site
 	var ops []operation
 	for _, p := range chosen {
-		if p.static && !w.pulls {
+		if p.static && !w.pulls || w.alone && p.name != "havn" {
 			continue
 		}
 		s, cause := open(ctx, programs, p, filepath.Join(dir, p.name), o.rounds)

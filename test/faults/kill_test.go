@@ -2,7 +2,13 @@ package faults
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -99,4 +105,68 @@ func TestAGracefulStopLosesNothing(t *testing.T) {
 		s.Again(t)
 	}
 	l.check(t, s)
+}
+
+// TestAGracefulStopLetsRequestsFinish holds a push in its middle while the server is asked to stop.
+func TestAGracefulStopLetsRequestsFinish(t *testing.T) {
+	t.Parallel()
+	s, l := harness.Start(t, harness.Options{Env: []string{"HAVN_HTTP_DRAIN_TIMEOUT=5m"}}), newLedger()
+	data := noise(rand.New(rand.NewPCG(3, 3)), 1<<20)
+	digest := digestOf(data)
+	body, rest := io.Pipe()
+	defer func() { must(t, body.Close()) }()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v2/faults/app0/blobs/uploads/?digest="+digest, body)
+	must(t, err)
+	req.ContentLength = int64(len(data))
+	req.SetBasicAuth(harness.User, harness.Password)
+	status := make(chan int, 1)
+	go func() {
+		res, doErr := s.HTTP().Do(req)
+		if doErr == nil {
+			doErr = res.Body.Close()
+		}
+		if doErr != nil {
+			t.Errorf("the push under way: %v", doErr)
+			status <- 0
+			return
+		}
+		status <- res.StatusCode
+	}()
+	_, err = rest.Write(data[:len(data)/2])
+	must(t, err)
+	s.Await(t, func() error {
+		if found, globErr := filepath.Glob(filepath.Join(s.Data, "blobs", "objects", "*", "*")); globErr != nil || len(found) == 0 {
+			return fmt.Errorf("the push has not begun to write: %w", globErr)
+		}
+		return nil
+	})
+	s.Signal(t, syscall.SIGTERM)
+	s.Await(t, func() error {
+		conn, dialErr := net.Dial("tcp", s.Addr)
+		if dialErr != nil {
+			return nil //nolint:nilerr // this is what is waited for
+		}
+		return errors.Join(errors.New("it still takes connections"), conn.Close())
+	})
+	_, err = rest.Write(data[len(data)/2:])
+	must(t, err, rest.Close())
+	if got := <-status; got != http.StatusCreated {
+		t.Errorf("the push under way was answered %d", got)
+	}
+	select { // a second signal would mean: at once
+	case <-s.Ended():
+	case <-time.After(harness.Patience):
+		t.Fatal("it does not end")
+	}
+	s.Finish(t)
+	s.Again(t)
+	l.blobs[digest] = "faults/app0"
+	l.check(t, s)
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
 }

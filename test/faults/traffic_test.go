@@ -17,7 +17,11 @@ import (
 	"github.com/havn-registry/havn/test/harness"
 )
 
-const manifestType = "application/vnd.oci.image.manifest.v1+json"
+const (
+	manifestType = "application/vnd.oci.image.manifest.v1+json"
+	// repositories is how many the clients share.
+	repositories = 4
+)
 
 // image is what a push brings, known beforehand.
 type image struct {
@@ -33,7 +37,8 @@ type ledger struct {
 	images map[string]image // by repo:tag, as acknowledged
 	begun  map[string]image // every image that a push was begun of
 	blobs  map[string]string
-	cut    int // pushes that ended in an error
+	cut    int      // pushes that ended in an error
+	wrong  []string // answers that no fault explains
 	next   int
 }
 
@@ -82,11 +87,26 @@ type client struct {
 	url  string
 }
 
+// answer is a response that was read to its end.
+type answer struct {
+	status   int // 0: none came
+	location string
+	text     []byte
+}
+
+// refused is an answer that was not the wanted one.
+type refused struct {
+	request string
+	answer
+}
+
+func (r *refused) Error() string { return fmt.Sprintf("%s: %d: %s", r.request, r.status, r.text) }
+
 // do answers an error for anything but the status that was wanted.
-func (c *client) do(ctx context.Context, method, path, kind string, body []byte, want int) (*http.Response, []byte, error) {
+func (c *client) do(ctx context.Context, method, path, kind string, body []byte, want int) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	req.SetBasicAuth(harness.User, harness.Password)
 	if kind != "" {
@@ -94,38 +114,45 @@ func (c *client) do(ctx context.Context, method, path, kind string, body []byte,
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	text, err := io.ReadAll(res.Body)
 	if err = errors.Join(err, res.Body.Close()); err != nil {
-		return res, nil, err
+		return answer{}, err
 	}
-	if res.StatusCode != want {
-		return res, text, fmt.Errorf("%s %s: %s: %s", method, path, res.Status, text)
+	a := answer{res.StatusCode, res.Header.Get("Location"), text}
+	if a.status != want {
+		return a, &refused{method + " " + path, a}
 	}
-	return res, text, nil
+	return a, nil
 }
 
 // pushBlob sends a blob in one of the ways that clients use.
 func (c *client) pushBlob(ctx context.Context, way int, repo, digest string, data []byte) error {
 	base := "/v2/" + repo + "/blobs/uploads/"
 	if way == 0 {
-		_, _, err := c.do(ctx, http.MethodPost, base+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
+		_, err := c.do(ctx, http.MethodPost, base+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
 		return err
 	}
-	res, _, err := c.do(ctx, http.MethodPost, base, "", nil, http.StatusAccepted)
+	at, err := c.do(ctx, http.MethodPost, base, "", nil, http.StatusAccepted)
 	if err != nil {
 		return err
 	}
 	for pieces := way - 1; pieces > 0; pieces-- {
 		part := data[:len(data)/pieces]
 		data = data[len(part):]
-		if res, _, err = c.do(ctx, http.MethodPatch, res.Header.Get("Location"), "application/octet-stream", part, http.StatusAccepted); err != nil {
+		if at, err = c.do(ctx, http.MethodPatch, at.location, "application/octet-stream", part, http.StatusAccepted); err != nil {
 			return err
 		}
 	}
-	_, _, err = c.do(ctx, http.MethodPut, res.Header.Get("Location")+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
+	_, err = c.do(ctx, http.MethodPut, at.location+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
 	return err
+}
+
+// explained reports whether a fault explains that a push ended so: no answer came, or one that says to try again later.
+func explained(err error) bool {
+	var r *refused
+	return !errors.As(err, &r) || r.status == http.StatusServiceUnavailable
 }
 
 // push sends an image and writes down what is acknowledged.
@@ -141,7 +168,7 @@ func (l *ledger) push(ctx context.Context, c *client, source *rand.Rand, m image
 		l.blobs[d] = m.repo
 		l.mu.Unlock()
 	}
-	if _, _, err := c.do(ctx, http.MethodPut, "/v2/"+m.repo+"/manifests/"+m.tag, manifestType, m.manifest, http.StatusCreated); err != nil {
+	if _, err := c.do(ctx, http.MethodPut, "/v2/"+m.repo+"/manifests/"+m.tag, manifestType, m.manifest, http.StatusCreated); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -163,9 +190,12 @@ func (l *ledger) traffic(ctx context.Context, s *harness.Server, clients int, se
 				l.next++
 				tag := fmt.Sprintf("t%d", l.next)
 				l.mu.Unlock()
-				if err := l.push(ctx, c, source, newImage(source, fmt.Sprintf("faults/app%d", i%4), tag)); err != nil {
+				if err := l.push(ctx, c, source, newImage(source, fmt.Sprintf("faults/app%d", i%repositories), tag)); err != nil {
 					l.mu.Lock()
 					l.cut++
+					if !explained(err) {
+						l.wrong = append(l.wrong, err.Error())
+					}
 					l.mu.Unlock()
 					return
 				}
@@ -184,18 +214,29 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 		l.whole(t, c, name, m)
 	}
 	for d, repo := range l.blobs {
-		if _, data, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || digestOf(data) != d {
+		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || digestOf(a.text) != d {
 			t.Errorf("acknowledged blob %s of %s: %v", d, repo, err)
 		}
 	}
-	for i := range 4 {
+	for _, answer := range l.wrong {
+		t.Errorf("while clients pushed: %s", answer)
+	}
+	for _, m := range l.begun {
+		for d, want := range m.blobs {
+			a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK)
+			if a.status != http.StatusNotFound && (err != nil || !bytes.Equal(a.text, want)) {
+				t.Errorf("blob %s of %s, not acknowledged, is neither absent nor whole: %d bytes, %v", d, m.repo, len(a.text), err)
+			}
+		}
+	}
+	for i := range repositories {
 		repo := fmt.Sprintf("faults/app%d", i)
-		_, text, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/tags/list?n=10000", "", nil, http.StatusOK)
+		a, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/tags/list?n=10000", "", nil, http.StatusOK)
 		if err != nil && strings.Contains(err.Error(), "NAME_UNKNOWN") {
 			continue
 		}
 		var list struct{ Tags []string }
-		if err = errors.Join(err, json.Unmarshal(text, &list)); err != nil {
+		if err = errors.Join(err, json.Unmarshal(a.text, &list)); err != nil {
 			t.Fatal(err)
 		}
 		for _, tag := range list.Tags {
@@ -212,13 +253,13 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 func (l *ledger) whole(t *testing.T, c *client, name string, m image) {
 	t.Helper()
 	for _, ref := range []string{m.tag, m.digest} {
-		if _, text, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/manifests/"+ref, "", nil, http.StatusOK); err != nil || !bytes.Equal(text, m.manifest) {
-			t.Errorf("%s by %s: %d bytes, %v", name, ref, len(text), err)
+		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/manifests/"+ref, "", nil, http.StatusOK); err != nil || !bytes.Equal(a.text, m.manifest) {
+			t.Errorf("%s by %s: %d bytes, %v", name, ref, len(a.text), err)
 		}
 	}
 	for d, want := range m.blobs {
-		if _, data, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || !bytes.Equal(data, want) {
-			t.Errorf("%s, its blob %s: %d bytes, %v", name, d, len(data), err)
+		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || !bytes.Equal(a.text, want) {
+			t.Errorf("%s, its blob %s: %d bytes, %v", name, d, len(a.text), err)
 		}
 	}
 }

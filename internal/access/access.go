@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 // Defaults of Config.
 const (
+	DefaultService    = "harbor-registry"
 	DefaultTokenTTL   = 30 * time.Minute
 	DefaultRefreshTTL = 30 * 24 * time.Hour
 	DefaultUploadTime = 24 * time.Hour
@@ -32,13 +32,22 @@ type Config struct {
 
 	// AdminPassword is what the administrator gets at the first start; "" makes one. Later starts take no notice of it.
 	AdminPassword string
-	// Announce is told the password that New makes, before it counts: whatever crashes in between, the operator has it. nil: see FirstStart.
+	// Announce is told the password that New makes, before it counts: whatever crashes in between, the operator has it. Of several nodes that start at once, one
+	// announces. nil: see FirstStart.
 	Announce func(password string) error
+	// AdminPatience is how long New waits for another node that is about to make the administrator, before it does so itself. 0: not at all where this process is the
+	// only one that writes (SQLite), else DefaultAdminPatience.
+	AdminPatience time.Duration
 
+	// Secret seals the tokens' keys in the database, of which a copy is then of no use by itself. All nodes must have the same. "": they are stored as they are, and
+	// the database's own permissions guard them.
+	Secret string
+
+	Service    string        // the audience of tokens; "": DefaultService
 	TokenTTL   time.Duration // life of an access token; 0: the default
 	RefreshTTL time.Duration // life of a refresh token; 0: the default
 	UploadTime time.Duration // how long after its end a token finishes the upload that it began; 0: the default
-	Cost       Cost          // of a password's hash; zero: DefaultCost
+	Cost       Cost          // of a password's hash; zero: DefaultCost. Less is for tests: hashes of another cost are made anew when their user logs in.
 }
 
 // FirstStart says what happened at the first start.
@@ -52,6 +61,7 @@ type Access struct {
 	hasher   *hasher
 	guard    *guard
 	verified *verified
+	flights  *flights
 	tokens   *tokens
 	logins   *prometheus.CounterVec
 }
@@ -70,13 +80,19 @@ func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Service == "" {
+		c.Service = DefaultService
+	}
+	if c.AdminPatience == 0 && !c.DB.Sole() {
+		c.AdminPatience = DefaultAdminPatience
+	}
 	c.TokenTTL = orDefault(c.TokenTTL, DefaultTokenTTL)
 	c.RefreshTTL = orDefault(c.RefreshTTL, DefaultRefreshTTL)
 	c.UploadTime = orDefault(c.UploadTime, DefaultUploadTime)
 	if c.Cost == (Cost{}) {
 		c.Cost = DefaultCost
 	}
-	a := &Access{Config: c, guard: newGuard(c.Clock), verified: newVerified(c.Clock), hasher: newHasher(c.Cost)}
+	a := &Access{Config: c, guard: newGuard(c.Clock), verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost)}
 	a.logins = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_logins_total", Help: "Passwords that were checked, by result."}, []string{"result"})
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(a.logins)
@@ -94,48 +110,6 @@ func orDefault(v, other time.Duration) time.Duration {
 		return other
 	}
 	return v
-}
-
-func (a *Access) ensureAdmin(ctx context.Context) (FirstStart, error) {
-	if _, err := findUser(ctx, a.DB, Admin); !fail.Is(err, fail.NotFound) {
-		return FirstStart{}, err
-	}
-	password, made := a.AdminPassword, ""
-	if password == "" {
-		made = rand.Text() // 130 random bits, easy to type
-		password = made
-	}
-	if len(password) > maxPassword {
-		return FirstStart{}, fail.E(fail.Invalid, nil, "administrator's password of %d bytes", len(password)).Hint("use at most %d", maxPassword)
-	}
-	hash, err := a.hasher.hash(ctx, password)
-	if err != nil {
-		return FirstStart{}, err
-	}
-	if made != "" && a.Announce != nil {
-		if err = a.Announce(made); err != nil {
-			return FirstStart{}, fmt.Errorf("hand over the password of user %s: %w", Admin, err)
-		}
-	}
-	id := sqldb.NewID()
-	var won bool
-	err = a.DB.Tx(ctx, "admin.add", func(tx *sqldb.Tx) error {
-		now := sqldb.Micros(tx.Now())
-		_, cause := tx.InsertIgnore(ctx, "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"}, id, Admin, hash, true, false, now, now)
-		if cause != nil {
-			return cause
-		}
-		found, cause := findUser(ctx, tx, Admin)
-		won = cause == nil && found.hash == hash
-		return cause
-	})
-	if err != nil {
-		return FirstStart{}, fmt.Errorf("make user %s: %w", Admin, err)
-	}
-	if !won {
-		return FirstStart{}, nil // another node made it
-	}
-	return FirstStart{Password: made}, nil
 }
 
 // user is a row of users.

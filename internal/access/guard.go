@@ -1,20 +1,25 @@
 package access
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"time"
 )
 
-// guard slows guesses down: for each user and address together, and, more patiently, for each address alone. Never for a user alone: whoever knows a name could
-// lock its owner out. It knows what this process saw.
+// guard slows guesses down: for each user and address together by waits that double, and for each address alone by an allowance that refills. Never for a user
+// alone: whoever knows a name could lock its owner out. A guess is counted when it begins, so that many at once are not cheaper than one after another. It knows
+// what this process saw.
 type guard struct {
 	clock func() time.Time
 	mu    sync.Mutex
-	held  map[guardKey]failures
+	pairs map[guardKey]failures
+	// allowances holds, for each address, when its allowance will be whole again. An address that is not there has all of it.
+	allowances map[guardKey]time.Time
 }
 
-type guardKey struct{ name, addr string } // name "" stands for the address alone
+// guardKey is a hash: names come from strangers, and would take room.
+type guardKey [16]byte
 
 type failures struct {
 	count int
@@ -22,88 +27,138 @@ type failures struct {
 }
 
 const (
-	freePerUser    = 5  // failures before a user's guesser at one address waits
-	freePerAddress = 50 // failures before all logins of an address wait: many people may share it
-	longestWait    = 5 * time.Minute
+	freePerUser = 5 // failures before a user's guesser at one address waits
+	longestWait = 5 * time.Minute
 	// forgetAfter is when failures are forgotten; it is longer than the longest wait.
 	forgetAfter = 15 * time.Minute
-	// guardMost bounds the table. Beyond it the oldest half goes.
+	// An address may fail freePerAddress times at once, and then once each refill. Many people may share it, and one program that has an old password must not
+	// lock them out: it waits for longestWait between its guesses, much longer than a refill.
+	freePerAddress = 50
+	refill         = 10 * time.Second
+	// guardMost bounds each table, to some 3 MB. Beyond it the least of it goes.
 	guardMost = 20_000
 )
 
 func newGuard(clock func() time.Time) *guard {
-	return &guard{clock: clock, held: map[guardKey]failures{}}
+	return &guard{clock: clock, pairs: map[guardKey]failures{}, allowances: map[guardKey]time.Time{}}
 }
 
 // network answers what counts as one address: a whole /64 of IPv6, which one client has.
 func network(addr string) string {
 	ip, err := netip.ParseAddr(addr)
-	if err != nil || ip.Unmap().Is4() {
+	if err != nil {
 		return addr
 	}
-	prefix, err := ip.Prefix(64)
+	if ip = ip.Unmap(); ip.Is4() {
+		return ip.String()
+	}
+	prefix, err := ip.WithZone("").Prefix(64)
 	if err != nil {
 		return addr
 	}
 	return prefix.String()
 }
 
+func keyOf(text string) guardKey {
+	sum := sha256.Sum256([]byte(text))
+	return guardKey(sum[:len(guardKey{})])
+}
+
+// pairKey joins with a byte that is in no address.
+func pairKey(name, addr string) guardKey { return keyOf(network(addr) + "\x00" + name) }
+
 // wait answers how long this user at this address has to wait; 0: not at all.
 func (g *guard) wait(name, addr string) time.Duration {
-	addr = network(addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return max(g.left(guardKey{name, addr}, freePerUser), g.left(guardKey{"", addr}, freePerAddress))
+	return g.pairWait(pairKey(name, addr), g.clock())
 }
 
-func (g *guard) left(k guardKey, free int) time.Duration {
-	f, ok := g.held[k]
-	if !ok || f.count < free {
+func (g *guard) pairWait(k guardKey, now time.Time) time.Duration {
+	f, ok := g.pairs[k]
+	if !ok || f.count < freePerUser {
 		return 0
 	}
-	wait := min(time.Second<<min(f.count-free, 16), longestWait)
-	return max(0, f.last.Add(wait).Sub(g.clock()))
+	wait := min(time.Second<<min(f.count-freePerUser, 16), longestWait)
+	return max(0, f.last.Add(wait).Sub(now))
 }
 
-func (g *guard) failed(name, addr string) {
-	addr = network(addr)
+// guess is an attempt that was counted as a failure until it is known better.
+type guess struct{ pair, addr guardKey }
+
+// begin counts a guess, or answers how long to wait instead.
+func (g *guard) begin(name, addr string) (guess, time.Duration) {
+	at := guess{pairKey(name, addr), keyOf(network(addr))}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.clock()
-	if len(g.held) >= guardMost {
-		g.forget(now)
+	whole := g.allowances[at.addr]
+	if whole.Before(now) {
+		whole = now
 	}
-	for _, k := range []guardKey{{name, addr}, {"", addr}} {
-		f := g.held[k]
-		if now.Sub(f.last) > forgetAfter {
-			f.count = 0
-		}
-		g.held[k] = failures{f.count + 1, now}
+	whole = whole.Add(refill)
+	if wait := max(g.pairWait(at.pair, now), whole.Sub(now)-freePerAddress*refill); wait > 0 {
+		return guess{}, wait
 	}
+	g.makeRoom(now)
+	f := g.pairs[at.pair]
+	if now.Sub(f.last) > forgetAfter {
+		f.count = 0
+	}
+	g.pairs[at.pair] = failures{f.count + 1, now}
+	g.allowances[at.addr] = whole
+	return at, 0
 }
 
-// forget drops what is old, and if that is not enough, everything but the worst.
-func (g *guard) forget(now time.Time) {
-	for k, f := range g.held {
-		if now.Sub(f.last) > forgetAfter {
-			delete(g.held, k)
-		}
-	}
-	for k, f := range g.held {
-		if len(g.held) < guardMost/2 {
-			return
-		}
-		if f.count < freePerUser {
-			delete(g.held, k)
-		}
-	}
-	if len(g.held) >= guardMost {
-		clear(g.held)
-	}
-}
-
-func (g *guard) succeeded(name, addr string) {
+// right takes back what a guess cost, and all failures of its user at its address.
+func (g *guard) right(at guess) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.held, guardKey{name, network(addr)})
+	delete(g.pairs, at.pair)
+	g.giveBack(at)
+}
+
+// unknown takes back what a guess cost, because nobody found out whether it was right.
+func (g *guard) unknown(at guess) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.pairs[at.pair]; f.count > 1 {
+		g.pairs[at.pair] = failures{f.count - 1, f.last}
+	} else {
+		delete(g.pairs, at.pair)
+	}
+	g.giveBack(at)
+}
+
+func (g *guard) giveBack(at guess) {
+	if whole, ok := g.allowances[at.addr]; ok {
+		g.allowances[at.addr] = whole.Add(-refill)
+	}
+}
+
+// makeRoom keeps both tables bounded: what is over goes first, then pairs that do not wait yet, then anything.
+func (g *guard) makeRoom(now time.Time) {
+	if len(g.pairs) >= guardMost {
+		dropHalf(g.pairs,
+			func(f failures) bool { return now.Sub(f.last) > forgetAfter },
+			func(f failures) bool { return f.count < freePerUser })
+	}
+	if len(g.allowances) >= guardMost {
+		dropHalf(g.allowances, func(whole time.Time) bool { return !whole.After(now) })
+	}
+}
+
+// dropHalf deletes all that the first of its tests finds; then, while more than half of the bound is left, what the next ones find, and at last whatever comes first.
+func dropHalf[V any](table map[guardKey]V, tests ...func(V) bool) {
+	tests = append(tests, func(V) bool { return true })
+	for i, test := range tests {
+		for k, v := range table {
+			if i > 0 && len(table) <= guardMost/2 {
+				return
+			}
+			if test(v) {
+				delete(table, k)
+			}
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,12 +31,17 @@ const (
 	maxPassword = 1024
 	// hashesAtOnce bounds memory: each needs Cost.MemoryKiB.
 	hashesAtOnce = 1
-	// hashesWaiting bounds the queue: at some 20 ms each, the last waits about a second.
-	hashesWaiting = 64
+	// hashesWaiting bounds the queue: at some 20 ms each, the last waits less than three seconds. One address has at most freePerAddress in it.
+	hashesWaiting = 128
 
 	threads  = 1
 	saltSize = 16
 	keySize  = 32
+
+	// maxPasses and maxMemoryKiB bound what a stored hash may ask for.
+	maxPasses    = 64
+	maxMemoryKiB = 64 << 10
+	maxHashText  = 255
 )
 
 // hasher makes and checks hashes, a bounded number at once.
@@ -42,6 +49,7 @@ type hasher struct {
 	cost    Cost
 	places  chan struct{}
 	waiting atomic.Int64
+	made    atomic.Int64 // hashes in all, for tests: a wrong guess costs one, whoever it names
 }
 
 func newHasher(c Cost) *hasher { return &hasher{cost: c, places: make(chan struct{}, hashesAtOnce)} }
@@ -58,54 +66,84 @@ func (h *hasher) key(ctx context.Context, password string, salt []byte, c Cost) 
 		return nil, fail.E(fail.Unavailable, ctx.Err(), "check a password")
 	}
 	defer func() { <-h.places }()
+	h.made.Add(1)
 	return argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, threads, keySize), nil
 }
 
 // hash answers the PHC string of a password.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
-	salt := make([]byte, saltSize)
-	rand.Read(salt)
-	key, err := h.key(ctx, password, salt, h.cost)
-	if err != nil {
+	p := phc{cost: h.cost, salt: make([]byte, saltSize)}
+	rand.Read(p.salt)
+	var err error
+	if p.key, err = h.key(ctx, password, p.salt, h.cost); err != nil {
 		return "", err
 	}
-	b64 := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.cost.MemoryKiB, h.cost.Passes, threads, b64(salt), b64(key)), nil
+	return p.String(), nil
 }
 
 // matches compares a password with a PHC string in constant time. A string of "" is nobody's: it takes as long and does not match.
-func (h *hasher) matches(ctx context.Context, phc, password string) (bool, error) {
-	var version, lanes int
-	var salt64, key64 string
-	c := h.cost
-	salt, want := make([]byte, saltSize), []byte(nil)
-	if phc != "" {
-		_, err := fmt.Sscanf(phc, "$argon2id$v=%d$m=%d,t=%d,p=%d$%s", &version, &c.MemoryKiB, &c.Passes, &lanes, &salt64)
-		if err == nil {
-			salt64, key64, err = halves(salt64)
-		}
-		if err == nil {
-			salt, err = base64.RawStdEncoding.DecodeString(salt64)
-		}
-		if err == nil {
-			want, err = base64.RawStdEncoding.DecodeString(key64)
-		}
-		if err != nil || version != argon2.Version || lanes != threads || len(want) != keySize {
-			return false, fail.E(fail.Internal, err, "stored hash of a password can't be read").Hint("set the password again")
+func (h *hasher) matches(ctx context.Context, text, password string) (bool, error) {
+	p := phc{cost: h.cost, salt: make([]byte, saltSize)}
+	if text != "" {
+		var err error
+		if p, err = parsePHC(text); err != nil {
+			return false, err
 		}
 	}
-	got, err := h.key(ctx, password, salt, c)
+	got, err := h.key(ctx, password, p.salt, p.cost)
 	if err != nil {
 		return false, err
 	}
-	return subtle.ConstantTimeCompare(got, want) == 1, nil
+	return subtle.ConstantTimeCompare(got, p.key) == 1, nil
 }
 
-func halves(s string) (salt, key string, err error) {
-	for i := range len(s) {
-		if s[i] == '$' {
-			return s[:i], s[i+1:], nil
-		}
+// isStale reports whether a hash, which was read before, was made at another cost than today's.
+func (h *hasher) isStale(text string) bool {
+	p, err := parsePHC(text)
+	return err == nil && p.cost != h.cost
+}
+
+// phc is a hash in the form that others write too: $argon2id$v=19$m=9216,t=4,p=1$salt$key.
+type phc struct {
+	cost      Cost
+	salt, key []byte
+}
+
+// String answers the form that parsePHC reads.
+func (p phc) String() string {
+	b64 := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.cost.MemoryKiB, p.cost.Passes, threads, b64(p.salt), b64(p.key))
+}
+
+func parsePHC(text string) (phc, error) {
+	bad := func(cause error) (phc, error) {
+		return phc{}, fail.E(fail.Internal, cause, "stored hash of a password can't be read").Hint("set the password again")
 	}
-	return "", "", fail.E(fail.Internal, nil, "hash without a key")
+	parts := strings.Split(text, "$")
+	if len(text) > maxHashText || len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != "v="+strconv.Itoa(argon2.Version) {
+		return bad(nil)
+	}
+	var p phc
+	memory, rest, _ := strings.Cut(parts[3], ",")
+	passes, lanes, _ := strings.Cut(rest, ",")
+	var okMemory, okPasses bool
+	p.cost.MemoryKiB, okMemory = parameter(memory, "m=", maxMemoryKiB)
+	p.cost.Passes, okPasses = parameter(passes, "t=", maxPasses)
+	if !okMemory || !okPasses || lanes != "p="+strconv.Itoa(threads) {
+		return bad(nil)
+	}
+	var err error
+	if p.salt, err = base64.RawStdEncoding.Strict().DecodeString(parts[4]); err != nil || len(p.salt) < saltSize/2 {
+		return bad(err)
+	}
+	if p.key, err = base64.RawStdEncoding.Strict().DecodeString(parts[5]); err != nil || len(p.key) != keySize {
+		return bad(err)
+	}
+	return p, nil
+}
+
+func parameter(text, name string, most uint64) (uint32, bool) {
+	digits, ok := strings.CutPrefix(text, name)
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), ok && err == nil && n >= 1 && n <= most
 }

@@ -2,11 +2,8 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -61,15 +58,9 @@ func (c *Claims) AllowsCatalog() bool { return c.catalog }
 const (
 	issuer = "havn"
 	// skew is how far the clocks of two nodes may be apart.
-	skew       = time.Minute
-	keyBytes   = 32
-	kidBytes   = 8
-	kindAccess = "access"
-	kindFresh  = "refresh"
-	// verifiedTokens bounds the tokens whose verification is remembered; beyond it the table begins anew.
-	verifiedTokens = 8192
-	// tokenMemory is how long a verification is remembered. A token says the same for all its life; a key that is withdrawn is good for this much longer.
-	tokenMemory = 30 * time.Second
+	skew        = time.Minute
+	kindAccess  = "access"
+	kindRefresh = "refresh"
 	// maxToken is the longest token that is looked at, in bytes; headers have their own limit.
 	maxToken = 64 << 10
 )
@@ -82,142 +73,77 @@ type payload struct {
 	Access []Scope `json:"access,omitempty"`
 }
 
-// tokens signs and verifies with the cluster's keys, which are in the database: "token_key" names the one that signs, "token_key:ID" holds each.
+// tokens signs and verifies.
 type tokens struct {
-	db    *sqldb.DB
-	clock func() time.Time
-
-	mu      sync.RWMutex
-	kid     string
-	keys    map[string][]byte
-	looked  time.Time // when an unknown key was looked for last
-	claimed map[string]remembered
-}
-
-type remembered struct {
-	claims *Claims
-	until  time.Time
+	keys    *keys
+	memory  *tokenMemory
+	service string
+	clock   func() time.Time
+	parser  *jwt.Parser
 }
 
 func openTokens(ctx context.Context, c Config) (*tokens, error) {
-	t := &tokens{db: c.DB, clock: c.Clock, keys: map[string][]byte{}, claimed: map[string]remembered{}}
-	var b [kidBytes + keyBytes]byte
-	rand.Read(b[:])
-	kid, key := hex.EncodeToString(b[:kidBytes]), hex.EncodeToString(b[kidBytes:])
-	current := ""
-	err := c.DB.Row(ctx, "SELECT v FROM meta WHERE k = 'token_key'").Scan(&current)
-	if fail.Is(err, fail.NotFound) {
-		err = c.DB.Tx(ctx, "token.key", func(tx *sqldb.Tx) error {
-			if _, cause := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "token_key:"+kid, key); cause != nil {
-				return cause
-			}
-			_, cause := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "token_key", kid)
-			return cause
-		})
-	}
+	k, err := openKeys(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return t, t.load(ctx)
-}
-
-// load reads the keys that there are.
-func (t *tokens) load(ctx context.Context) error {
-	var current string
-	if err := t.db.Row(ctx, "SELECT v FROM meta WHERE k = 'token_key'").Scan(&current); err != nil {
-		return err
-	}
-	keys := map[string][]byte{}
-	for row, err := range t.db.Rows(ctx, "SELECT k, v FROM meta WHERE k > 'token_key:' AND k < 'token_key;' ORDER BY k LIMIT 100") {
-		if err != nil {
-			return err
-		}
-		var name, value string
-		if err = row.Scan(&name, &value); err != nil {
-			return err
-		}
-		key, cause := hex.DecodeString(value)
-		if cause != nil || len(key) != keyBytes {
-			return fail.E(fail.Internal, cause, "stored token key %s", name)
-		}
-		keys[name[len("token_key:"):]] = key
-	}
-	if keys[current] == nil {
-		return fail.E(fail.Internal, nil, "token key %s is named and not there", current)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kid, t.keys = current, keys
-	return nil
-}
-
-// key answers the key with this id. One that is not known may be another node's new one: the database is asked, at most once a second.
-func (t *tokens) key(ctx context.Context, kid string) ([]byte, error) {
-	t.mu.RLock()
-	key := t.keys[kid]
-	stale := t.clock().Sub(t.looked) > time.Second
-	t.mu.RUnlock()
-	if key != nil {
-		return key, nil
-	}
-	if stale {
-		t.mu.Lock()
-		t.looked = t.clock()
-		t.mu.Unlock()
-		if err := t.load(ctx); err != nil {
-			return nil, err
-		}
-		t.mu.RLock()
-		key = t.keys[kid]
-		t.mu.RUnlock()
-	}
-	if key == nil {
-		return nil, invalidToken(nil)
-	}
-	return key, nil
-}
-
-func invalidToken(cause error) error {
-	return fail.E(fail.Unauthenticated, cause, "invalid token").Code(oci.CodeUnauthorized).Hint("ask the token service for a new one")
+	// Times are checked apart, by valid. A signature has one spelling only, so that the memory of tokens can't be filled with spellings of one.
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	return &tokens{keys: k, memory: newTokenMemory(c.Clock), service: c.Service, clock: c.Clock, parser: parser}, nil
 }
 
 func (t *tokens) sign(p payload) (string, error) {
-	t.mu.RLock()
-	kid, key := t.kid, t.keys[t.kid]
-	t.mu.RUnlock()
+	kid, key := t.keys.signing()
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, p)
 	token.Header["kid"] = kid
 	return token.SignedString(key)
 }
 
-// parse checks signature, kind, issuer and times. late is how much later than its end a token still counts.
+// parse checks signature, kind, issuer, audience and times. late is how much later than its end a token still counts.
 func (t *tokens) parse(ctx context.Context, raw, kind string, late time.Duration) (*payload, error) {
 	if len(raw) > maxToken {
 		return nil, invalidToken(nil)
 	}
 	var p payload
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer), jwt.WithExpirationRequired(),
-		jwt.WithLeeway(skew), jwt.WithTimeFunc(t.clock))
-	_, err := parser.ParseWithClaims(raw, &p, func(token *jwt.Token) (any, error) {
+	var keyErr error
+	_, err := t.parser.ParseWithClaims(raw, &p, func(token *jwt.Token) (any, error) {
 		kid, ok := token.Header["kid"].(string)
 		if !ok {
 			return nil, errors.New("no kid")
 		}
-		return t.key(ctx, kid)
+		key, cause := t.keys.verifying(ctx, kid)
+		keyErr = cause
+		return key, cause
 	})
-	if errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenSignatureInvalid) && late > 0 && t.clock().Before(p.ExpiresAt.Add(late)) &&
-		p.Issuer == issuer && !p.NotBefore.After(t.clock().Add(skew)) {
-		err = nil
-	}
 	switch {
-	case fail.Is(err, fail.Unavailable):
-		return nil, err
+	case keyErr != nil && !fail.Is(keyErr, fail.Unauthenticated):
+		return nil, fmt.Errorf("find the token's key: %w", keyErr) // the token may be right
 	case err != nil:
 		return nil, invalidToken(err)
 	case p.Kind != kind:
 		return nil, invalidToken(fmt.Errorf("token of kind %q", p.Kind))
 	}
+	if err = t.valid(&p, late); err != nil {
+		return nil, invalidToken(err)
+	}
 	return &p, nil
+}
+
+// valid checks what a token says of itself, as of now, or, if it ended no longer than late ago, as of its end.
+func (t *tokens) valid(p *payload, late time.Duration) error {
+	if p.ExpiresAt == nil || p.IssuedAt == nil {
+		return errors.New("a token without its times")
+	}
+	at := t.clock()
+	if late > 0 && at.After(p.ExpiresAt.Time) && at.Before(p.ExpiresAt.Add(late)) {
+		at = p.ExpiresAt.Time
+	}
+	return jwt.NewValidator(jwt.WithIssuer(issuer), jwt.WithAudience(t.service), jwt.WithIssuedAt(), jwt.WithExpirationRequired(), jwt.WithLeeway(skew),
+		jwt.WithTimeFunc(func() time.Time { return at })).Validate(p)
+}
+
+func invalidToken(cause error) error {
+	return fail.E(fail.Unauthenticated, cause, "invalid token").Code(oci.CodeUnauthorized).Hint("ask the token service for a new one")
 }
 
 // Issue makes an access token that holds what was granted.
@@ -232,7 +158,7 @@ func (a *Access) Issue(_ context.Context, who Identity, service string, granted 
 
 // IssueRefresh makes a refresh token, which is good for access tokens only: until it ends, or the user is disabled or changes the password.
 func (a *Access) IssueRefresh(_ context.Context, who Identity, service string) (string, error) {
-	raw, err := a.tokens.sign(a.payload(who, service, kindFresh, a.Clock(), a.RefreshTTL, nil))
+	raw, err := a.tokens.sign(a.payload(who, service, kindRefresh, a.Clock(), a.RefreshTTL, nil))
 	if err != nil {
 		return "", fail.E(fail.Internal, err, "sign a token")
 	}
@@ -251,7 +177,7 @@ func (a *Access) payload(who Identity, service, kind string, now time.Time, life
 
 // Refresh answers whose refresh token this is, as they are now.
 func (a *Access) Refresh(ctx context.Context, raw string) (Identity, error) {
-	p, err := a.tokens.parse(ctx, raw, kindFresh, 0)
+	p, err := a.tokens.parse(ctx, raw, kindRefresh, 0)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -281,7 +207,7 @@ func (a *Access) enabled(ctx context.Context, name string) (user, error) {
 
 // Verify answers what an access token says, or Unauthenticated.
 func (a *Access) Verify(ctx context.Context, raw string) (Claims, error) {
-	if c := a.tokens.recall(raw); c != nil {
+	if c := a.tokens.memory.recall(raw); c != nil {
 		return *c, nil
 	}
 	p, err := a.tokens.parse(ctx, raw, kindAccess, 0)
@@ -289,7 +215,7 @@ func (a *Access) Verify(ctx context.Context, raw string) (Claims, error) {
 		return Claims{}, err
 	}
 	c := p.claims()
-	a.tokens.remember(raw, &c)
+	a.tokens.memory.remember(raw, &c)
 	return c, nil
 }
 
@@ -325,27 +251,4 @@ func (p *payload) claims() Claims {
 		}
 	}
 	return c
-}
-
-func (t *tokens) recall(raw string) *Claims {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	r, ok := t.claimed[raw]
-	if !ok || !t.clock().Before(r.until) {
-		return nil
-	}
-	return r.claims
-}
-
-func (t *tokens) remember(raw string, c *Claims) {
-	until := t.clock().Add(tokenMemory)
-	if end := c.ExpiresAt.Add(skew); end.Before(until) {
-		until = end
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.claimed) >= verifiedTokens {
-		clear(t.claimed)
-	}
-	t.claimed[raw] = remembered{c, until}
 }

@@ -1,0 +1,134 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// announced collects what is announced.
+type announced struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (n *announced) add(password string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = append(n.all, password)
+	return nil
+}
+
+func TestOfManyNodesOneAnnouncesAPassword(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	heard := &announced{}
+	var mu sync.Mutex
+	var last *access.Access
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			a, _, err := access.New(context.WithoutCancel(t.Context()), access.Config{DB: db, Cost: cheap, Announce: heard.add, AdminPatience: time.Minute})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			last = a
+		})
+	}
+	all.Wait()
+	if len(heard.all) != 1 {
+		t.Fatalf("%d passwords announced", len(heard.all))
+	}
+	if _, err := last.Authenticate(t.Context(), "admin", heard.all[0], here); err != nil {
+		t.Errorf("the announced password: %v", err)
+	}
+}
+
+func TestAFirstStartThatDiedIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	heard := &announced{}
+	died := func(password string) error { return errors.Join(heard.add(password), errors.New("killed")) }
+	if _, _, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, Announce: died}); err == nil {
+		t.Fatal("the first start did not die")
+	}
+	a, first, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, Announce: heard.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(heard.all) != 2 || first.Password != heard.all[1] {
+		t.Fatalf("%d announced", len(heard.all))
+	}
+	if _, err = a.Authenticate(t.Context(), "admin", heard.all[0], here); !fail.Is(err, fail.Unauthenticated) {
+		t.Errorf("the password of the start that died: %v", err)
+	}
+	if _, err = a.Authenticate(t.Context(), "admin", heard.all[1], here); err != nil {
+		t.Errorf("the password of the next: %v", err)
+	}
+}
+
+func TestANodeThatSleptWhileItMadeThePasswordHasNone(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	var slow access.FirstStart
+	var second *access.Access
+	var fast access.FirstStart
+	asleep := func(string) error { // another node starts and makes the administrator, while this one hands over its password
+		var err error
+		second, fast, err = access.New(t.Context(), access.Config{DB: db, Cost: cheap})
+		return err
+	}
+	_, slow, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, Announce: asleep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slow.Password != "" || fast.Password == "" {
+		t.Errorf("the slow node's %q, the fast one's %q", slow.Password, fast.Password)
+	}
+	if _, err = second.Authenticate(t.Context(), "admin", fast.Password, here); err != nil {
+		t.Error(err)
+	}
+}
+
+// heardBy is a log that calls somebody for each line.
+type heardBy func()
+
+func (h heardBy) Write(p []byte) (int, error) {
+	h()
+	return len(p), nil
+}
+
+func TestAnAdministratorUnderWayIsWaitedForAndIsNobody(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	err := db.Tx(t.Context(), "test.pending", func(tx *sqldb.Tx) error {
+		_, cause := tx.InsertIgnore(t.Context(), "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"}, 1, "admin", "", true, true, 1, 0)
+		return cause
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(heardBy(cancel), nil)) // what it says is that it waits
+	if _, _, err = access.New(ctx, access.Config{DB: db, Log: log, Cost: cheap, AdminPassword: "mine", AdminPatience: time.Hour}); !fail.Is(err, fail.Unavailable) {
+		t.Errorf("did not wait: %v", err)
+	}
+	a, first, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, AdminPassword: "mine"})
+	if err != nil || first.Password != "" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if _, err = a.Authenticate(t.Context(), "admin", "mine", here); err != nil {
+		t.Error(err)
+	}
+}

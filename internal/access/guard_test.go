@@ -1,0 +1,68 @@
+package access
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestTheGuardIsBoundedAndKeepsTheWorst(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	g := newGuard(func() time.Time { return now })
+	for range freePerUser {
+		if _, wait := g.begin("admin", "192.0.2.1"); wait != 0 {
+			t.Fatalf("a free guess waits %s", wait)
+		}
+	}
+	for i := range 3 * guardMost {
+		if _, wait := g.begin(fmt.Sprint("user", i), fmt.Sprintf("2001:db8:%x:%x::1", i>>16, i&0xffff)); wait != 0 {
+			t.Fatalf("first guess of address %d waits %s", i, wait)
+		}
+		if len(g.pairs) > guardMost+1 || len(g.allowances) > guardMost+1 {
+			t.Fatalf("%d pairs, %d addresses, want at most %d", len(g.pairs), len(g.allowances), guardMost)
+		}
+	}
+	if g.wait("admin", "192.0.2.1") == 0 {
+		t.Error("a flood of others made the guard forget a guesser that waits")
+	}
+}
+
+func TestWhatNobodyFoundOutCostsNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	g := newGuard(func() time.Time { return now })
+	for i := range 3 * freePerAddress {
+		at, wait := g.begin("admin", "192.0.2.1")
+		if wait != 0 {
+			t.Fatalf("attempt %d waits %s", i, wait)
+		}
+		g.unknown(at)
+	}
+	for range freePerUser - 1 {
+		g.begin("admin", "192.0.2.1")
+	}
+	at, wait := g.begin("admin", "192.0.2.1")
+	if wait != 0 {
+		t.Fatalf("the last free guess waits %s", wait)
+	}
+	g.right(at)
+	if at, wait = g.begin("admin", "192.0.2.1"); wait != 0 {
+		t.Fatalf("after a right password: %s", wait)
+	}
+	g.unknown(at)
+}
+
+func TestAnAddressIsOneHowEverItIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][2]string{
+		{"192.0.2.1", "::ffff:192.0.2.1"}, {"2001:db8::1", "2001:db8::ffff:1"}, {"fe80::1%eth0", "fe80::1%eth1"},
+	} {
+		if network(c[0]) != network(c[1]) {
+			t.Errorf("%s is %s, %s is %s", c[0], network(c[0]), c[1], network(c[1]))
+		}
+	}
+	if network("192.0.2.1") == network("192.0.2.2") || network("2001:db8::1") == network("2001:db8:0:1::1") {
+		t.Error("two addresses are one")
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -15,6 +17,12 @@ const (
 	Beat = 5 * time.Second
 	// Stillness is how long a beat stays unchanged, by the watcher's own clock, before its node counts as dead: several beats may be lost to a slow database.
 	Stillness = 30 * time.Second
+	// blindness is how long a node may be without a look at the others before it begins to watch anew. While the database was away nobody's heart could be seen, and the
+	// first to see it again must not declare all others dead.
+	blindness = 3 * Beat
+	// maxVersion and maxAddr are the lengths of columns.
+	maxVersion = 64
+	maxAddr    = 255
 	// maxNodes bounds the nodes that are watched.
 	maxNodes = 1000
 	// leaveTime bounds the farewell.
@@ -35,8 +43,9 @@ type Config struct {
 // Node is one incarnation of this node. It is safe for concurrent use.
 type Node struct {
 	Config
-	id   int64
-	seen map[int64]sighting // of Run alone
+	id     int64
+	seen   map[int64]sighting // of Run alone
+	looked time.Time          // when seen was complete last; of Run alone
 }
 
 // sighting is when another node's beat was seen to change last.
@@ -61,7 +70,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 			}
 		}
 		now := sqldb.Micros(tx.Now())
-		_, err := tx.InsertIgnore(ctx, "nodes", []string{"id", "started_at", "beat", "beat_at", "state", "version", "addr"}, n.id, now, 1, now, "alive", c.Version, c.Addr)
+		_, err := tx.InsertIgnore(ctx, "nodes", []string{"id", "started_at", "beat", "beat_at", "state", "version", "addr"}, n.id, now, 1, now, "alive", cut(c.Version, maxVersion), cut(c.Addr, maxAddr))
 		return err
 	})
 	if err != nil {
@@ -69,6 +78,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	return n, nil
 }
+
+// cut answers at most n bytes of a text, and no broken letter.
+func cut(text string, n int) string { return strings.ToValidUTF8(text[:min(n, len(text))], "") }
 
 // ID is the incarnation's number.
 func (n *Node) ID() int64 { return n.id }
@@ -108,43 +120,57 @@ func (n *Node) beat(ctx context.Context) error {
 		return err
 	})
 	if err == nil && hit == 0 {
-		return fail.E(fail.Conflict, nil, "another node declared incarnation %d dead: its heart stood still for %s", n.id, Stillness).
-			Hint("the database was out of reach, or the process was stopped; start it again")
+		return n.deadError()
 	}
 	return err
 }
 
-// watch declares those dead whose beats stand still.
+func (n *Node) deadError() error {
+	return fail.E(fail.Conflict, nil, "another node declared incarnation %d dead: its heart stood still for %s", n.id, Stillness).
+		Hint("the database was out of reach, or the process was stopped; start it again")
+}
+
+// watch declares those dead whose beats stood still all the time that this node was looking. A look takes time itself, and a slow database makes it long: what counts is from the
+// end of the look that saw a beat first to the begin of the last one.
 func (n *Node) watch(ctx context.Context) error {
-	now := n.Clock()
-	var still []int64
-	present := map[int64]bool{}
-	for row, err := range n.DB.Rows(ctx, "SELECT id, beat FROM nodes WHERE state = 'alive' AND id <> ? ORDER BY id LIMIT ?", n.id, maxNodes) {
-		if err != nil {
-			return err
-		}
-		var id, beat int64
-		if err = row.Scan(&id, &beat); err != nil {
-			return err
-		}
-		present[id] = true
-		if s, ok := n.seen[id]; !ok || s.beat != beat {
-			n.seen[id] = sighting{beat, now}
-		} else if now.Sub(s.since) > Stillness {
-			still = append(still, id)
-		}
+	begin := n.Clock()
+	beats, err := n.others(ctx)
+	if err != nil {
+		return err
 	}
-	for id := range n.seen {
-		if !present[id] {
-			delete(n.seen, id)
-		}
+	end := n.Clock()
+	if begin.Sub(n.looked) > blindness {
+		clear(n.seen)
 	}
-	for _, id := range still {
-		if err := n.bury(ctx, id); err != nil {
-			return err
+	n.looked = end
+	maps.DeleteFunc(n.seen, func(id int64, _ sighting) bool { _, present := beats[id]; return !present })
+	for id, beat := range beats {
+		s, ok := n.seen[id]
+		if !ok || s.beat != beat {
+			n.seen[id] = sighting{beat, end}
+		} else if begin.Sub(s.since) > Stillness {
+			if err = n.bury(ctx, id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// others answers the beats of the other nodes that are alive.
+func (n *Node) others(ctx context.Context) (map[int64]int64, error) {
+	beats := map[int64]int64{}
+	for row, err := range n.DB.Rows(ctx, "SELECT id, beat FROM nodes WHERE state = 'alive' AND id <> ? ORDER BY id LIMIT ?", n.id, maxNodes) {
+		if err != nil {
+			return nil, err
+		}
+		var id, beat int64
+		if err = row.Scan(&id, &beat); err != nil {
+			return nil, err
+		}
+		beats[id] = beat
+	}
+	return beats, nil
 }
 
 func (n *Node) bury(ctx context.Context, id int64) error {

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -134,16 +135,16 @@ func TestADutyIsOneNodesUntilItsHeartStandsStill(t *testing.T) {
 		t.Fatal("two nodes hold one duty")
 	}
 	// As long as a's heart beats, time alone takes nothing from it.
-	for range 10 {
-		w.move(20 * time.Second)
+	for range 20 {
+		w.move(10 * time.Second)
 		a.beat(t)
 		b.beat(t)
 	}
 	if _, ok = claim(t, b.Node); ok {
 		t.Fatal("the duty of a living node was taken")
 	}
-	for range 6 { // twice as long as needed: a's last beat may have been seen late
-		w.move(20 * time.Second)
+	for range 8 { // twice as long as needed: a's last beat may have been seen late
+		w.move(10 * time.Second)
 		b.beat(t)
 	}
 	taken, ok := claim(t, b.Node)
@@ -236,5 +237,84 @@ func TestOldIncarnationsAreForgottenUnlessTheyHoldSomething(t *testing.T) {
 	n, err := last.Forget(t.Context(), time.Now().Add(time.Hour), 10)
 	if err != nil || n != 1 {
 		t.Errorf("%d forgotten, %v, want the one that holds nothing", n, err)
+	}
+}
+
+func TestNobodyIsDeclaredDeadForATimeInWhichNobodyCouldBeSeen(t *testing.T) {
+	t.Parallel()
+	db, w := open(t), &watch{now: time.Now()}
+	a, b := start(t, db, w), start(t, db, w)
+	revive(t, db)
+	a.beat(t)
+	b.beat(t)
+	// The database is away for ten minutes: nobody beats, nobody looks. Then a is the first to come back.
+	w.move(10 * time.Minute)
+	a.beat(t)
+	w.move(cluster.Beat)
+	a.beat(t)
+	w.move(cluster.Beat)
+	b.beat(t)
+	for range 10 {
+		w.move(cluster.Beat)
+		a.beat(t)
+		b.beat(t)
+	}
+	for what, n := range map[string]*running{"the first to come back": a, "the second": b} {
+		select {
+		case err := <-n.ended:
+			t.Errorf("%s ended: %v", what, err)
+		default:
+		}
+	}
+	if _, ok := claim(t, b.Node); !ok {
+		t.Error("the second is not alive")
+	}
+}
+
+func TestADeadNodeTakesNoDuty(t *testing.T) {
+	t.Parallel()
+	db, w := open(t), &watch{now: time.Now()}
+	a := start(t, db, w)
+	start(t, db, w) // a is dead from here: SQLite has one node
+	if _, ok, err := a.Claim(t.Context(), "sweep"); ok || !fail.Is(err, fail.Conflict) {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
+func TestANoteOutlivesItsWriter(t *testing.T) {
+	t.Parallel()
+	db, w := open(t), &watch{now: time.Now()}
+	a := start(t, db, w)
+	held, ok := claim(t, a.Node)
+	if !ok || held.Note() != "" {
+		t.Fatalf("a new duty: %v, %q", ok, held.Note())
+	}
+	const note = "at objects/ab, the third time"
+	if err := held.SetNote(t.Context(), note); err != nil {
+		t.Fatal(err)
+	}
+	if err := holds(t, db, held); err != nil { // which changes the same column
+		t.Fatal(err)
+	}
+	if again, _ := claim(t, a.Node); again.Note() != note {
+		t.Errorf("its writer reads %q", again.Note())
+	}
+	if err := held.SetNote(t.Context(), strings.Repeat("x", 300)); !fail.Is(err, fail.TooLarge) || held.Note() != note {
+		t.Errorf("a long note: %v", err)
+	}
+	next, ok := claim(t, start(t, db, w).Node)
+	if !ok || next.Note() != note {
+		t.Errorf("the next holder: %v, reads %q", ok, next.Note())
+	}
+	if err := held.SetNote(t.Context(), "late"); !fail.Is(err, fail.Conflict) {
+		t.Errorf("the former holder still writes: %v", err)
+	}
+}
+
+func TestLongDescriptionsOfANodeAreCut(t *testing.T) {
+	t.Parallel()
+	n, err := cluster.Start(t.Context(), cluster.Config{DB: open(t), Version: strings.Repeat("ü", 100), Addr: strings.Repeat("x", 1000)})
+	if err != nil || n.ID() <= 0 {
+		t.Error(err)
 	}
 }

@@ -39,7 +39,10 @@ type ledger struct {
 	blobs  map[string]string
 	cut    int      // pushes that ended in an error
 	wrong  []string // answers that no fault explains
-	next   int
+	// brokenDisk: the disk answers EIO before the server dies, which SQLite reports as a malformed database (its unixRead takes EIO for a damaged file
+	// system), and the server as an internal error.
+	brokenDisk bool
+	next       int
 }
 
 func newLedger() *ledger {
@@ -150,9 +153,9 @@ func (c *client) pushBlob(ctx context.Context, way int, repo, digest string, dat
 }
 
 // explained reports whether a fault explains that a push ended so: no answer came, or one that says to try again later.
-func explained(err error) bool {
+func (l *ledger) explained(err error) bool {
 	var r *refused
-	return !errors.As(err, &r) || r.status == http.StatusServiceUnavailable
+	return !errors.As(err, &r) || r.status == http.StatusServiceUnavailable || l.brokenDisk && r.status == http.StatusInternalServerError
 }
 
 // push sends an image and writes down what is acknowledged.
@@ -193,7 +196,7 @@ func (l *ledger) traffic(ctx context.Context, s *harness.Server, clients int, se
 				if err := l.push(ctx, c, source, newImage(source, fmt.Sprintf("faults/app%d", i%repositories), tag)); err != nil {
 					l.mu.Lock()
 					l.cut++
-					if !explained(err) {
+					if !l.explained(err) {
 						l.wrong = append(l.wrong, err.Error())
 					}
 					l.mu.Unlock()

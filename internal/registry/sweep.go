@@ -12,7 +12,10 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Hold says, inside a write transaction, whether the caller still has the duty for which it writes: see cluster.Claim. It fails the transaction if not.
+// codeClaim is the code of the Conflict that a Hold answers.
+const codeClaim = "claim"
+
+// Hold says, inside a write transaction, whether the caller still has the duty for which it writes: see cluster.Claim. It fails the transaction, with Conflict and the code claim, if not.
 type Hold func(context.Context, *sqldb.Tx) error
 
 // ExpireUploads ends up to limit uploads that made no progress since a time: their contents are dead. If done, it forgets up to limit uploads that were
@@ -59,22 +62,34 @@ const buryAtOnce = 500
 //  2. Rows. Only then is the content gone.
 //
 // A content that is among the dead is never referred to again: what buries it takes it out of its upload or blob in the same transaction.
+//
+// One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer.
 func (r *Registry) BuryDead(ctx context.Context, hold Hold, after int64, limit int) (buried int, last int64, err error) {
 	dead, err := index.DeadContents(ctx, r.db, micros(r.cfg.Clock()), after, limit)
 	if err != nil {
 		return 0, 0, fmt.Errorf("find the dead: %w", err)
 	}
+	var first error
 	for _, content := range dead {
-		if err = r.buryContent(ctx, hold, content); err != nil {
+		err = r.buryContent(ctx, hold, content)
+		if endsBatch(ctx, err) {
 			return buried, last, fmt.Errorf("bury content %d: %w", content, err)
 		}
-		buried++
-		last = content
+		if last = content; err == nil {
+			buried++
+		} else if first == nil {
+			first = fmt.Errorf("bury content %d: %w", content, err)
+		}
 	}
 	if len(dead) < limit {
 		last = 0
 	}
-	return buried, last, nil
+	return buried, last, first
+}
+
+// endsBatch reports whether an error will hit all that is left of a batch too: a store or a database that is away, a duty that is lost.
+func endsBatch(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || fail.Is(err, fail.Unavailable) || fail.CodeOf(err) == codeClaim)
 }
 
 func (r *Registry) buryContent(ctx context.Context, hold Hold, content int64) error {
@@ -127,20 +142,30 @@ func (r *Registry) held(ctx context.Context, hold Hold, name string, fn func(tx 
 type Orphans struct {
 	Seen, Deleted int
 	Last          string // where to go on; "" at the end
+	Done          bool   // the end of the list was reached
 }
 
 // SweepOrphans looks at up to limit objects behind a name, and deletes those of Havn's own form that are older than a time and that no row names. A power cut
 // leaves such, where it took a row that was not flushed. The caller has made sure that the store is this database's: see Identify.
 //
+// An object that can't be deleted holds no other back: the first such error comes with the answer, and Last stands behind it.
+//
 // An object's row is committed before its bytes are written, and rows are looked for after the listing: an object without a row has no use, however old it is.
 func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.Time, limit int) (Orphans, error) {
-	var found Orphans
+	found := Orphans{Last: after}
 	var names []string
+	var first error
 	flush := func() error {
 		n, err := r.deleteOrphans(ctx, names)
 		found.Deleted += n
 		names = names[:0]
-		return err
+		if endsBatch(ctx, err) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+		return nil
 	}
 	for info, err := range r.blobs.List(ctx, after) {
 		if err != nil {
@@ -151,36 +176,44 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 		if blob.IsOwnName(info.Name) && info.ModTime.Before(before) {
 			names = append(names, info.Name)
 		}
-		if len(names) == buryAtOnce {
+		if len(names) == buryAtOnce || found.Seen == limit {
 			if err = flush(); err != nil {
 				return found, err
 			}
 		}
 		if found.Seen == limit {
-			return found, flush()
+			return found, first
 		}
 	}
-	found.Last = ""
-	return found, flush()
+	if err := flush(); err != nil {
+		return found, err
+	}
+	found.Last, found.Done = "", true
+	return found, first
 }
 
-func (r *Registry) deleteOrphans(ctx context.Context, names []string) (int, error) {
+func (r *Registry) deleteOrphans(ctx context.Context, names []string) (n int, first error) {
 	known, err := index.KnownNames(ctx, r.db, names)
 	if err != nil {
 		return 0, fmt.Errorf("look for objects' rows: %w", err)
 	}
-	n := 0
 	for _, name := range names {
 		if known[name] {
 			continue
 		}
-		if err = r.blobs.Delete(ctx, name); err != nil {
+		if err = r.blobs.Delete(ctx, name); endsBatch(ctx, err) {
 			return n, err
+		}
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
 		}
 		r.cfg.Log.InfoContext(ctx, "deleted an object that no row names", "object", name)
 		n++
 	}
-	return n, nil
+	return n, first
 }
 
 // FoldPulls adds up to limit appended pull counts to the totals, and answers how many. Several nodes may do so at once.

@@ -156,12 +156,10 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	return s.serveWith(ctx, api, reg)
 }
 
-// never is longer than any process runs.
-const never = 100 * 365 * 24 * time.Hour
-
+// orNever answers how the sweep is told of a walk that never is.
 func orNever(every time.Duration) time.Duration {
 	if every == 0 {
-		return never
+		return sweep.Never
 	}
 	return every
 }

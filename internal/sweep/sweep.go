@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -20,7 +21,11 @@ const (
 	DefaultInterval    = time.Minute
 	DefaultOrphanAge   = 24 * time.Hour
 	DefaultOrphanEvery = 24 * time.Hour
+	DefaultListAtOnce  = 5000
 )
+
+// Never, as Config.OrphanEvery, leaves the store's list alone.
+const Never = time.Duration(-1)
 
 const (
 	duty = "sweep"
@@ -30,12 +35,15 @@ const (
 	opTime = time.Hour
 	// nodeTime is how long an ended incarnation is kept, for people to look at.
 	nodeTime = 30 * 24 * time.Hour
-	// atOnce bounds one step; a step that was full is done again at once.
-	atOnce = 200
-	// rowsAtOnce bounds steps that only delete rows.
+	// atOnce bounds one batch; rowsAtOnce one that only deletes rows.
+	atOnce     = 200
 	rowsAtOnce = 1000
-	// objectsAtOnce bounds one look at the store's list.
-	objectsAtOnce = 5000
+	// batches bounds how often a chore that is not done begins anew before the others get their turn.
+	batches = 50
+	// shortPause is between two sweeps of which the first left something to do: long enough that a backlog does not take the store and the database from the clients.
+	shortPause = 10 * time.Second
+	// firstPause is the longest pause before the first sweep: a node that is started often still sweeps.
+	firstPause = time.Minute
 )
 
 // Config says what is swept and when.
@@ -49,15 +57,16 @@ type Config struct {
 	UploadTime  time.Duration // an upload without progress for so long is given up; 0: the default
 	Interval    time.Duration // between two sweeps, give or take a tenth; 0: the default
 	OrphanAge   time.Duration // an object that no row names goes when it is so old; 0: the default
-	OrphanEvery time.Duration // between two walks over the store's list; 0: the default
+	OrphanEvery time.Duration // between two walks over the store's list; 0: the default; Never
+	ListAtOnce  int           // how much of the store's list one sweep looks at; 0: the default
 }
 
-// Sweeper does the duty. One Run at a time.
+// Sweeper does the duty. It is not safe for concurrent use: one Run at a time.
 type Sweeper struct {
 	Config
-	walked  time.Time // when the last walk over the store's list ended
-	at      string    // where the walk stands
+	walk    walk
 	removed *prometheus.CounterVec
+	failed  *prometheus.CounterVec
 	success prometheus.Gauge
 }
 
@@ -73,18 +82,20 @@ func New(c Config) *Sweeper {
 	c.Interval = orDefault(c.Interval, DefaultInterval)
 	c.OrphanAge = orDefault(c.OrphanAge, DefaultOrphanAge)
 	c.OrphanEvery = orDefault(c.OrphanEvery, DefaultOrphanEvery)
+	c.ListAtOnce = orDefault(c.ListAtOnce, DefaultListAtOnce)
 	s := &Sweeper{
 		Config:  c,
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_swept_total", Help: "Things that the sweep removed, by kind."}, []string{"kind"}),
+		failed:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_sweep_errors_total", Help: "Errors of the sweep, by what it was to remove."}, []string{"kind"}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "havn_sweep_last_success_timestamp_seconds", Help: "When a sweep of this node ended without an error last."}),
 	}
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(s.removed, s.success)
+		c.Metrics.MustRegister(s.removed, s.failed, s.success)
 	}
 	return s
 }
 
-func orDefault(v, other time.Duration) time.Duration {
+func orDefault[T int | time.Duration](v, other T) T {
 	if v == 0 {
 		return other
 	}
@@ -93,102 +104,112 @@ func orDefault(v, other time.Duration) time.Duration {
 
 // Run sweeps every now and then until the context ends. Errors are logged, and the next sweep goes on where this one stopped.
 func (s *Sweeper) Run(ctx context.Context) error {
+	pause := min(s.Interval, firstPause)
 	for {
-		pause := s.Interval - s.Interval/10 + rand.N(s.Interval/5) //nolint:forbidigo // spreads nodes; no result depends on it
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(pause - pause/10 + rand.N(pause/5+1)) //nolint:forbidigo // spreads nodes; no result depends on it
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
 		case <-timer.C:
 		}
-		if err := s.Once(ctx); err != nil && ctx.Err() == nil {
+		more, err := s.sweep(ctx)
+		if err != nil && ctx.Err() == nil {
 			s.Log.WarnContext(ctx, "sweep not finished", "error", err, "hint", fail.HintOf(err))
+		}
+		if pause = s.Interval; more && err == nil {
+			pause = min(s.Interval, shortPause)
 		}
 	}
 }
 
 // Once sweeps, if the duty is this node's.
 func (s *Sweeper) Once(ctx context.Context) error {
+	_, err := s.sweep(ctx)
+	return err
+}
+
+// chore is a part of the duty.
+type chore struct {
+	what string
+	// do does a bounded part of it, and answers how many things went and whether there may be more.
+	do func(context.Context) (n int, more bool, err error)
+	// slow: one part is enough for one sweep.
+	slow bool
+}
+
+// chores answers what there is to do with a claim on the duty. None of them needs another: their order is that in which things become removable. The review of links and blobs that
+// nobody refers to belongs between uploads and dead contents, when it comes.
+func (s *Sweeper) chores(claim *cluster.Claim) []chore {
+	now := s.Clock()
+	full := func(limit int, do func(context.Context) (int, error)) func(context.Context) (int, bool, error) {
+		return func(ctx context.Context) (int, bool, error) {
+			n, err := do(ctx)
+			return n, n >= limit, err
+		}
+	}
+	after := int64(0)
+	return []chore{
+		{what: "uploads given up", do: full(atOnce, func(ctx context.Context) (int, error) {
+			return s.Registry.ExpireUploads(ctx, false, now.Add(-s.UploadTime), atOnce)
+		})},
+		{what: "finished uploads", do: full(atOnce, func(ctx context.Context) (int, error) {
+			return s.Registry.ExpireUploads(ctx, true, now.Add(-doneTime), atOnce)
+		})},
+		{what: "dead contents", do: func(ctx context.Context) (n int, more bool, err error) {
+			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, after, atOnce)
+			return n, after != 0, err
+		}},
+		{what: "objects without rows", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
+		{what: "pull counts", do: full(rowsAtOnce, func(ctx context.Context) (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) })},
+		{what: "operation ids", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
+			return s.Registry.ForgetOps(ctx, claim.Hold, now.Add(-opTime), rowsAtOnce)
+		})},
+		{what: "ended incarnations", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
+			n, err := s.Node.Forget(ctx, now.Add(-nodeTime), rowsAtOnce)
+			return int(n), err
+		})},
+	}
+}
+
+// sweep does all chores, if the duty is this node's. One that fails keeps no other from being done. more says that something was left for the next time.
+func (s *Sweeper) sweep(ctx context.Context) (more bool, err error) {
 	claim, ok, err := s.Node.Claim(ctx, duty)
 	if err != nil || !ok {
-		return err
+		return false, err
 	}
-	now := s.Clock()
-	for _, step := range []struct {
-		what string
-		full int
-		do   func() (int, error)
-	}{
-		{"uploads given up", atOnce, func() (int, error) { return s.Registry.ExpireUploads(ctx, false, now.Add(-s.UploadTime), atOnce) }},
-		{"finished uploads", atOnce, func() (int, error) { return s.Registry.ExpireUploads(ctx, true, now.Add(-doneTime), atOnce) }},
-		{"operation ids", rowsAtOnce, func() (int, error) { return s.Registry.ForgetOps(ctx, claim.Hold, now.Add(-opTime), rowsAtOnce) }},
-		{"pull counts", rowsAtOnce, func() (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) }},
-		{"ended incarnations", rowsAtOnce, func() (int, error) {
-			n, cause := s.Node.Forget(ctx, now.Add(-nodeTime), rowsAtOnce)
-			return int(n), cause
-		}},
-	} {
-		for {
-			n, cause := step.do()
-			s.count(ctx, step.what, n)
-			if cause != nil {
-				return fmt.Errorf("sweep %s: %w", step.what, cause)
-			}
-			if n < step.full || ctx.Err() != nil {
-				break
-			}
+	var failures []error
+	for _, c := range s.chores(claim) {
+		left, cause := s.work(ctx, c)
+		more = more || left
+		if cause != nil {
+			s.failed.WithLabelValues(c.what).Inc()
+			failures = append(failures, fmt.Errorf("sweep %s: %w", c.what, cause))
+		}
+		if ctx.Err() != nil || fail.CodeOf(cause) == "claim" {
+			break // the duty is another's, or the process is about to end
 		}
 	}
-	if err = s.bury(ctx, claim); err != nil {
-		return err
+	if err = errors.Join(failures...); err == nil && ctx.Err() == nil {
+		s.success.Set(float64(s.Clock().Unix()))
 	}
-	if err = s.walk(ctx, now); err != nil {
-		return err
-	}
-	s.success.Set(float64(s.Clock().Unix()))
-	return nil
+	return more, err
 }
 
-func (s *Sweeper) count(ctx context.Context, what string, n int) {
-	if n > 0 {
-		s.removed.WithLabelValues(what).Add(float64(n))
-		s.Log.DebugContext(ctx, "swept", "what", what, "count", n)
-	}
-}
-
-func (s *Sweeper) bury(ctx context.Context, claim *cluster.Claim) error {
-	for after := int64(0); ; {
-		n, last, err := s.Registry.BuryDead(ctx, claim.Hold, after, atOnce)
-		s.count(ctx, "dead contents", n)
-		if err != nil {
-			return fmt.Errorf("sweep dead contents: %w", err)
+// work does one chore, in some batches.
+func (s *Sweeper) work(ctx context.Context, c chore) (more bool, err error) {
+	sum := 0
+	for range batches {
+		var n int
+		n, more, err = c.do(ctx)
+		s.removed.WithLabelValues(c.what).Add(float64(n))
+		sum += n
+		if err != nil || !more || c.slow || ctx.Err() != nil {
+			break
 		}
-		if last == 0 {
-			return nil
-		}
-		if err = ctx.Err(); err != nil {
-			return err
-		}
-		after = last
 	}
-}
-
-// walk looks at a part of the store's list, once in OrphanEvery from its start to its end. Only a store that belongs to this database is looked at.
-func (s *Sweeper) walk(ctx context.Context, now time.Time) error {
-	if s.at == "" && now.Sub(s.walked) < s.OrphanEvery {
-		return nil
+	if sum > 0 {
+		s.Log.InfoContext(ctx, "swept", "what", c.what, "count", sum, "more", more)
 	}
-	if _, err := s.Registry.Identify(ctx); err != nil {
-		return fmt.Errorf("sweep objects without rows: %w", err)
-	}
-	found, err := s.Registry.SweepOrphans(ctx, s.at, now.Add(-s.OrphanAge), objectsAtOnce)
-	s.count(ctx, "objects without rows", found.Deleted)
-	if err != nil {
-		return fmt.Errorf("sweep objects without rows: %w", err)
-	}
-	if s.at = found.Last; s.at == "" {
-		s.walked = now
-	}
-	return nil
+	return more, err
 }

@@ -30,8 +30,9 @@ type site struct {
 	node  *cluster.Node
 	sweep *sweep.Sweeper
 
-	mu  sync.Mutex
-	now time.Time
+	mu    sync.Mutex
+	now   time.Time
+	fault func(step string) error
 }
 
 func (s *site) clock() time.Time {
@@ -46,13 +47,36 @@ func (s *site) move(d time.Duration) {
 	s.now = s.now.Add(d)
 }
 
-// stubborn is a store whose deletions fail as long as broken.
+// step fails what a test wants to fail.
+func (s *site) step(name string) error {
+	s.mu.Lock()
+	fault := s.fault
+	s.mu.Unlock()
+	if fault == nil {
+		return nil
+	}
+	return fault(name)
+}
+
+func (s *site) failing(fault func(step string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
+}
+
+// stubborn is a store whose deletions fail as a test wants.
 type stubborn struct {
 	*memory.Driver
-	broken error
+	broken   error                   // every deletion is said to have failed
+	deleting func(name string) error // asked before each deletion
 }
 
 func (d *stubborn) Delete(ctx context.Context, name string) error {
+	if d.deleting != nil {
+		if err := d.deleting(name); err != nil {
+			return err
+		}
+	}
 	return errors.Join(d.broken, d.Driver.Delete(ctx, name))
 }
 
@@ -73,7 +97,7 @@ func open(t *testing.T) (*site, *stubborn) {
 	}
 	driver := &stubborn{Driver: memory.New(s.clock)}
 	s.store = blob.NewStore(driver, blob.StoreConfig{Clock: s.clock})
-	if s.reg, err = registry.New(t.Context(), registry.Config{DB: s.db, Blobs: s.store, Clock: s.clock}); err != nil {
+	if s.reg, err = registry.New(t.Context(), registry.Config{DB: s.db, Blobs: s.store, Clock: s.clock, Fault: s.step}); err != nil {
 		t.Fatal(err)
 	}
 	if s.node, err = cluster.Start(t.Context(), cluster.Config{DB: s.db, Clock: s.clock}); err != nil {

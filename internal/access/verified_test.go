@@ -1,0 +1,54 @@
+package access
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+func TestWhoComesDuringACheckTakesItsResult(t *testing.T) {
+	t.Parallel()
+	for _, shared := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFlights()
+			answer := make(chan struct{})
+			checks, wrongs := 0, 0
+			var mu sync.Mutex
+			ask := func(ctx context.Context) {
+				_, err := f.do(ctx, mark{1}, func() (Identity, bool, error) {
+					mu.Lock()
+					checks++
+					mu.Unlock()
+					<-answer
+					return Identity{}, shared, wrong()
+				})
+				mu.Lock()
+				defer mu.Unlock()
+				if fail.Is(err, fail.Unauthenticated) {
+					wrongs++
+				}
+			}
+			gone, leave := context.WithCancel(t.Context())
+			for range 9 {
+				go ask(t.Context())
+			}
+			synctest.Wait() // all of them wait for one
+			go ask(gone)
+			synctest.Wait()
+			leave()
+			synctest.Wait()
+			close(answer)
+			synctest.Wait()
+			want := 1
+			if !shared {
+				want = 9
+			}
+			if checks != want || wrongs != 9 || len(f.under) != 0 {
+				t.Errorf("shared %v: %d checks, %d answers, %d left, want %d, 9, 0", shared, checks, wrongs, len(f.under), want)
+			}
+		})
+	}
+}

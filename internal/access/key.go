@@ -71,7 +71,7 @@ func newSeal(secret string) (cipher.AEAD, error) {
 		return nil, nil //nolint:nilnil // no secret, no seal
 	}
 	if len(secret) < minSecret {
-		return nil, fail.E(fail.Invalid, nil, "secret of %d bytes", len(secret)).Hint("use at least %d, made by chance: openssl rand -hex 32", minSecret)
+		return nil, fail.E(fail.Invalid, nil, "secret of %d bytes", len(secret)).Hint("tokens.secret: use at least %d, made by chance: openssl rand -hex 32", minSecret)
 	}
 	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "havn: keys of tokens", keyBytes)
 	if err != nil {
@@ -115,13 +115,13 @@ func (k *keys) read(kid, stored string) (key []byte, asItShould bool, err error)
 	case !sealed:
 		key, err = hex.DecodeString(stored)
 	case k.seal == nil:
-		return nil, false, fail.E(fail.Invalid, nil, "token key %s is sealed, and no secret is configured", kid).Hint("give this node the secret of the others")
+		return nil, false, fail.E(fail.Invalid, nil, "token key %s is sealed, and no secret is configured", kid).Hint("give this node the secret of the others: tokens.secret")
 	default:
 		if key, err = base64.RawStdEncoding.DecodeString(text); err == nil {
 			key, err = k.seal.Open(nil, nil, key, []byte(kid))
 		}
 		if err != nil {
-			return nil, false, fail.E(fail.Invalid, err, "token key %s is sealed with another secret", kid).Hint("give this node the secret of the others")
+			return nil, false, fail.E(fail.Invalid, err, "token key %s is sealed with another secret", kid).Hint("give this node the secret of the others: tokens.secret")
 		}
 	}
 	if err != nil || len(key) != keyBytes {

@@ -160,8 +160,11 @@ type Sweep struct {
 	DeadGrace      time.Duration
 }
 
-// Tokens is how long tokens live.
-type Tokens struct{ TTL time.Duration }
+// Tokens is how long tokens live, and what seals their keys.
+type Tokens struct {
+	TTL    time.Duration
+	Secret Secret
+}
 
 // Outbound is how Havn calls others.
 type Outbound struct {

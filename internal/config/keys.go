@@ -110,6 +110,8 @@ func registryKeys() []key {
 			func(c *Config) *int64 { return &c.Uploads.MaxObjectSize }, extent{min: mib, max: 5 * tib}),
 		duration("tokens.ttl", "30m", "How long an access token is good. A push that takes longer is not cut off: the upload that it began may be finished.",
 			func(c *Config) *time.Duration { return &c.Tokens.TTL }, span{min: time.Minute, max: day}),
+		secret("tokens.secret", "Seals the keys that sign tokens, so that a copy of the database is not enough to make tokens. At least 16 bytes, made by chance: `openssl rand -hex 32`. Every node needs the same; once given, it can't be left out or changed.",
+			func(c *Config) *Secret { return &c.Tokens.Secret }).empty("the keys are stored as they are, and the permissions of the database guard them"),
 	}
 }
 

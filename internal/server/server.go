@@ -119,6 +119,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
 	who, first, err := access.New(ctx, access.Config{
 		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
+		Secret:   c.Tokens.Secret.Reveal(),
 		Announce: handOver.announce,
 	})
 	if err == nil {

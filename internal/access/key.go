@@ -68,7 +68,7 @@ func openKeys(ctx context.Context, c Config) (*keys, error) {
 
 func newSeal(secret string) (cipher.AEAD, error) {
 	if secret == "" {
-		return nil, nil //nolint:nilnil // no secret, no seal
+		return nil, nil // no secret, no seal
 	}
 	if len(secret) < minSecret {
 		return nil, fail.E(fail.Invalid, nil, "secret of %d bytes", len(secret)).Hint("tokens.secret: use at least %d, made by chance: openssl rand -hex 32", minSecret)

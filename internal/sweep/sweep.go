@@ -24,7 +24,7 @@ const (
 	DefaultListAtOnce  = 5000
 )
 
-// Never, as Config.OrphanEvery, leaves the store's list alone.
+// Never is an OrphanEvery that leaves the store's list alone.
 const Never = time.Duration(-1)
 
 const (

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,8 @@ import (
 // general client takes would hide the difference between the servers.
 type client struct {
 	addr    string
-	auth    string // the Authorization header's value, or ""
+	tls     *tls.Config // nil: plain
+	auth    string      // the Authorization header's value, or ""
 	conn    net.Conn
 	in      *bufio.Reader
 	request bytes.Buffer
@@ -38,8 +40,8 @@ const (
 	stuck = 2 * time.Minute
 )
 
-func newClient(addr, auth string) *client {
-	return &client{addr: addr, auth: auth, scratch: make([]byte, 256<<10)}
+func newClient(addr string, secure *tls.Config, auth string) *client {
+	return &client{addr: addr, tls: secure, auth: auth, scratch: make([]byte, 256<<10)}
 }
 
 func (c *client) close() {
@@ -62,6 +64,9 @@ func (c *client) do(method, path, contentType string, body []byte, keep bool) (a
 		conn, err := (&net.Dialer{Timeout: stuck}).Dial("tcp", c.addr)
 		if err != nil {
 			return answer{}, err
+		}
+		if c.tls != nil {
+			conn = tls.Client(conn, c.tls)
 		}
 		c.conn, c.in = conn, bufio.NewReaderSize(conn, readBuffer)
 	}

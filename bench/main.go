@@ -20,6 +20,7 @@ import (
 
 type options struct {
 	workloads, peers, output, dir string
+	address, credentials, ca      string
 	rounds                        int
 	time                          time.Duration
 }
@@ -41,8 +42,11 @@ func main() {
 	flag.DurationVar(&o.time, "time", time.Second, "length of a round of reads")
 	flag.StringVar(&o.output, "output", "table", "table or json")
 	flag.StringVar(&o.dir, "dir", "", "where the servers keep their data (default: a temporary directory)")
+	flag.StringVar(&o.address, "address", "", "measure the registry that runs at http://HOST:PORT or https://HOST:PORT instead of starting any")
+	flag.StringVar(&o.credentials, "credentials", "", "NAME:PASSWORD for -address")
+	flag.StringVar(&o.ca, "ca", "", "file of the certificate authority of -address")
 	flag.Usage = func() {
-		fmt.Fprintf(os.Stderr, "Measures Havn beside other registries and nginx.\n\nExample: go run . -workloads 'blob-push*' -peers havn,olareg -rounds 5\n\nWorkloads:\n")
+		fmt.Fprintf(os.Stderr, "Measures Havn beside other registries and nginx.\n\nExample: go run . -workloads 'blob-push*' -peers havn,olareg -rounds 5\n         go run . -workloads 'manifest*' -address https://registry.example.com -credentials me:secret\n\nWorkloads:\n")
 		for _, w := range workloads() {
 			fmt.Fprintf(os.Stderr, "  %s\n", w.name)
 		}
@@ -66,6 +70,13 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 		chosen = append(chosen, p)
+	}
+	if o.address != "" {
+		p, err := elsewhere(o.address, o.credentials, o.ca)
+		if err != nil {
+			return err
+		}
+		chosen = []peer{p}
 	}
 	work := slices.DeleteFunc(workloads(), func(w workload) bool { return !matches(o.workloads, w.name) })
 	if len(work) == 0 || o.rounds < 1 {
@@ -111,7 +122,7 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 	var sites []*site
 	var ops []operation
 	for _, p := range chosen {
-		if p.static && !w.pulls || w.alone && p.name != "havn" {
+		if p.static && !w.pulls || w.alone && p.name != "havn" && p.addr == "" {
 			continue
 		}
 		s, cause := open(ctx, programs, p, filepath.Join(dir, p.name), o.rounds)
@@ -158,11 +169,17 @@ func open(ctx context.Context, programs *binaries, p peer, dir string, rounds in
 	if err != nil {
 		return nil, err
 	}
-	seed := fnv.New64()
-	if _, err = seed.Write([]byte(p.name)); err != nil {
+	seed, distinct := fnv.New64(), p.name
+	if p.addr != "" { // it keeps what an earlier run pushed, and a push of what is there is another workload
+		distinct += time.Now().String()
+	}
+	if _, err = seed.Write([]byte(distinct)); err != nil {
 		return nil, err
 	}
-	s := &site{peer: p, dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port), rounds: rounds, source: rand.New(rand.NewPCG(seed.Sum64(), uint64(rounds)))}
+	s := &site{peer: p, dir: dir, addr: p.addr, rounds: rounds, source: rand.New(rand.NewPCG(seed.Sum64(), uint64(rounds)))}
+	if s.addr == "" {
+		s.addr = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	if s.proc, err = p.start(ctx, programs, dir, s.addr, port); err != nil {
 		return nil, err
 	}
@@ -183,7 +200,7 @@ func burst(s *site, op operation, clients, first, count int, limit time.Duration
 	begin := time.Now()
 	for range clients {
 		all.Go(func() {
-			c := newClient(s.addr, s.auth)
+			c := newClient(s.addr, s.peer.tls, s.auth)
 			defer c.close()
 			for failed.Load() == nil && (count > 0 || time.Since(begin) < limit) {
 				n := int(next.Add(1)) - 1
@@ -238,7 +255,11 @@ func row(w workload, r, ours result) string {
 		mid, low, high := interval(pairs)
 		ratio = fmt.Sprintf("%.2f [%.2f, %.2f]", mid, low, high)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %.3f | %.1f | %s |\n", w.name, r.Peer, rate(w, median(r.Rates)), ratio, 1000*median(r.CPU), float64(r.Peak)/mib, target)
+	cpu, peak := "–", "–"
+	if r.Peak > 0 {
+		cpu, peak = fmt.Sprintf("%.3f", 1000*median(r.CPU)), fmt.Sprintf("%.1f", float64(r.Peak)/mib)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n", w.name, r.Peer, rate(w, median(r.Rates)), ratio, cpu, peak, target)
 }
 
 func rate(w workload, perSecond float64) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,9 @@ type peer struct {
 	static bool
 	start  func(ctx context.Context, b *binaries, dir, addr string, port int) (*process, error)
 	login  func(addr, repo string) (string, error)
+	// addr is set for a registry that runs already, with tls if it speaks it.
+	addr string
+	tls  *tls.Config
 }
 
 // binaries says where the programs are.
@@ -53,7 +57,7 @@ func startHavn(ctx context.Context, b *binaries, dir, addr string, _ int) (*proc
 }
 
 func loginHavn(addr, repo string) (string, error) {
-	c := newClient(addr, "Basic "+base64.StdEncoding.EncodeToString([]byte("admin:"+password)))
+	c := newClient(addr, nil, "Basic "+base64.StdEncoding.EncodeToString([]byte("admin:"+password)))
 	defer c.close()
 	scope := url.QueryEscape("repository:" + repo + ":pull,push")
 	a, err := c.do("GET", "/service/token?service=harbor-registry&scope="+scope, "", nil, true)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// process is a server under test, with the processes it started (nginx has workers).
+// process is a server under test, with the processes it started (nginx has workers). Without a command it is a server that somebody else runs.
 type process struct {
 	cmd *exec.Cmd
 	log string
@@ -53,6 +53,9 @@ func start(ctx context.Context, dir, addr string, env []string, argv ...string) 
 
 // stop asks the server to end, and ends it if it does not.
 func (p *process) stop() {
+	if p.cmd == nil {
+		return
+	}
 	group := -p.cmd.Process.Pid
 	if err := syscall.Kill(group, syscall.SIGTERM); err != nil {
 		return
@@ -75,6 +78,9 @@ func (p *process) stop() {
 
 // members lists the process and its children.
 func (p *process) members() []int {
+	if p.cmd == nil {
+		return nil
+	}
 	pids := []int{p.cmd.Process.Pid}
 	task := fmt.Sprintf("/proc/%d/task/%d/children", pids[0], pids[0])
 	text, err := os.ReadFile(task)

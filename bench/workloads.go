@@ -72,7 +72,7 @@ func (s *site) bring(layers, size int) (image, error) {
 	if s.peer.static {
 		return m, layDown(s.dir, repo, "v1", m)
 	}
-	c := newClient(s.addr, s.auth)
+	c := newClient(s.addr, s.peer.tls, s.auth)
 	defer c.close()
 	return m, pushImage(c, repo, "v1", m)
 }

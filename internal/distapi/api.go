@@ -109,6 +109,17 @@ type call struct {
 // ServeHTTP answers a request. Every error ends in a.refuse.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r}
+	if r.ContentLength == 0 {
+		a.answer(w, c)
+		return
+	}
+	c.body = a.newBody(w, r)
+	out := &responder{ResponseWriter: w, call: c}
+	a.answer(out, c)
+	out.linger()
+}
+
+func (a *API) answer(w http.ResponseWriter, c *call) {
 	if err := a.serve(w, c); err != nil {
 		a.refuse(w, c, err)
 	}
@@ -117,9 +128,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) serve(w http.ResponseWriter, c *call) error {
 	header := w.Header()
 	header["X-Content-Type-Options"] = a.fixed.nosniff
-	if c.ContentLength != 0 {
-		c.body = a.newBody(w, c.Request)
-	}
 	var err error
 	if c.route, err = parseRoute(c.URL); err != nil || c.route.endpoint != token {
 		header["Docker-Distribution-Api-Version"] = a.fixed.version

@@ -47,6 +47,13 @@ func (p *pace) stopReading() {
 	}
 }
 
+// stopWriting takes the write deadline away while the registry works: HTTP/2 resets a stream whose deadline passes, although nothing is being written.
+func (p *pace) stopWriting() {
+	if p.limit != 0 {
+		p.set(p.control.SetWriteDeadline(time.Time{}))
+	}
+}
+
 // set looks at what setting a deadline answered. A writer without deadlines (a test's recorder) is left alone; a connection that is gone says so at the
 // next read or write.
 func (p *pace) set(err error) {
@@ -59,6 +66,7 @@ func (p *pace) set(err error) {
 type body struct {
 	in   io.Reader
 	pace *pace
+	n    int64 // bytes read
 	err  error // nil, io.EOF, or what broke it off
 }
 
@@ -73,10 +81,12 @@ func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
 func (b *body) Read(p []byte) (int, error) {
 	b.pace.extend()
 	n, err := b.in.Read(p)
+	b.n += int64(n)
 	if err != nil {
 		b.err = err
 		if errors.Is(err, io.EOF) {
 			b.pace.stopReading()
+			b.pace.stopWriting()
 		}
 	}
 	return n, err
@@ -84,12 +94,10 @@ func (b *body) Read(p []byte) (int, error) {
 
 // answer moves the deadlines on before an answer, which may come long after the last byte: reading a blob back, waiting for a flush.
 func (b *body) answer() {
-	if b != nil {
-		b.pace.last = time.Time{}
-		b.pace.extend()
-		if errors.Is(b.err, io.EOF) {
-			b.pace.stopReading()
-		}
+	b.pace.last = time.Time{}
+	b.pace.extend()
+	if errors.Is(b.err, io.EOF) {
+		b.pace.stopReading()
 	}
 }
 

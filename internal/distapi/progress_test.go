@@ -51,6 +51,9 @@ func TestDeadlinesMoveOnWithABody(t *testing.T) {
 	if last := w.read[len(w.read)-1]; !last.IsZero() {
 		t.Errorf("a complete body still has the deadline %v", last)
 	}
+	if last := w.write[len(w.write)-1]; !last.IsZero() {
+		t.Errorf("while the registry works, the answer has the deadline %v, and HTTP/2 resets a stream whose deadline passes", last)
+	}
 	now = now.Add(time.Minute)
 	b.answer()
 	if last := w.write[len(w.write)-1]; !last.Equal(now.Add(160 * time.Second)) {

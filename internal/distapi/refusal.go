@@ -59,7 +59,7 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	case c.body.stoodStill():
 		is.status = http.StatusRequestTimeout
 	case kind == fail.Exhausted && isSpace(err):
-		is.status = http.StatusInsufficientStorage
+		is.status, is.code = http.StatusInsufficientStorage, oci.CodeDenied
 	}
 	if kind == fail.Internal || kind == fail.Unavailable {
 		a.report(c, kind, err, id)
@@ -77,7 +77,6 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	if state, ok := fail.DetailOf(err).(registry.Upload); ok {
 		describeUpload(header, c.route.asked, state)
 	}
-	c.body.answer()
 	header.Del("Cache-Control")
 	header.Del("ETag")
 	body := struct {

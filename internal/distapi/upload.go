@@ -104,7 +104,6 @@ func (c *call) reader() io.Reader {
 
 // created answers 201 with the place of the blob.
 func created(w http.ResponseWriter, c *call, d oci.Digest) error {
-	c.body.answer()
 	header := w.Header()
 	digest := d.String()
 	header.Set("Location", "/v2/"+c.route.asked+"/blobs/"+digest)
@@ -231,7 +230,6 @@ func (a *API) patchUpload(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	c.body.answer()
 	describeUpload(w.Header(), c.route.asked, state)
 	return accepted(w)
 }

@@ -32,11 +32,28 @@ type object struct {
 	size int64
 }
 
-// intake prepares to go on where the upload stands. The function that it answers ends it.
+// intake prepares to go on where the upload stands, if there is room, and a place for its subject. The function that it answers ends it.
 func (r *Registry) intake(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm) (*intake, func(), error) {
 	if err := r.checkRoom(ctx); err != nil {
 		return nil, nil, err
 	}
+	free, err := r.senders.begin(u.Subject)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, end, err := r.admitted(ctx, name, u, a)
+	if err != nil {
+		free()
+		return nil, nil, err
+	}
+	return in, func() {
+		end()
+		free()
+	}, nil
+}
+
+// admitted is intake for one who has been given room and a place.
+func (r *Registry) admitted(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm) (*intake, func(), error) {
 	sum := a.New()
 	if u.Off > 0 {
 		state, ok := sum.(encoding.BinaryUnmarshaler)
@@ -47,10 +64,6 @@ func (r *Registry) intake(ctx context.Context, name oci.Name, u index.Upload, a 
 			return nil, nil, fail.E(fail.Internal, err, "state of upload %s", u.ID)
 		}
 	}
-	free, err := r.senders.begin(u.Subject)
-	if err != nil {
-		return nil, nil, err
-	}
 	long, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	timer := time.AfterFunc(settleTime, cancel)
 	timer.Stop()
@@ -58,7 +71,6 @@ func (r *Registry) intake(ctx context.Context, name oci.Name, u index.Upload, a 
 	return in, func() {
 		timer.Stop()
 		cancel()
-		free()
 	}, nil
 }
 

@@ -233,11 +233,17 @@ func again(u index.Upload, d oci.Digest) (oci.Descriptor, error) {
 
 // PushBlob takes a whole blob: it is durable and in the repository on return. Nothing is kept of one that breaks off or has another digest.
 func (r *Registry) PushBlob(ctx context.Context, name oci.Name, p PushBlob) (oci.Descriptor, error) {
+	// The place comes before the rows: each refused try would leave an upload, and they count for the subject until they expire.
+	free, err := r.senders.begin(p.Subject)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	defer free()
 	u, object, err := r.start(ctx, name, p.Pusher, p.Digest.Algorithm())
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	in, end, err := r.intake(ctx, name, u, p.Digest.Algorithm())
+	in, end, err := r.admitted(ctx, name, u, p.Digest.Algorithm())
 	if err != nil {
 		return oci.Descriptor{}, err
 	}

@@ -368,6 +368,12 @@ func limits(t *testing.T, s Stores) {
 	if fail.RetryAfterOf(err) == 0 {
 		t.Error("no time to wait")
 	}
+	before := count(t, w, "SELECT COUNT(*) FROM uploads")
+	_, err = w.PushBlob(t.Context(), repo, registry.PushBlob{Pusher: Admin, Digest: Sum([]byte("x")), Size: 1, Body: strings.NewReader("x")})
+	WantCode(t, err, fail.Exhausted, oci.CodeTooManyRequests)
+	if left := count(t, w, "SELECT COUNT(*) FROM uploads") - before; left != 0 {
+		t.Errorf("a blob that was refused leaves %d uploads, which count for its subject until they expire", left)
+	}
 	other := registry.Pusher{Subject: "another", MayCreate: true}
 	if _, err = w.PushBlob(t.Context(), repo, registry.PushBlob{Pusher: other, Digest: Sum([]byte("x")), Size: 1, Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)

@@ -275,3 +275,12 @@ func exec(t *testing.T, w *World, query string, args ...any) {
 		t.Fatal(err)
 	}
 }
+
+// count reads one number.
+func count(t *testing.T, w *World, query string, args ...any) (n int64) {
+	t.Helper()
+	if err := w.DB.Row(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -145,7 +145,9 @@ func (m *Manifest) fill(doc *document) error {
 	return m.checkDescriptors()
 }
 
+// checkDescriptors looks at each descriptor, and whether they agree: one digest has one size.
 func (m *Manifest) checkDescriptors() error {
+	sizes := make(map[Digest]int64, len(m.Layers)+len(m.Children)+1)
 	check := func(d *Descriptor, what string, number int) error {
 		switch {
 		case d == nil:
@@ -160,6 +162,10 @@ func (m *Manifest) checkDescriptors() error {
 		if err := checkMediaType(d.MediaType); err != nil {
 			return err
 		}
+		if size, known := sizes[d.Digest]; known && size != d.Size {
+			return invalid(nil, "manifest that says %d and %d bytes of %s", size, d.Size, d.Digest)
+		}
+		sizes[d.Digest] = d.Size
 		return checkMediaType(d.ArtifactType)
 	}
 	if err := checkMediaType(m.ArtifactType); err != nil {
@@ -218,14 +224,14 @@ func (m *Manifest) RequiredBlobs() []Descriptor {
 	return all
 }
 
-// Foreign answers the digests of the layers that need not be in the repository, each once.
-func (m *Manifest) Foreign() []Digest {
+// Foreign answers the layers that need not be in the repository, each digest once.
+func (m *Manifest) Foreign() []Descriptor {
 	seen := map[Digest]bool{}
-	var all []Digest
+	var all []Descriptor
 	for _, d := range m.Layers {
 		if d.IsForeign() && !seen[d.Digest] {
 			seen[d.Digest] = true
-			all = append(all, d.Digest)
+			all = append(all, d)
 		}
 	}
 	return all

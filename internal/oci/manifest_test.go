@@ -278,7 +278,7 @@ func TestRequiredBlobsAreConfigAndLayersOnceWithoutForeignOnes(t *testing.T) {
 	if !slices.Equal(got, []string{"c", "1"}) {
 		t.Errorf("required %v, want c and 1", got)
 	}
-	if f := m.Foreign(); len(f) != 1 || f[0].Hex()[:1] != "3" {
+	if f := m.Foreign(); len(f) != 1 || f[0].Digest.Hex()[:1] != "3" {
 		t.Errorf("foreign %v, want 3", f)
 	}
 	m, err = oci.ParseManifest(index, []byte(indexOf(child, "")))
@@ -405,4 +405,18 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("%+v, %v, kind %v, code %q", m, err, kind, fail.CodeOf(err))
 		}
 	})
+}
+
+func TestOneDigestHasOneSize(t *testing.T) {
+	t.Parallel()
+	foreign := part("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "3", 1, "")
+	again := strings.Replace(layer, `"size":`, `"size":1`, 1)
+	for _, text := range []string{imageOf(config, layer+","+again, ""), imageOf(config, again+","+foreign+","+strings.Replace(foreign, `"size":`, `"size":1`, 1), "")} {
+		if _, err := oci.ParseManifest(image, []byte(text)); fail.CodeOf(err) != oci.CodeManifestInvalid {
+			t.Errorf("%v for %s", err, text)
+		}
+	}
+	if _, err := oci.ParseManifest(index, []byte(indexOf(child+","+strings.Replace(child, `"size":`, `"size":1`, 1), ""))); fail.CodeOf(err) != oci.CodeManifestInvalid {
+		t.Error(err)
+	}
 }

@@ -136,62 +136,54 @@ type references struct {
 	blobs, children []oci.Digest
 }
 
-// references looks whether everything that the manifest needs is in the repository, with the sizes that it says.
+// references looks whether everything that the manifest needs is in the repository, with the sizes that it says. What it only mentions (foreign layers, and with sparse
+// indexes children) is held too if it is there.
 func (c *manifestPush) references(ctx context.Context, tx *sqldb.Tx, repo int64) (references, error) {
 	var refs references
-	var absent []oci.Digest
-	take := func(found map[oci.Digest]int64, d oci.Descriptor, to *[]oci.Digest) (bool, error) {
-		size, ok := found[d.Digest]
-		if ok && size != d.Size {
-			return false, fail.E(fail.Invalid, nil, "the manifest says %d bytes of %s, which has %d", d.Size, d.Digest, size).Code(oci.CodeManifestInvalid).
-				Hint("descriptors hold the exact size")
-		}
-		if ok && !slices.Contains(*to, d.Digest) {
-			*to = append(*to, d.Digest)
-		}
-		return ok, nil
-	}
 	required := c.parsed.RequiredBlobs()
-	found, err := index.LinkSizes(ctx, tx, repo, digestsOf(required))
+	absent, err := pick(&refs.blobs, required, func(list []oci.Digest) (map[oci.Digest]int64, error) { return index.LinkSizes(ctx, tx, repo, list) })
 	if err != nil {
 		return refs, err
 	}
-	for _, d := range required {
-		if ok, takeErr := take(found, d, &refs.blobs); takeErr != nil {
-			return refs, takeErr
-		} else if !ok {
-			absent = append(absent, d.Digest)
-		}
-	}
-	manifests, err := index.ManifestSizes(ctx, tx, repo, digestsOf(c.parsed.Children))
+	rest, err := pick(&refs.children, c.parsed.Children, func(list []oci.Digest) (map[oci.Digest]int64, error) { return index.ManifestSizes(ctx, tx, repo, list) })
 	if err != nil {
 		return refs, err
-	}
-	var rest []oci.Descriptor
-	for _, d := range c.parsed.Children {
-		if ok, takeErr := take(manifests, d, &refs.children); takeErr != nil {
-			return refs, takeErr
-		} else if !ok {
-			rest = append(rest, d)
-		}
 	}
 	// An index may list blobs too: BuildKit's cache does.
-	if found, err = index.LinkSizes(ctx, tx, repo, digestsOf(rest)); err != nil {
+	optional := slices.Concat(rest, c.parsed.Foreign())
+	rest, err = pick(&refs.blobs, optional, func(list []oci.Digest) (map[oci.Digest]int64, error) { return index.LinkSizes(ctx, tx, repo, list) })
+	if err != nil {
 		return refs, err
 	}
-	for _, d := range rest {
-		if ok, takeErr := take(found, d, &refs.blobs); takeErr != nil {
-			return refs, takeErr
-		} else if !ok && !c.r.cfg.SparseIndex {
-			absent = append(absent, d.Digest)
-		}
+	if c.parsed.Kind == oci.Index && !c.r.cfg.SparseIndex {
+		absent = append(absent, rest...)
 	}
 	if len(absent) > 0 {
-		return refs, absentReferences(c.name, absent)
+		return refs, absentReferences(c.name, digestsOf(absent))
 	}
-	sortDigests(refs.blobs)
-	sortDigests(refs.children)
+	refs.blobs, refs.children = sortedOnce(refs.blobs), sortedOnce(refs.children)
 	return refs, nil
+}
+
+// pick adds those of the wanted that are there, with the size that is said of them, and answers the others.
+func pick(to *[]oci.Digest, wanted []oci.Descriptor, look func([]oci.Digest) (map[oci.Digest]int64, error)) (absent []oci.Descriptor, err error) {
+	found, err := look(digestsOf(wanted))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range wanted {
+		size, ok := found[d.Digest]
+		switch {
+		case !ok:
+			absent = append(absent, d)
+		case size != d.Size:
+			return nil, fail.E(fail.Invalid, nil, "the manifest says %d bytes of %s, which has %d", d.Size, d.Digest, size).Code(oci.CodeManifestInvalid).
+				Hint("descriptors hold the exact size")
+		default:
+			*to = append(*to, d.Digest)
+		}
+	}
+	return absent, nil
 }
 
 // shownDigests bounds the digests in the text of an error; its detail has all.
@@ -234,8 +226,10 @@ func digestsOf(list []oci.Descriptor) []oci.Digest {
 	return all
 }
 
-func sortDigests(list []oci.Digest) {
+// sortedOnce answers digests in the order in which rows are touched, each once.
+func sortedOnce(list []oci.Digest) []oci.Digest {
 	slices.SortFunc(list, compareDigests)
+	return slices.Compact(list)
 }
 
 // compareDigests is the order of the database.
@@ -259,7 +253,7 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 		if err = index.InsertChildren(ctx, tx, repo, row.Digest, refs.children); err != nil {
 			return err
 		}
-	} else if c.parsed.Kind == oci.Index {
+	} else if c.parsed.Kind == oci.Index || len(c.parsed.Foreign()) > 0 {
 		if err = c.complete(ctx, tx, repo, refs); err != nil {
 			return err
 		}
@@ -270,7 +264,7 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 	return index.Review(ctx, tx, index.ReviewManifest, repo, row.Digest, micros(tx.Now().Add(c.r.cfg.SafeTime)))
 }
 
-// complete adds the references of an index that is there to children that were absent when it came.
+// complete adds the references of a manifest that is there to what was absent when it came.
 func (c *manifestPush) complete(ctx context.Context, tx *sqldb.Tx, repo int64, refs references) error {
 	there, err := index.Children(ctx, tx, repo, c.row.Digest)
 	if err != nil {
@@ -286,7 +280,11 @@ func (c *manifestPush) complete(ctx context.Context, tx *sqldb.Tx, repo int64, r
 }
 
 func without(list, those []oci.Digest) []oci.Digest {
-	return slices.DeleteFunc(slices.Clone(list), func(d oci.Digest) bool { return slices.Contains(those, d) })
+	known := make(map[oci.Digest]bool, len(those))
+	for _, d := range those {
+		known[d] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(d oci.Digest) bool { return known[d] })
 }
 
 // point moves the tags here. What they pointed to may be garbage now.

@@ -97,6 +97,10 @@ func absentReferences(t *testing.T, w *World) {
 	foreign := []byte(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageManifest + `","config":{"mediaType":"` + configType + `","size":50,"digest":"` + Sum(config).String() +
 		`"},"layers":[{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","size":7,"digest":"` + Sum([]byte("nowhere")).String() + `"}]}`)
 	w.Put(t, repo, oci.MediaTypeImageManifest, foreign, "foreign")
+	// One that is there all the same is held like any other.
+	w.Push(t, repo, []byte("nowhere"))
+	w.Put(t, repo, oci.MediaTypeImageManifest, foreign, "foreign")
+	WantCode(t, w.DeleteBlob(t.Context(), repo, Sum([]byte("nowhere"))), fail.Conflict, oci.CodeDenied)
 
 	child := Descriptor(oci.MediaTypeImageManifest, []byte("no such child"))
 	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageIndex, Index(child), "index")

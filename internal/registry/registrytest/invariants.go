@@ -312,7 +312,7 @@ func (c *check) manifests() {
 				c.t.Errorf("manifest %s does not hold its blob %s", k.digest, d.Digest)
 			}
 		}
-		if n := len(refs[k]); m.Kind == oci.Image && n != len(m.RequiredBlobs()) || n > len(m.RequiredBlobs())+len(m.Children) {
+		if n := len(refs[k]); n > len(m.RequiredBlobs())+len(m.Foreign())+len(m.Children) {
 			c.t.Errorf("manifest %s holds %d things", k.digest, n)
 		}
 	}

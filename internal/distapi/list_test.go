@@ -159,3 +159,18 @@ func TestReferrersComeInPagesAndByType(t *testing.T) {
 	s.do(http.MethodGet, path+"?n=x", nil).is(http.StatusBadRequest, oci.CodePaginationInvalid)
 	s.do(http.MethodGet, path+"?last=x", nil).is(http.StatusBadRequest, oci.CodeDigestInvalid)
 }
+
+func TestAnnotationsAreListedAsLongAsTheyWerePushed(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	subject := s.pushImage("app", "v1")
+	long := strings.Repeat("<&>", 100_000)
+	text := image(`,"annotations":{"long":"` + long + `"},"subject":` + descriptor(oci.MediaTypeImageManifest, image("")))
+	s.putManifest("app", "signature", text).is(http.StatusCreated)
+	got := s.do(http.MethodGet, "/v2/app/referrers/"+subject, nil).is(http.StatusOK)
+	var l struct{ Manifests []oci.Descriptor }
+	got.decode(&l)
+	if len(l.Manifests) != 1 || l.Manifests[0].Annotations["long"] != long || len(got.body) > len(text) {
+		t.Errorf("%d referrers in %d bytes of a manifest of %d", len(l.Manifests), len(got.body), len(text))
+	}
+}

@@ -15,7 +15,6 @@ type Manifest struct {
 	ArtifactType string
 	Subject      oci.Digest // zero: none
 	Body         []byte
-	Annotations  []byte // JSON, kept with a subject only
 	PushedAt     int64
 }
 
@@ -56,15 +55,12 @@ func TouchManifest(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, 
 
 // InsertManifest adds a manifest.
 func InsertManifest(ctx context.Context, tx *sqldb.Tx, m *Manifest) error {
-	var subject, annotations any
+	var subject any
 	if !m.Subject.IsZero() {
 		subject = m.Subject.Bytes()
 	}
-	if m.Annotations != nil {
-		annotations = string(m.Annotations)
-	}
-	_, err := tx.Exec(ctx, "INSERT INTO manifests (repo, digest, media_type, artifact_type, subject, size, body, annotations, pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		m.Repo, m.Digest.Bytes(), m.MediaType, m.ArtifactType, subject, int64(len(m.Body)), m.Body, annotations, m.PushedAt)
+	_, err := tx.Exec(ctx, "INSERT INTO manifests (repo, digest, media_type, artifact_type, subject, size, body, pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		m.Repo, m.Digest.Bytes(), m.MediaType, m.ArtifactType, subject, int64(len(m.Body)), m.Body, m.PushedAt)
 	return err
 }
 
@@ -119,15 +115,14 @@ func Users(ctx context.Context, q sqldb.Querier, repo int64, blob oci.Digest, li
 type Referrer struct {
 	Digest       oci.Digest
 	MediaType    string
-	Size         int64 // bytes
 	ArtifactType string
-	Annotations  []byte // JSON or nil
+	Body         []byte
 }
 
 // Referrers lists up to limit manifests with this subject behind a digest, in the order of the digests' bytes; of one artifact type if it is not "". It stops
-// early, but never before the first, when the annotations are beyond maxBytes.
+// early, but never before the first, when the manifests' bytes are beyond maxBytes.
 func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.Digest, artifactType string, after []byte, limit, maxBytes int) ([]Referrer, error) {
-	query := "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations FROM repositories r JOIN manifests m ON m.repo = r.id WHERE r.name = ? AND m.subject = ? AND m.digest > ?"
+	query := "SELECT m.digest, m.media_type, m.artifact_type, m.body FROM repositories r JOIN manifests m ON m.repo = r.id WHERE r.name = ? AND m.subject = ? AND m.digest > ?"
 	args := []any{name.String(), subject.Bytes(), after}
 	if artifactType != "" {
 		query += " AND m.artifact_type = ?"
@@ -141,14 +136,14 @@ func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.
 		}
 		var m Referrer
 		var raw []byte
-		if err = row.Scan(&raw, &m.MediaType, &m.Size, &m.ArtifactType, &m.Annotations); err != nil {
+		if err = row.Scan(&raw, &m.MediaType, &m.ArtifactType, &m.Body); err != nil {
 			return nil, err
 		}
 		if m.Digest, err = oci.DigestFromBytes(raw); err != nil {
 			return nil, err
 		}
 		all = append(all, m)
-		if total += len(m.Annotations); total > maxBytes {
+		if total += len(m.Body); total > maxBytes {
 			break
 		}
 	}

@@ -17,11 +17,11 @@ func TagDigest(ctx context.Context, q sqldb.Querier, repo int64, tag oci.Tag) (o
 }
 
 // PutTag points a tag to a manifest of its repository. A tag that is there gets a later time, so that its row changes.
-func PutTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, d oci.Digest, op string, now int64) error {
+func PutTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, d oci.Digest, now int64) error {
 	e := tx.Engine()
-	_, err := tx.Exec(ctx, e.Upsert("tags", []string{"repo", "name", "digest", "moved_at", "op"}, []string{"repo", "name"},
-		"digest = "+e.New("digest"), "moved_at = "+e.Greatest("tags.moved_at + 1", e.New("moved_at")), "op = "+e.New("op")),
-		repo, tag.String(), d.Bytes(), now, op)
+	_, err := tx.Exec(ctx, e.Upsert("tags", []string{"repo", "name", "digest", "moved_at"}, []string{"repo", "name"},
+		"digest = "+e.New("digest"), "moved_at = "+e.Greatest("tags.moved_at + 1", e.New("moved_at"))),
+		repo, tag.String(), d.Bytes(), now)
 	return err
 }
 

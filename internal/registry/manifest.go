@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,13 +90,6 @@ func (c *manifestPush) prepare(p PutManifest) error {
 	}
 	if m.Subject != nil {
 		c.row.Subject = m.Subject.Digest
-		if len(m.Annotations) > 0 {
-			text, err := json.Marshal(m.Annotations)
-			if err != nil {
-				return fail.E(fail.Internal, err, "annotations of %s", c.row.Digest)
-			}
-			c.row.Annotations = text
-		}
 	}
 	c.tags = slices.Clone(p.Tags)
 	slices.SortFunc(c.tags, func(a, b oci.Tag) int { return strings.Compare(a.String(), b.String()) })
@@ -294,7 +286,7 @@ func (c *manifestPush) point(ctx context.Context, tx *sqldb.Tx, repo, now int64)
 		if err = absentIsFine(err); err != nil {
 			return err
 		}
-		if err = index.PutTag(ctx, tx, repo, tag, c.row.Digest, c.op, now); err != nil {
+		if err = index.PutTag(ctx, tx, repo, tag, c.row.Digest, now); err != nil {
 			return err
 		}
 		if before.IsZero() || before == c.row.Digest {

@@ -14,7 +14,8 @@ import (
 const (
 	// MaxReferrers is the largest and the default page of referrers.
 	MaxReferrers = 500
-	// maxReferrersBytes bounds the annotations of a page: an answer should not be larger than clients take for a manifest, 4 MiB.
+	// maxReferrersBytes bounds the manifests that a page is made of, and with them its annotations: an answer should not be larger than clients take for a
+	// manifest, 4 MiB. (One manifest alone may be as large.)
 	maxReferrersBytes = 1 << 20
 	// fallbackHex is how much of a digest's hex the fallback tag has (Distribution Specification, "Referrers Tag Schema").
 	fallbackHex = 64
@@ -58,7 +59,7 @@ func (r *Registry) Referrers(ctx context.Context, name oci.Name, d oci.Digest, a
 		return Referrers{}, err
 	}
 	// Rows end at a limit or a size; behind the last of them there may be others that come before what is tagged.
-	cut := len(rows) > n || annotated(rows) > maxReferrersBytes
+	cut := len(rows) > n || bytesOf(rows) > maxReferrersBytes
 	for _, t := range tagged {
 		if slices.ContainsFunc(all, func(o oci.Descriptor) bool { return o.Digest == t.Digest }) {
 			continue
@@ -79,24 +80,25 @@ func (r *Registry) Referrers(ctx context.Context, name oci.Name, d oci.Digest, a
 	return list, nil
 }
 
-func annotated(rows []index.Referrer) int {
+func bytesOf(rows []index.Referrer) int {
 	total := 0
 	for _, m := range rows {
-		total += len(m.Annotations)
+		total += len(m.Body)
 	}
 	return total
 }
 
+// descriptors makes descriptors of manifests, with their annotations (Distribution Specification, "Listing Referrers").
 func descriptors(rows []index.Referrer) ([]oci.Descriptor, error) {
 	all := make([]oci.Descriptor, len(rows))
 	for i, m := range rows {
-		all[i] = oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, ArtifactType: m.ArtifactType}
-		if len(m.Annotations) == 0 {
-			continue
+		var text struct {
+			Annotations map[string]string `json:"annotations"`
 		}
-		if err := json.Unmarshal(m.Annotations, &all[i].Annotations); err != nil {
-			return nil, fail.E(fail.Internal, err, "stored annotations of %s", m.Digest)
+		if err := json.Unmarshal(m.Body, &text); err != nil {
+			return nil, fail.E(fail.Internal, err, "stored manifest %s", m.Digest)
 		}
+		all[i] = oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Body)), ArtifactType: m.ArtifactType, Annotations: text.Annotations}
 	}
 	return all, nil
 }

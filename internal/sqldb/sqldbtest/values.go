@@ -48,8 +48,8 @@ func lengths(t *testing.T, open Opener) {
 	}
 	digest := append([]byte{2}, bytes.Repeat([]byte{0, 0xff, '\'', '\\'}, 16)...)
 	body := bytes.Repeat([]byte("\x00\x01'\"\\\x1a\r\n"), 4<<20/8)
-	const insert = "INSERT INTO manifests (repo, digest, media_type, artifact_type, subject, size, body, annotations, pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	must(t, db, insert, 1, digest, long, long, digest, len(body), body, nil, 5)
+	const insert = "INSERT INTO manifests (repo, digest, media_type, artifact_type, subject, size, body, pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+	must(t, db, insert, 1, digest, long, long, digest, len(body), body, 5)
 	var gotDigest, gotSubject, gotBody []byte
 	var media string
 	if err := db.Row(ctx, "SELECT digest, subject, media_type, body FROM manifests WHERE repo = ? AND digest = ?", 1, digest).
@@ -59,10 +59,10 @@ func lengths(t *testing.T, open Opener) {
 	if !bytes.Equal(gotDigest, digest) || !bytes.Equal(gotSubject, digest) || media != long || !bytes.Equal(gotBody, body) {
 		t.Errorf("a manifest came back changed (%d of %d bytes)", len(gotBody), len(body))
 	}
-	if _, err := exec(ctx, db, insert, 1, digest[:33], "m", "", nil, 1, append(body, 'x'), nil, 5); !fail.Is(err, fail.Invalid) {
+	if _, err := exec(ctx, db, insert, 1, digest[:33], "m", "", nil, 1, append(body, 'x'), 5); !fail.Is(err, fail.Invalid) {
 		t.Errorf("a body beyond 4 MiB answered %v, want invalid", err)
 	}
-	if _, err := exec(ctx, db, insert, 1, append(digest, 'x'), "m", "", nil, 1, body[:1], nil, 5); !fail.Is(err, fail.Invalid) {
+	if _, err := exec(ctx, db, insert, 1, append(digest, 'x'), "m", "", nil, 1, body[:1], 5); !fail.Is(err, fail.Invalid) {
 		t.Errorf("a digest of 66 bytes answered %v, want invalid", err)
 	}
 }

@@ -103,7 +103,6 @@ CREATE TABLE IF NOT EXISTS manifests (
 	subject VARBINARY(65),
 	size BIGINT NOT NULL CHECK (size >= 0),
 	body MEDIUMBLOB NOT NULL CHECK (length(body) <= 4194304),
-	annotations MEDIUMTEXT,
 	pushed_at BIGINT NOT NULL,
 	PRIMARY KEY (repo, digest),
 	KEY manifests_subject (repo, subject, digest),
@@ -136,7 +135,6 @@ CREATE TABLE IF NOT EXISTS tags (
 	name VARCHAR(128) NOT NULL,
 	digest VARBINARY(65) NOT NULL,
 	moved_at BIGINT NOT NULL,
-	op VARCHAR(64),
 	PRIMARY KEY (repo, name),
 	KEY tags_digest (repo, digest),
 	FOREIGN KEY (repo, digest) REFERENCES manifests (repo, digest) ON DELETE RESTRICT

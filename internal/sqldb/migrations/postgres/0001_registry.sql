@@ -98,7 +98,6 @@ CREATE TABLE IF NOT EXISTS manifests (
 	subject BYTEA CHECK (octet_length(subject) <= 65),
 	size BIGINT NOT NULL CHECK (size >= 0),
 	body BYTEA NOT NULL CHECK (octet_length(body) <= 4194304),
-	annotations TEXT,
 	pushed_at BIGINT NOT NULL,
 	PRIMARY KEY (repo, digest)
 );
@@ -130,7 +129,6 @@ CREATE TABLE IF NOT EXISTS tags (
 	name VARCHAR(128) COLLATE "C" NOT NULL,
 	digest BYTEA NOT NULL,
 	moved_at BIGINT NOT NULL,
-	op VARCHAR(64) COLLATE "C",
 	PRIMARY KEY (repo, name),
 	FOREIGN KEY (repo, digest) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
 );

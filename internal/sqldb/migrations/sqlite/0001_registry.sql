@@ -98,7 +98,6 @@ CREATE TABLE IF NOT EXISTS manifests (
 	subject BLOB CHECK (length(subject) <= 65),
 	size INTEGER NOT NULL CHECK (size >= 0),
 	body BLOB NOT NULL CHECK (length(body) <= 4194304),
-	annotations TEXT,
 	pushed_at INTEGER NOT NULL,
 	PRIMARY KEY (repo, digest)
 ) STRICT;
@@ -130,7 +129,6 @@ CREATE TABLE IF NOT EXISTS tags (
 	name TEXT NOT NULL CHECK (length(name) <= 128),
 	digest BLOB NOT NULL,
 	moved_at INTEGER NOT NULL,
-	op TEXT CHECK (length(op) <= 64),
 	PRIMARY KEY (repo, name),
 	FOREIGN KEY (repo, digest) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
 ) STRICT, WITHOUT ROWID;

@@ -1,6 +1,8 @@
 package distapi
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -10,49 +12,57 @@ import (
 	"github.com/havn-registry/havn/internal/registry"
 )
 
-// pageSize is the length of a page if the client names none, and maxPageSize the longest: a page is held in memory. Clients that ask for more get a Link to
-// the rest.
-const (
-	pageSize    = 1000
-	maxPageSize = 10000
-)
-
-// page reads n. Errors are Invalid with PAGINATION_NUMBER_INVALID.
-func page(query url.Values) (int, error) {
-	if !query.Has("n") {
-		return pageSize, nil
-	}
-	n, err := strconv.ParseUint(query.Get("n"), 10, 31)
-	if err != nil {
-		return 0, fail.E(fail.Invalid, nil, "n=%.40q", query.Get("n")).Code(oci.CodePaginationInvalid).Hint("n is a number of entries, 0 or more")
-	}
-	return int(min(n, maxPageSize)), nil
+// page is what a client asks of a list: so many entries behind one.
+type page struct {
+	n    int
+	last string // "": from the beginning
 }
 
-// linkNext sets the Link to the next page.
-func linkNext(header http.Header, path string, query url.Values) {
+// readPage reads n, which is cut to most (also the default), and last, which check turns into the list's own form. Who asks for more than a page has gets a Link to the rest.
+// Errors are Invalid with PAGINATION_NUMBER_INVALID, and check's.
+func readPage(query url.Values, most int, check func(string) (fmt.Stringer, error)) (page, error) {
+	p := page{n: most}
+	if query.Has("n") {
+		n, err := strconv.ParseUint(query.Get("n"), 10, 31)
+		if err != nil {
+			return p, fail.E(fail.Invalid, nil, "n=%.40q", query.Get("n")).Code(oci.CodePaginationInvalid).Hint("n is a number of entries, 0 or more")
+		}
+		p.n = min(int(n), most)
+	}
+	if last := query.Get("last"); last != "" {
+		parsed, err := check(last)
+		if err != nil {
+			return p, err
+		}
+		p.last = parsed.String()
+	}
+	return p, nil
+}
+
+// link sets the Link to the page behind an entry.
+func (p page) link(header http.Header, path, last string, rest url.Values) {
+	query := url.Values{"n": {strconv.Itoa(p.n)}, "last": {last}}
+	maps.Copy(query, rest)
 	header.Set("Link", "<"+path+"?"+query.Encode()+`>; rel="next"`)
 }
 
+// linkNames is link for a list of names.
+func (p page) linkNames(header http.Header, path string, found registry.Page) {
+	if found.More && len(found.Names) > 0 {
+		p.link(header, path, found.Names[len(found.Names)-1], nil)
+	}
+}
+
 func (a *API) listTags(w http.ResponseWriter, c *call) error {
-	query := c.URL.Query()
-	n, err := page(query)
+	p, err := readPage(c.URL.Query(), registry.MaxPage, func(s string) (fmt.Stringer, error) { return oci.ParseTag(s) })
 	if err != nil {
 		return err
 	}
-	last := query.Get("last")
-	if last != "" {
-		if _, err = oci.ParseTag(last); err != nil {
-			return err
-		}
-	}
-	found, err := a.registry.Tags(c.Context(), c.route.name, n, last)
+	found, err := a.registry.Tags(c.Context(), c.route.name, p.n, p.last)
 	if err != nil {
 		return err
 	}
-	if found.More && n > 0 && len(found.Names) > 0 {
-		linkNext(w.Header(), "/v2/"+c.route.asked+"/tags/list", url.Values{"n": {strconv.Itoa(n)}, "last": {found.Names[len(found.Names)-1]}})
-	}
+	p.linkNames(w.Header(), "/v2/"+c.route.asked+"/tags/list", found)
 	return writeJSON(w, http.StatusOK, "application/json", struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
@@ -68,30 +78,19 @@ func listed(names []string) []string {
 }
 
 func (a *API) listRepositories(w http.ResponseWriter, c *call) error {
-	query := c.URL.Query()
-	n, err := page(query)
+	p, err := readPage(c.URL.Query(), registry.MaxPage, func(s string) (fmt.Stringer, error) { return oci.ParseName(s) })
 	if err != nil {
 		return err
-	}
-	last := query.Get("last")
-	if last != "" {
-		name, e := oci.ParseName(last)
-		if e != nil {
-			return e
-		}
-		last = name.String()
 	}
 	var who registry.Visible
 	if who.All, who.Public, who.Projects, err = a.access.VisibleProjects(c.Context(), c.caller.identity); err != nil {
 		return err
 	}
-	found, err := a.registry.Repositories(c.Context(), who, n, last)
+	found, err := a.registry.Repositories(c.Context(), who, p.n, p.last)
 	if err != nil {
 		return err
 	}
-	if found.More && n > 0 && len(found.Names) > 0 {
-		linkNext(w.Header(), "/v2/_catalog", url.Values{"n": {strconv.Itoa(n)}, "last": {found.Names[len(found.Names)-1]}})
-	}
+	p.linkNames(w.Header(), "/v2/_catalog", found)
 	return writeJSON(w, http.StatusOK, "application/json", struct {
 		Repositories []string `json:"repositories"`
 	}{listed(found.Names)})
@@ -104,35 +103,23 @@ func (a *API) listReferrers(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	query := c.URL.Query()
-	n, err := page(query)
+	p, err := readPage(query, registry.MaxReferrers, func(s string) (fmt.Stringer, error) { return oci.ParseDigest(s) })
 	if err != nil {
 		return err
 	}
-	after := query.Get("last")
-	if after != "" {
-		if _, err = oci.ParseDigest(after); err != nil {
-			return err
-		}
-	}
-	n = max(n, 1) // an empty page would have no digest to go on from
-	kind := query.Get("artifactType")
-	found, err := a.registry.Referrers(c.Context(), c.route.name, subject, kind, n, after)
-	if err != nil {
-		return err
-	}
+	p.n = max(p.n, 1) // an empty page would have no digest to go on from
+	kind, filter := query.Get("artifactType"), url.Values{}
 	header := w.Header()
 	if kind != "" {
+		filter.Set("artifactType", kind)
 		header.Set("OCI-Filters-Applied", "artifactType")
 	}
-	if found.Next != "" {
-		next := url.Values{"n": {strconv.Itoa(n)}, "last": {found.Next}}
-		if kind != "" {
-			next.Set("artifactType", kind)
-		}
-		linkNext(header, "/v2/"+c.route.asked+"/referrers/"+subject.String(), next)
+	found, err := a.registry.Referrers(c.Context(), c.route.name, subject, kind, p.n, p.last)
+	if err != nil {
+		return err
 	}
-	if found.Descriptors == nil {
-		found.Descriptors = []oci.Descriptor{}
+	if found.Next != "" {
+		p.link(header, "/v2/"+c.route.asked+"/referrers/"+subject.String(), found.Next, filter)
 	}
 	return writeJSON(w, http.StatusOK, oci.MediaTypeImageIndex, struct {
 		SchemaVersion int              `json:"schemaVersion"`

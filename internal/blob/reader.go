@@ -100,7 +100,11 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 // Read reads on. An object that is absent or too short is an Internal error, never the blob's end.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.file != nil {
-		return r.file.Read(p)
+		n, err := r.file.Read(p)
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = fail.E(r.store.driver.Classify(err), err, "read blob")
+		}
+		return n, err
 	}
 	if r.pos >= r.size {
 		return 0, io.EOF

@@ -65,7 +65,8 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	source := &watched{in: in}
 	defer a.closeQuietly(c, source)
 	content := io.ReadSeeker(source)
-	if file := in.File(); file != nil {
+	file := in.File()
+	if file != nil {
 		content = file
 	}
 	a.describeBlob(w.Header(), d)
@@ -74,6 +75,11 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	switch {
 	case t.refused:
 		return fail.E(fail.RangeInvalid, nil, "range %.100q of a blob of %d bytes", c.Header.Get("Range"), in.Size())
+	}
+	if t.err != nil && file != nil {
+		source.probe()
+	}
+	switch {
 	case source.broke() != nil:
 		a.refuseLate(w, c, source.broke())
 	case t.err != nil:
@@ -125,6 +131,12 @@ func (s *watched) Seek(offset int64, whence int) (int64, error) {
 		return 0, io.ErrClosedPipe
 	}
 	return s.in.Seek(offset, whence)
+}
+
+// probe asks a file for its next byte after a transfer failed. Where the kernel moves the bytes, one error stands for both sides: if the disk is at fault, it fails here too.
+func (s *watched) probe() {
+	var next [1]byte
+	_, _ = s.Read(next[:]) //nolint:errcheck // Read remembers it
 }
 
 // Close waits for a Read under way.

@@ -243,18 +243,56 @@ func TestALostObjectIsNeverServedAsAPart(t *testing.T) {
 	})
 	d := s.pushBlob("app", layer)
 	store.lost.Store(true)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v2/app/blobs/"+d, nil)
+	if n, err := s.tryPull("/v2/app/blobs/" + d); err == nil {
+		t.Errorf("%d bytes and no error", n)
+	}
+	s.eventually("the loss is logged", func() bool { return strings.Contains(s.log.String(), "which a blob is made of") })
+}
+
+// unreadable is a directory whose files can't be read, as on a disk that answers EIO.
+type unreadable struct{ *filesystem.Driver }
+
+func (u unreadable) OpenFile(ctx context.Context, name string) (*os.File, error) {
+	f, err := u.Driver.OpenFile(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err = f.Close(); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(f.Name(), os.O_WRONLY, 0)
+}
+
+func TestADiskThatFailsIsLoggedAndNeverServedAsAPart(t *testing.T) {
+	t.Parallel()
+	driver, err := filesystem.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, func(set *settings) { set.driver = unreadable{driver} })
+	for _, size := range []int{1 << 10, 1 << 20} { // copied, and sent by the kernel
+		d := s.pushBlob("app", noisy(size))
+		if n, readErr := s.tryPull("/v2/app/blobs/" + d); readErr == nil {
+			t.Errorf("%d bytes and no error", n)
+		}
+		s.eventually("the disk's error is logged", func() bool {
+			return strings.Contains(s.log.String(), "bad file descriptor") && strings.Contains(s.log.String(), d)
+		})
+	}
+}
+
+// tryPull reads an answer that may break off.
+func (s *service) tryPull(path string) (int64, error) {
+	s.Helper()
+	r, err := http.NewRequestWithContext(s.Context(), http.MethodGet, s.url+path, nil)
 	s.ok(err)
 	r.SetBasicAuth("admin", password)
 	response, err := http.DefaultTransport.RoundTrip(r)
-	if err == nil {
-		defer s.close(response.Body)
-		var n int64
-		if n, err = io.Copy(io.Discard, response.Body); err == nil {
-			t.Errorf("status %d, %d bytes and no error", response.StatusCode, n)
-		}
+	if err != nil {
+		return 0, err
 	}
-	s.eventually("the loss is logged", func() bool { return strings.Contains(s.log.String(), "which a blob is made of") })
+	defer s.close(response.Body)
+	return io.Copy(io.Discard, response.Body)
 }
 
 func TestBlobsTravelOverHTTP2(t *testing.T) {

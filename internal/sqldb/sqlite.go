@@ -70,7 +70,8 @@ func openEmbedded(ctx context.Context, cfg *Config, m *metrics) (*embedded, erro
 	n := 2 * runtime.GOMAXPROCS(0)
 	pool.SetMaxOpenConns(n + 2)
 	pool.SetMaxIdleConns(n + 2)
-	e := &embedded{cfg: cfg, metrics: m, d: newDialect(SQLite, classifySQLite), pool: pool, readers: make(chan *session, n), closed: make(chan struct{})}
+	probe := &disk{path: path, clock: cfg.Clock}
+	e := &embedded{cfg: cfg, metrics: m, d: newDialect(SQLite, probe.classify), pool: pool, readers: make(chan *session, n), closed: make(chan struct{})}
 	for range n {
 		e.readers <- nil
 	}

@@ -24,7 +24,6 @@ func TestAPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	volume := forgetfs.New(t)
 	s, l := harness.Start(t, harness.Options{Data: filepath.Join(volume.Path, "data")}), newLedger()
-	l.brokenDisk = true
 	source := rand.New(rand.NewPCG(11, 11))
 	began := time.Now()
 	cuts := 0

@@ -39,10 +39,7 @@ type ledger struct {
 	blobs  map[string]string
 	cut    int      // pushes that ended in an error
 	wrong  []string // answers that no fault explains
-	// brokenDisk: the disk answers EIO before the server dies, which SQLite reports as a malformed database (its unixRead takes EIO for a damaged file
-	// system), and the server as an internal error.
-	brokenDisk bool
-	next       int
+	next   int
 }
 
 func newLedger() *ledger {
@@ -155,7 +152,7 @@ func (c *client) pushBlob(ctx context.Context, way int, repo, digest string, dat
 // explained reports whether a fault explains that a push ended so: no answer came, or one that says to try again later.
 func (l *ledger) explained(err error) bool {
 	var r *refused
-	return !errors.As(err, &r) || r.status == http.StatusServiceUnavailable || l.brokenDisk && r.status == http.StatusInternalServerError
+	return !errors.As(err, &r) || r.status == http.StatusServiceUnavailable
 }
 
 // push sends an image and writes down what is acknowledged.

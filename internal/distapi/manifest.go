@@ -82,7 +82,7 @@ func (a *API) describeManifest(header http.Header, c *call, ref oci.Reference, d
 	return false
 }
 
-// matches compares If-None-Match with an entity tag; weak ones count (RFC 9110, section 13.1.2).
+// matches compares If-Match or If-None-Match with an entity tag of what is there; weak ones count (RFC 9110, section 13.1.2).
 func matches(fields []string, etag string) bool {
 	for _, field := range fields {
 		for field != "" {
@@ -110,7 +110,7 @@ func (a *API) putManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	put := registry.PutManifest{Pusher: c.caller.pusher(), MediaType: c.Header.Get("Content-Type"), Body: text, Digest: ref.Digest, Tags: asked}
+	put := registry.PutManifest{Pusher: c.caller.pusher(), MediaType: c.Header.Get("Content-Type"), Body: text, Digest: ref.Digest, Tags: asked, If: c.condition(ref)}
 	if !ref.IsDigest() && !slices.Contains(asked, ref.Tag) {
 		put.Tags = append([]oci.Tag{ref.Tag}, asked...)
 	}
@@ -135,6 +135,22 @@ func (a *API) putManifest(w http.ResponseWriter, c *call) error {
 	header.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusCreated)
 	return nil
+}
+
+// condition reads If-Match and If-None-Match of a PUT: what the path names must be, or must not be, one of these now (RFC 9110, section 13.1). Weak entity tags count, because
+// proxies that compress weaken ours, and a digest is exact in any dress.
+func (c *call) condition(ref oci.Reference) *registry.Condition {
+	some, none := c.Header["If-Match"], c.Header["If-None-Match"]
+	if len(some)+len(none) == 0 {
+		return nil
+	}
+	return &registry.Condition{Ref: ref, Holds: func(now oci.Digest) bool {
+		if now.IsZero() {
+			return len(some) == 0
+		}
+		etag := `"` + now.String() + `"`
+		return (len(some) == 0 || matches(some, etag)) && !matches(none, etag)
+	}}
 }
 
 // tagParameters reads the parameters tag, each once.

@@ -47,6 +47,35 @@ func TestAManifestThatTheClientHasIsNotSentAgain(t *testing.T) {
 	}
 }
 
+func TestATagMovesOnlyFromWhereTheClientSawIt(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	old := s.pushImage("app", "v1")
+	text := image(`,"annotations":{"n":"2"}`)
+	fresh := sum(text)
+	for _, c := range []struct{ key, value, ref string }{
+		{"If-None-Match", "*", "v1"},
+		{"If-None-Match", `"` + fresh + `", "` + old + `"`, "v1"},
+		{"If-Match", `"` + fresh + `"`, "v1"},
+		{"If-Match", `"` + old + `"`, "absent"},
+		{"If-Match", "*", "absent"},
+		{"If-Match", "*", fresh},
+	} {
+		s.putManifest("app", c.ref+"?tag=extra", text, header(c.key, c.value)).is(http.StatusPreconditionFailed, oci.CodePreconditionFailed)
+	}
+	s.do(http.MethodHead, "/v2/app/manifests/v1", nil).has("Docker-Content-Digest", old)
+	for _, ref := range []string{fresh, "absent", "extra"} {
+		s.do(http.MethodHead, "/v2/app/manifests/"+ref, nil).is(http.StatusNotFound)
+	}
+	s.putManifest("app", "v1", text, header("If-Match", `"`+fresh+`", "`+old+`"`)).is(http.StatusCreated)
+	s.putManifest("app", "v1", text, header("If-Match", "*"), header("If-None-Match", `"`+old+`"`)).is(http.StatusCreated)
+	s.putManifest("app", "new", text, header("If-None-Match", "*")).is(http.StatusCreated)
+	for _, ref := range []string{"v1", "new"} {
+		s.do(http.MethodHead, "/v2/app/manifests/"+ref, nil).has("Docker-Content-Digest", fresh)
+	}
+	s.putManifest("app", fresh, text, header("If-None-Match", "*")).is(http.StatusPreconditionFailed, oci.CodePreconditionFailed)
+}
+
 func TestSeveralTagsInOnePut(t *testing.T) {
 	t.Parallel()
 	s := start(t)

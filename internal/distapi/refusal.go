@@ -57,6 +57,8 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	switch {
 	case c.op == nil && kind == fail.Unsupported:
 		is.status = http.StatusMethodNotAllowed
+	case fail.CodeOf(err) == oci.CodePreconditionFailed:
+		is.status = http.StatusPreconditionFailed
 	case c.body.stoodStill():
 		is.status = http.StatusRequestTimeout
 	case kind == fail.Exhausted && isSpace(err):

@@ -25,6 +25,16 @@ func PutTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, d oci.Di
 	return err
 }
 
+// MoveTag points a tag to a manifest if it still points to before, or, if that is zero, does not exist; false: it is not so.
+func MoveTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, before, d oci.Digest, now int64) (bool, error) {
+	if before.IsZero() {
+		return tx.InsertIgnore(ctx, "tags", []string{"repo", "name", "digest", "moved_at"}, repo, tag.String(), d.Bytes(), now)
+	}
+	n, err := tx.Exec(ctx, "UPDATE tags SET digest = ?, moved_at = "+tx.Engine().Greatest("moved_at + 1", "?")+" WHERE repo = ? AND name = ? AND digest = ?",
+		d.Bytes(), now, repo, tag.String(), before.Bytes())
+	return n > 0, err
+}
+
 // DeleteTag removes a tag.
 func DeleteTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag) (int64, error) {
 	return tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND name = ?", repo, tag.String())

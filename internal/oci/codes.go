@@ -1,6 +1,6 @@
 package oci
 
-// The error codes of the OCI Distribution Specification, "Error Codes", and those that the Docker Registry API v2 adds.
+// The error codes of the OCI Distribution Specification, "Error Codes", those that the Docker Registry API v2 adds, and last our own.
 const (
 	CodeBlobUnknown         = "BLOB_UNKNOWN"
 	CodeBlobUploadInvalid   = "BLOB_UPLOAD_INVALID"
@@ -20,4 +20,5 @@ const (
 	CodeRangeInvalid        = "RANGE_INVALID"
 	CodePaginationInvalid   = "PAGINATION_NUMBER_INVALID"
 	CodeUnavailable         = "UNAVAILABLE"
+	CodePreconditionFailed  = "PRECONDITION_FAILED"
 )

@@ -20,6 +20,13 @@ type PutManifest struct {
 	Body      []byte
 	Digest    oci.Digest
 	Tags      []oci.Tag
+	If        *Condition // nil: whatever is there
+}
+
+// Condition makes a push depend on what a tag points to, or on whether a manifest is there, at the moment of the push.
+type Condition struct {
+	Ref   oci.Reference
+	Holds func(now oci.Digest) bool // zero: there is none
 }
 
 // Pushed is a manifest that was stored.
@@ -36,7 +43,7 @@ const (
 )
 
 // PutManifest stores a manifest and points tags to it: all or nothing, durable on return. Blobs or children that are absent are MANIFEST_BLOB_UNKNOWN, with
-// their digests as the detail. The same manifest again is no error.
+// their digests as the detail. The same manifest again is no error. A condition that does not hold is a Conflict with PRECONDITION_FAILED.
 func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest) (Pushed, error) {
 	m, err := oci.ParseManifest(p.MediaType, p.Body)
 	if err != nil {
@@ -45,7 +52,7 @@ func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest
 	if err = r.checkRoom(ctx); err != nil {
 		return Pushed{}, err
 	}
-	c := &manifestPush{r: r, name: name, first: firstPush(p.Pusher, name), parsed: m, op: sqldb.NewToken()}
+	c := &manifestPush{r: r, name: name, first: firstPush(p.Pusher, name), parsed: m, cond: p.If, op: sqldb.NewToken()}
 	if err = c.prepare(p); err != nil {
 		return Pushed{}, err
 	}
@@ -70,6 +77,7 @@ type manifestPush struct {
 	parsed *oci.Manifest
 	row    index.Manifest
 	tags   []oci.Tag
+	cond   *Condition
 	op     string
 }
 
@@ -106,6 +114,11 @@ func (c *manifestPush) run(ctx context.Context, tx *sqldb.Tx) error {
 	repo, err := c.r.ensure(ctx, tx, c.first)
 	if err != nil {
 		return err
+	}
+	if c.cond != nil && c.cond.Ref.IsDigest() {
+		if err = c.checkPresence(ctx, tx, repo.ID); err != nil {
+			return err
+		}
 	}
 	refs, err := c.references(ctx, tx, repo.ID)
 	if err != nil {
@@ -286,7 +299,12 @@ func (c *manifestPush) point(ctx context.Context, tx *sqldb.Tx, repo, now int64)
 		if err = absentIsFine(err); err != nil {
 			return err
 		}
-		if err = index.PutTag(ctx, tx, repo, tag, c.row.Digest, now); err != nil {
+		if c.cond != nil && c.cond.Ref.Tag == tag {
+			err = c.move(ctx, tx, repo, before, now)
+		} else {
+			err = index.PutTag(ctx, tx, repo, tag, c.row.Digest, now)
+		}
+		if err != nil {
 			return err
 		}
 		if before.IsZero() || before == c.row.Digest {
@@ -297,4 +315,36 @@ func (c *manifestPush) point(ctx context.Context, tx *sqldb.Tx, repo, now int64)
 		}
 	}
 	return nil
+}
+
+// move is point for the tag that the condition is about: two pushes that saw the same touch its row, and one of them finds it changed.
+func (c *manifestPush) move(ctx context.Context, tx *sqldb.Tx, repo int64, before oci.Digest, now int64) error {
+	if !c.cond.Holds(before) {
+		return preconditionFailed(c.cond.Ref)
+	}
+	moved, err := index.MoveTag(ctx, tx, repo, c.cond.Ref.Tag, before, c.row.Digest, now)
+	if err == nil && !moved {
+		err = preconditionFailed(c.cond.Ref)
+	}
+	return err
+}
+
+// checkPresence checks a condition about a manifest itself. Its bytes are the same whoever pushes it, so a race decides nothing.
+func (c *manifestPush) checkPresence(ctx context.Context, tx *sqldb.Tx, repo int64) error {
+	there, err := index.HasManifest(ctx, tx, repo, c.row.Digest)
+	if err != nil {
+		return err
+	}
+	var now oci.Digest
+	if there {
+		now = c.row.Digest
+	}
+	if !c.cond.Holds(now) {
+		return preconditionFailed(c.cond.Ref)
+	}
+	return nil
+}
+
+func preconditionFailed(ref oci.Reference) error {
+	return fail.E(fail.Conflict, nil, "%s is not what the request expects", ref).Code(oci.CodePreconditionFailed).Hint("look what it is now (HEAD answers its ETag), and decide again")
 }

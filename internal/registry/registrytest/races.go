@@ -38,6 +38,7 @@ func races(t *testing.T, w *World) {
 		{"One digest has one content", r.committers},
 		{"What a manifest needs is not deleted under it", r.pushAndDelete},
 		{"Expiry and cancel never take what goes on", r.endings},
+		{"A tag moves once from where all saw it", r.conditions},
 		{"Tags are linearizable", r.tags},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -257,6 +258,41 @@ var register = porcupine.Model{
 	DescribeOperation: func(input, output any) string {
 		return fmt.Sprintf("%+v: %v", input, output)
 	},
+}
+
+// conditions lets all push with the condition that the tag is as they saw it: exactly one may move it from there.
+func (r *race) conditions(t *testing.T) {
+	repo := Name("races/conditions")
+	bodies := make([][]byte, racers)
+	for i := range bodies {
+		bodies[i] = r.w.image(t, repo, fmt.Sprintf("conditional %d", i))
+	}
+	var seen oci.Digest
+	for range rounds {
+		var mu sync.Mutex
+		var won []oci.Digest
+		together(racers, func(i int) {
+			p := registry.PutManifest{Pusher: Admin, MediaType: oci.MediaTypeImageManifest, Body: bodies[i], Tags: []oci.Tag{Tag("moving")}}
+			p.If = &registry.Condition{Ref: Ref("moving"), Holds: func(now oci.Digest) bool { return now == seen }}
+			if Sum(p.Body) == seen {
+				return // it would change nothing, and so not be in anybody's way
+			}
+			pushed, err := r.node(i).PutManifest(t.Context(), repo, p)
+			switch {
+			case err == nil:
+				mu.Lock()
+				won = append(won, pushed.Descriptor.Digest)
+				mu.Unlock()
+			case fail.CodeOf(err) != oci.CodePreconditionFailed:
+				t.Error(err)
+			}
+		})
+		m, err := r.node(0).Manifest(t.Context(), repo, Ref("moving"))
+		if err != nil || len(won) != 1 || m.Descriptor.Digest != won[0] {
+			t.Fatalf("%d pushes moved the tag from %s; now %+v, %v", len(won), seen, m, err)
+		}
+		seen = won[0]
+	}
 }
 
 func (r *race) tags(t *testing.T) {

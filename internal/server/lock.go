@@ -40,6 +40,7 @@ type lock struct {
 	path   string
 	file   *os.File
 	holder Holder
+	first  int64    // length of the file's first line
 	made   []string // directories that were made for it, outermost first
 }
 
@@ -86,36 +87,43 @@ func (l *lock) try() (again bool, err error) {
 }
 
 func readHolder(f io.ReaderAt) Holder {
-	var h Holder
-	body, err := io.ReadAll(io.NewSectionReader(f, 0, 4096))
-	if err == nil {
-		err = json.Unmarshal(body, &h)
+	var last Holder // the zero one: the holder is about to write it
+	for lines := json.NewDecoder(io.NewSectionReader(f, 0, 4096)); ; {
+		var h Holder
+		if err := lines.Decode(&h); err != nil {
+			return last // the end, or a line that is being written
+		}
+		last = h
 	}
-	if err != nil {
-		return Holder{} // the holder is about to write it
-	}
-	return h
 }
 
-// write says who holds the lock.
+// write says who holds the lock, on the file's first line.
 func (l *lock) write() error {
+	if err := l.file.Truncate(0); err != nil {
+		return dirError(err, l.path)
+	}
+	return l.say(0)
+}
+
+// answers adds where the process answers, on a second line: whoever reads meanwhile finds the first one whole.
+func (l *lock) answers(url string) error {
+	l.holder.URL = url
+	return l.say(l.first)
+}
+
+// say writes a line.
+func (l *lock) say(at int64) error {
 	body, err := json.Marshal(l.holder)
 	if err == nil {
-		err = l.file.Truncate(0)
-	}
-	if err == nil {
-		_, err = l.file.WriteAt(append(body, '\n'), 0)
+		_, err = l.file.WriteAt(append(body, '\n'), at)
 	}
 	if err != nil {
 		return dirError(err, l.path)
 	}
+	if at == 0 {
+		l.first = int64(len(body)) + 1
+	}
 	return nil
-}
-
-// answers adds where the process answers.
-func (l *lock) answers(url string) error {
-	l.holder.URL = url
-	return l.write()
 }
 
 // release gives the lock back. The file stays, empty: removing it would need care, and it says nothing.

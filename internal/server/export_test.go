@@ -61,7 +61,7 @@ func WithConnection(t *testing.T, look func(net.Conn)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLimited(all[0], make(chan struct{}, 1))
+	l := newLimited(all[0], make(chan struct{}, 1), pace{limit: time.Minute})
 	near, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

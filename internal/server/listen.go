@@ -49,12 +49,13 @@ func listenError(err error, addr string) error {
 type limited struct {
 	net.Listener
 	slots chan struct{}
+	pace  pace
 	done  chan struct{}
 	once  sync.Once
 }
 
-func newLimited(l net.Listener, slots chan struct{}) *limited {
-	return &limited{Listener: l, slots: slots, done: make(chan struct{})}
+func newLimited(l net.Listener, slots chan struct{}, p pace) *limited {
+	return &limited{Listener: l, slots: slots, pace: p, done: make(chan struct{})}
 }
 
 // Accept waits for a free slot, then for a connection.
@@ -74,25 +75,14 @@ func (l *limited) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, errors.Join(fmt.Errorf("connection of type %T", conn), conn.Close())
 	}
-	return &slotted{TCPConn: tcp, slots: l.slots}, nil
+	if l.pace.short {
+		shorten(tcp)
+	}
+	return &slotted{TCPConn: tcp, slots: l.slots, limit: l.pace.limit}, nil
 }
 
 // Close stops listening.
 func (l *limited) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return l.Listener.Close()
-}
-
-// slotted is a connection that gives its slot back. It embeds the TCP connection itself, so that ReadFrom (sendfile) is its own.
-type slotted struct {
-	*net.TCPConn
-	slots chan struct{}
-	once  sync.Once
-}
-
-// Close closes the connection.
-func (c *slotted) Close() error {
-	err := c.TCPConn.Close()
-	c.once.Do(func() { <-c.slots })
-	return err
 }

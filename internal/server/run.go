@@ -101,7 +101,7 @@ func (s *Server) accept(group *errgroup.Group) {
 	slots := make(chan struct{}, s.cfg.HTTP.MaxConnections)
 	for _, l := range s.listeners {
 		group.Go(func() error {
-			bounded := newLimited(l, slots)
+			bounded := newLimited(l, slots, pace{limit: s.cfg.HTTP.ProgressTimeout, short: s.cert != nil})
 			if s.cert != nil {
 				return ended(s.http.ServeTLS(bounded, "", ""), l)
 			}

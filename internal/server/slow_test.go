@@ -1,0 +1,151 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"io"
+	"math/rand"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// link is a client's end of a slow line: what arrives is read in small pieces, with a pause after each, until it is told to hurry.
+type link struct {
+	net.Conn
+	pause *atomic.Int64
+}
+
+func (l link) Read(p []byte) (int, error) {
+	pause := time.Duration(l.pause.Load())
+	if pause > 0 {
+		p = p[:min(len(p), 8<<10)]
+		time.Sleep(pause) // this is the line's slowness, not a wait for an event
+	}
+	return l.Conn.Read(p)
+}
+
+// overSlowLine answers a client whose line is as slow as pause says.
+func overSlowLine(pause *atomic.Int64, http2 bool) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: http2,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				err = tcp.SetReadBuffer(256 << 10) // what waits here has left the server
+			}
+			return link{conn, pause}, err
+		},
+	}}
+}
+
+// pushed puts a blob that no layer below makes smaller into a server, and answers its URL.
+func pushed(t *testing.T, r *running, size int) (url string, content []byte) {
+	t.Helper()
+	content = make([]byte, size)
+	rand.New(rand.NewSource(1)).Read(content)
+	sum := sha256.Sum256(content)
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	a, err := do(t, client, http.MethodPost, r.URL()+"/v2/library/app/blobs/uploads/?digest="+digest, bytes.NewReader(content), basic()...)
+	if err != nil || a.StatusCode != http.StatusCreated {
+		t.Fatalf("push: %v %v %s", err, a.Response, a.body)
+	}
+	return r.URL() + "/v2/library/app/blobs/" + digest, content
+}
+
+// secured answers the variables of a server with a certificate.
+func secured(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	issue(t, cert, key, 1, time.Now().Add(24*time.Hour))
+	return []string{"HAVN_HTTP_TLS_CERTIFICATE=" + cert, "HAVN_HTTP_TLS_KEY=" + key}
+}
+
+func TestAPullThatIsVerySlowIsServedWhole(t *testing.T) {
+	t.Parallel()
+	const size = 24 << 20 // more than all the buffers on the way
+	const limit = 2 * time.Second
+	for name, c := range map[string]struct{ tls, http2 bool }{"HTTP": {}, "HTTPS": {true, false}, "HTTP/2": {true, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := []string{"HAVN_HTTP_PROGRESS_TIMEOUT=" + limit.String()}
+			if c.tls {
+				env = append(env, secured(t)...)
+			}
+			r := start(t, env...)
+			url, content := pushed(t, r, size)
+			var pause atomic.Int64
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", basic()[1])
+			res, err := overSlowLine(&pause, c.http2).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := map[bool]int{false: 1, true: 2}[c.http2]; res.ProtoMajor != want {
+				t.Errorf("HTTP/%d", res.ProtoMajor)
+			}
+			// The line is quick at first, so that the kernel's buffer grows; then it moves half a MiB in each limit, as 9 KB/s do in the default one.
+			got := make([]byte, size/4, size)
+			if _, err = io.ReadFull(res.Body, got); err != nil {
+				t.Fatal(err)
+			}
+			pause.Store(int64(limit / 64))
+			hurry := time.AfterFunc(5*limit, func() { pause.Store(0) })
+			defer hurry.Stop()
+			more, err := io.ReadAll(res.Body)
+			got = append(got, more...)
+			if closeErr := res.Body.Close(); err == nil {
+				err = closeErr
+			}
+			if err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%d of %d bytes: %v", len(got), size, err)
+			}
+		})
+	}
+}
+
+func TestAPullThatStandsStillIsCutOff(t *testing.T) {
+	t.Parallel()
+	for name, secure := range map[string]bool{"HTTP": false, "HTTPS": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := []string{"HAVN_HTTP_PROGRESS_TIMEOUT=1s"}
+			if secure {
+				env = append(env, secured(t)...)
+			}
+			r := start(t, env...)
+			const size = 32 << 20
+			url, _ := pushed(t, r, size)
+			var pause atomic.Int64
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", basic()[1])
+			res, err := overSlowLine(&pause, false).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Nothing of the body is read.
+			await(t, "the end of the pull", func() bool { return len(r.log.lines("request")) == 2 })
+			line := r.log.lines("request")[1]
+			if sent, ok := line["bytes"].(float64); line["method"] != http.MethodGet || !ok || sent >= size {
+				t.Errorf("line %v", line)
+			}
+			if err = res.Body.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -121,11 +121,18 @@ type user struct {
 }
 
 func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
-	u := user{name: name}
+	var u user
 	var changed int64
-	err := q.Row(ctx, "SELECT password_hash, admin, disabled, changed_at FROM users WHERE name = ?", name).Scan(&u.hash, &u.admin, &u.disabled, &changed)
+	err := q.Row(ctx, "SELECT name, password_hash, admin, disabled, changed_at FROM users WHERE name = ?", name).Scan(&u.name, &u.hash, &u.admin, &u.disabled, &changed)
+	if err != nil {
+		return user{}, err
+	}
+	if u.name != name {
+		// MariaDB compares as if both ended in the same number of spaces.
+		return user{}, fail.E(fail.NotFound, nil, "user %q", name)
+	}
 	u.changed = sqldb.FromMicros(changed)
-	return u, err
+	return u, nil
 }
 
 // SetPassword gives a user another password. Tokens that were issued before end as they would; refresh tokens end at once.

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"log/slog"
 	"time"
@@ -147,20 +146,23 @@ func (db *DB) Row(ctx context.Context, query string, args ...any) Row {
 // Rows reads rows in a round trip of its own. It holds a connection until the loop ends: don't query inside the loop.
 func (db *DB) Rows(ctx context.Context, query string, args ...any) iter.Seq2[Scanner, error] {
 	return func(yield func(Scanner, error) bool) {
-		yielded := false
+		yielded, stopped := false, false
 		once := func(row Scanner, err error) bool {
 			yielded = true
 			return yield(row, err)
 		}
 		err := db.again(ctx, "read", func() error {
-			err := db.store.read(ctx, func(s *session) error { return s.each(ctx, query, args, once) })
+			err := db.store.read(ctx, func(s *session) (err error) {
+				stopped, err = s.each(ctx, query, args, once)
+				return err
+			})
 			if err != nil && yielded {
 				// Rows went out already: a second run would repeat them.
 				return settled(err)
 			}
 			return err
 		})
-		if err != nil && !errors.Is(err, errStopped) {
+		if err != nil && !stopped {
 			yield(nil, err)
 		}
 	}

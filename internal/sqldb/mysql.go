@@ -102,7 +102,7 @@ func (p *mysqlProduct) check(ctx context.Context, s *session) []Finding {
 func variables(ctx context.Context, s *session) (map[string]string, error) {
 	vars := map[string]string{}
 	var scanErr error
-	err := s.each(ctx, "SHOW VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'wsrep_on')", nil,
+	_, err := s.each(ctx, "SHOW VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'wsrep_on')", nil,
 		func(row Scanner, _ error) bool {
 			var k, v string
 			scanErr = row.Scan(&k, &v)

@@ -44,9 +44,6 @@ func (r Row) Scan(dest ...any) error {
 	return r.from.scanRow(r.ctx, r.query, r.args, dest)
 }
 
-// errStopped says that the caller's loop ended early. It never leaves the package.
-var errStopped = errors.New("loop ended")
-
 // runner is a *sql.DB, *sql.Conn or *sql.Tx.
 type runner interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -166,16 +163,17 @@ func (s *session) scanRow(ctx context.Context, query string, args, dest []any) (
 	return nil
 }
 
-// each hands the rows to yield; errStopped if yield ended the loop.
-func (s *session) each(ctx context.Context, query string, args []any, yield func(Scanner, error) bool) (err error) {
+// each hands the rows to yield; stopped if yield ended the loop, and then it must not be called again. The error counts in both cases: what comes behind the row at
+// which a loop ended may say that the transaction was refused, and then its COMMIT would be answered well and commit nothing.
+func (s *session) each(ctx context.Context, query string, args []any, yield func(Scanner, error) bool) (stopped bool, err error) {
 	if err = s.ready(ctx); err != nil {
-		return err
+		return false, err
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	rows, err := s.query(bounded, query, args)
 	if err != nil {
-		return s.d.translate(err, query)
+		return false, s.d.translate(err, query)
 	}
 	s.reading = true
 	defer func() {
@@ -186,16 +184,16 @@ func (s *session) each(ctx context.Context, query string, args []any, yield func
 	}()
 	for rows.Next() {
 		if err = s.alive(ctx); err != nil {
-			return err
+			return false, err
 		}
 		if !yield(scanner{rows, s.d, query}, nil) {
-			return errStopped
+			return true, nil
 		}
 	}
 	if err = rows.Err(); err != nil {
-		return s.d.translate(err, query)
+		return false, s.d.translate(err, query)
 	}
-	return nil
+	return false, nil
 }
 
 func (s *session) exec(ctx context.Context, query string, args []any) (int64, error) {
@@ -257,8 +255,8 @@ func (r *reader) Rows(ctx context.Context, query string, args ...any) iter.Seq2[
 			yield(nil, err)
 			return
 		}
-		if err := r.s.each(ctx, query, args, yield); err != nil && !errors.Is(err, errStopped) {
-			yield(nil, r.note(err))
+		if stopped, err := r.s.each(ctx, query, args, yield); r.note(err) != nil && !stopped {
+			yield(nil, err)
 		}
 	}
 }

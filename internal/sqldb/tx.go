@@ -60,8 +60,8 @@ func (tx *Tx) Rows(ctx context.Context, query string, args ...any) iter.Seq2[Sca
 			yield(nil, err)
 			return
 		}
-		if err := tx.s.each(ctx, query, args, yield); err != nil && !errors.Is(err, errStopped) {
-			yield(nil, tx.note(err))
+		if stopped, err := tx.s.each(ctx, query, args, yield); tx.note(err) != nil && !stopped {
+			yield(nil, err)
 		}
 	}
 }

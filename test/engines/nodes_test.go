@@ -92,6 +92,9 @@ func firstStarts(t *testing.T, open sqldbtest.Opener) {
 	for i, from := range nodes {
 		who, err := from.Authenticate(t.Context(), "admin", made[0], "192.0.2.1")
 		need(t, err)
+		if _, err = from.Authenticate(t.Context(), "admin ", made[0], "192.0.2.1"); !fail.Is(err, fail.Unauthenticated) {
+			t.Errorf("another name was taken for admin's: %v", err)
+		}
 		token, err := from.Issue(t.Context(), who, access.DefaultService, nil)
 		need(t, err)
 		for j, to := range nodes {

@@ -39,6 +39,7 @@ type writer struct {
 	members  []*turn
 	lost     error // why the open transaction can't be committed
 	unsure   bool  // a BEGIN or COMMIT failed: a transaction may still be there
+	broken   bool  // a COMMIT failed, with its flush perhaps: see checkpointer.mend
 	flushing bool  // synchronous is FULL
 }
 
@@ -159,6 +160,12 @@ func (w *writer) begin(t *turn) error {
 	if w.unsure {
 		w.rollback(ctx)
 	}
+	if w.broken {
+		if err := w.e.log.mend(ctx, w.s); err != nil {
+			return failedCommit(err)
+		}
+		w.broken = false
+	}
 	if flush := !t.w.relaxed; flush != w.flushing {
 		level := "PRAGMA synchronous = NORMAL"
 		if flush {
@@ -246,6 +253,7 @@ func (w *writer) commit() {
 	}
 	if err == nil {
 		_, err = w.s.exec(ctx, "COMMIT", nil)
+		w.broken = err != nil && !isRefusal(err) && !fail.Is(err, fail.Exhausted)
 	}
 	if err != nil {
 		w.rollback(ctx)
@@ -272,7 +280,7 @@ func (w *writer) fault(members []*turn) error {
 	return nil
 }
 
-// failedCommit answers what a member is told: run it again, unless the disk is full.
+// failedCommit answers what is told where a commit, or the mending after one, failed: run it again, unless the disk is full.
 func failedCommit(err error) error {
 	if fail.Is(err, fail.Exhausted) {
 		return err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 const (
@@ -80,6 +82,22 @@ func (c *checkpointer) reset(ctx context.Context, s *session, pages int64) {
 	if c.resets++; c.resets%optimizeEvery == 0 {
 		optimize(ctx, s, c.e.cfg.Log)
 	}
+}
+
+// mend makes durable what is in the log after a flush of it failed, by copying all of it into the database and beginning it anew. The kernel takes what it could not write for written: the next
+// flush would succeed without it, and what is missing under later commits takes these with it at a power cut. Programs read it until then, and so does the copying.
+func (c *checkpointer) mend(ctx context.Context, s *session) error {
+	c.work.Wait()
+	var busy, pages, copied int64
+	if err := s.scanRow(ctx, "PRAGMA wal_checkpoint(TRUNCATE)", nil, []any{&busy, &pages, &copied}); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return &refusal{cause: fail.E(fail.Unavailable, nil, "copy the log of the database: readers are in the way"), reason: reasonConflict}
+	}
+	c.copied.Store(false)
+	c.next = 0
+	return nil
 }
 
 // waiting runs fn with another busy time-out.

@@ -56,6 +56,13 @@ func (s *served) obey(line string) error {
 	case "cut":
 		s.disk.cut()
 		return nil
+	case "fail":
+		var n int
+		if _, err := fmt.Sscanf(line, "fail %d", &n); err != nil {
+			return err
+		}
+		s.disk.failNext(n)
+		return nil
 	case "restore":
 		if _, err := fmt.Sscanf(line, "restore %g %d", &luck, &seed); err != nil {
 			return err

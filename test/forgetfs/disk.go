@@ -21,6 +21,7 @@ type disk struct {
 
 	mu   sync.Mutex
 	dead bool // after the cut, until restore
+	fail int  // flushes of files that fail from now on
 	next uint64
 	root *inode
 }
@@ -145,6 +146,16 @@ func (d *disk) flush(i *inode) syscall.Errno {
 		i.known = names
 		return 0
 	}
+	if d.fail > 0 {
+		// As on Linux: what could not be written counts as written from now on, and only writing it again makes another flush try.
+		d.fail--
+		for number, p := range pages {
+			if i.seen.pages[number] == p {
+				delete(i.dirty, number)
+			}
+		}
+		return syscall.EIO
+	}
 	for number, p := range pages {
 		i.kept.set(number, p)
 		if i.seen.pages[number] == p {
@@ -180,6 +191,13 @@ func (d *disk) cut() {
 	d.dead = true
 }
 
+// failNext lets the next flushes of files fail.
+func (d *disk) failNext(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = n
+}
+
 // restore goes back to what was flushed. Of the rest, each page, size and name has survived by luck with the probability luck, for a
 // real disk may have written any part of it.
 func (d *disk) restore(luck float64, seed uint64) {
@@ -187,7 +205,7 @@ func (d *disk) restore(luck float64, seed uint64) {
 	defer d.mu.Unlock()
 	source := rand.New(rand.NewPCG(seed, 0))
 	d.root.restore(luck, source, map[*inode]bool{})
-	d.dead = false
+	d.dead, d.fail = false, 0
 }
 
 func (i *inode) restore(luck float64, source *rand.Rand, done map[*inode]bool) {

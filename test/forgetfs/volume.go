@@ -71,6 +71,13 @@ func (v *Volume) Cut(t testing.TB) {
 	v.order(t, "cut")
 }
 
+// FailFlush lets the next n flushes of files fail with EIO, as Linux does it: what was to be flushed by them is forgotten at the next cut, although programs see it until then and later flushes
+// succeed, unless it is written again.
+func (v *Volume) FailFlush(t testing.TB, n int) {
+	t.Helper()
+	v.order(t, fmt.Sprintf("fail %d", n))
+}
+
 // Restore mounts the volume again with what was flushed. Of the rest, each page, size and name has survived by luck with that probability, chosen by
 // the seed. Programs that had files open should have been ended.
 func (v *Volume) Restore(t testing.TB, luck float64, seed uint64) {

@@ -154,7 +154,7 @@ func (s *Store) Space(ctx context.Context) (free, total int64, ok bool, err erro
 	return free, total, err == nil, err
 }
 
-// ID answers the store's id, or NotFound if it has none yet.
+// ID answers the store's id, or NotFound if it has none yet, or one whose writing was cut off.
 func (s *Store) ID(ctx context.Context) (string, error) {
 	r, err := s.get(ctx, idObject, 0, -1)
 	if err != nil {
@@ -167,12 +167,29 @@ func (s *Store) ID(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fail.E(s.driver.Classify(err), err, "read the store's id")
 	}
-	return strings.TrimSpace(string(text)), nil
+	id := strings.Trim(string(text), "\x00 \r\n")
+	if id == "" {
+		return "", fail.E(fail.NotFound, nil, "the store's id is empty: its writing was cut off")
+	}
+	return id, nil
 }
 
 // SetID gives the store its id. One that has an id keeps it: Exists.
 func (s *Store) SetID(ctx context.Context, id string) error {
-	if _, err := s.driver.Put(ctx, idObject, int64(len(id)), bytes.NewReader([]byte(id))); err != nil {
+	put := func() error {
+		_, err := s.driver.Put(ctx, idObject, int64(len(id)), bytes.NewReader([]byte(id)))
+		return err
+	}
+	err := put()
+	if fail.Is(err, fail.Exists) {
+		if _, readErr := s.ID(ctx); fail.Is(readErr, fail.NotFound) {
+			// What a crash left of an earlier try. If it is another node's, which writes at this moment, the two compare what is there afterwards.
+			if err = s.driver.Delete(ctx, idObject); err == nil {
+				err = put()
+			}
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("write the store's id: %w", err)
 	}
 	return nil

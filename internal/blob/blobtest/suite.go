@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -25,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Driver, reopen func(t *testi
 	for name, test := range map[string]func(*testing.T, blob.Driver){
 		"WhatWasPutIsRead": readBack, "ANameIsWrittenOnce": once, "OneOfManyWritersWins": race, "AbsentIsNotFound": absent,
 		"DeleteIsIdempotent": deleted, "AFailedPutLeavesNothingWhole": broken, "AnEndedContextStopsAPut": cancelled,
-		"ListIsSortedAndComplete": listed, "TheStoreKeepsItsID": identity, "ABlobOfSeveralObjects": several, "DamageIsAnErrorNotAnEnd": damage,
+		"ListIsSortedAndComplete": listed, "TheStoreKeepsItsID": identity, "AnIDThatWasCutOffIsNone": cutOff, "ABlobOfSeveralObjects": several, "DamageIsAnErrorNotAnEnd": damage,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,6 +259,27 @@ func identity(t *testing.T, d blob.Driver) {
 	wantKind(t, s.SetID(t.Context(), "other"), fail.Exists)
 	if id, idErr := s.ID(t.Context()); idErr != nil || id != "abc" {
 		t.Errorf("id %q, %v", id, idErr)
+	}
+}
+
+// cutOff leaves of the id's object what a crash does, while the store gets it.
+func cutOff(t *testing.T, d blob.Driver) {
+	s := Store(d)
+	for _, left := range []string{"", "\x00\x00\x00"} {
+		if _, err := d.Put(t.Context(), "havn-store-id", int64(len(left)), strings.NewReader(left)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.ID(t.Context())
+		wantKind(t, err, fail.NotFound)
+		if err = s.SetID(t.Context(), "abc"); err != nil {
+			t.Fatal(err)
+		}
+		if id, idErr := s.ID(t.Context()); idErr != nil || id != "abc" {
+			t.Errorf("id %q, %v", id, idErr)
+		}
+		if err = d.Delete(t.Context(), "havn-store-id"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

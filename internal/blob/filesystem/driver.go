@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/havn-registry/havn/internal/blob"
@@ -34,6 +35,8 @@ type Driver struct {
 	root    string
 	buffers sync.Pool
 	flushes flushes
+	// remade is set before a folder is made again while the program runs: from then on it may be there without being durable.
+	remade atomic.Bool
 }
 
 // New opens the directory and makes it where it is absent. It proves that files can be written and that files and directories can be flushed there; one
@@ -148,7 +151,7 @@ func (d *Driver) Put(ctx context.Context, name string, _ int64, r io.Reader) (bl
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = d.flushes.dir(filepath.Dir(path))
+		err = d.flushNames(filepath.Dir(path))
 	}
 	if err != nil {
 		// What is there has no committed row, so it may go; if it does not go, the sweep takes it.
@@ -158,16 +161,23 @@ func (d *Driver) Put(ctx context.Context, name string, _ int64, r io.Reader) (bl
 	return blob.Written{Size: n}, nil
 }
 
+// flushNames makes the names in a folder durable, and the folder's own where another writer may have made it a moment ago.
+func (d *Driver) flushNames(folder string) error {
+	err := d.flushes.dir(folder)
+	if err == nil && d.remade.Load() {
+		err = d.flushes.dir(filepath.Dir(folder))
+	}
+	return err
+}
+
 // create makes the file; also its folder, if somebody removed it. It never makes the folder above: where that is gone, the file system is not
 // mounted, and what is written would be lost to sight when it comes back.
 func (d *Driver) create(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 	if errors.Is(err, fs.ErrNotExist) {
 		folder := filepath.Dir(path)
+		d.remade.Store(true)
 		if err = os.Mkdir(folder, dirMode); err == nil || errors.Is(err, fs.ErrExist) {
-			err = flushDir(filepath.Dir(folder))
-		}
-		if err == nil {
 			f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 		}
 		if errors.Is(err, fs.ErrNotExist) {

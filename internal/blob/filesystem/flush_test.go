@@ -2,6 +2,10 @@ package filesystem
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -51,4 +55,39 @@ func TestOneFlushServesAllWhoWaited(t *testing.T) {
 		default:
 		}
 	})
+}
+
+// TestAFolderThatIsMadeAgainIsDurableForAllWhoUseIt removes a folder under the driver: of the two that write there then, one makes the folder, and the other
+// finds it. What either acknowledges is only there if the folder's name is flushed too.
+func TestAFolderThatIsMadeAgainIsDurableForAllWhoUseIt(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	d, err := New(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flushed []string
+	d.flushes.flush = func(path string) error {
+		flushed = append(flushed, path)
+		return nil
+	}
+	put := func(name string) []string {
+		flushed = nil
+		if _, err := d.Put(t.Context(), "objects/ab/"+name, 1, strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+		return flushed
+	}
+	folder := filepath.Join(root, "objects", "ab")
+	if got := put("before"); !slices.Equal(got, []string{folder}) {
+		t.Errorf("flushed %v, want the folder alone", got)
+	}
+	if err = os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"maker", "finder"} {
+		if got := put(name); !slices.Contains(got, folder) || !slices.Contains(got, filepath.Dir(folder)) {
+			t.Errorf("the %s flushed %v, want the folder and that above it", name, got)
+		}
+	}
 }

@@ -51,6 +51,10 @@ func openPostgres(cfg *Config) (*sql.DB, *postgresProduct, error) {
 	pc.RuntimeParams["lock_timeout"] = "1500"
 	pc.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
 	pc.RuntimeParams["timezone"] = "UTC"
+	// Every query goes by keys to few rows. The planner does not know that a base image's layers, which every repository has, are few in each of them, and reads whole tables for them.
+	for _, whole := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+		pc.RuntimeParams[whole] = "off"
+	}
 	pool := stdlib.OpenDB(*pc)
 	return pool, &postgresProduct{cfg: cfg, pool: pool}, nil
 }

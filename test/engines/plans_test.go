@@ -1,0 +1,235 @@
+package engines
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/havn-registry/havn/internal/index"
+	"github.com/havn-registry/havn/internal/lab"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/sqldb"
+	"github.com/havn-registry/havn/internal/sqldb/sqldbtest"
+)
+
+const (
+	// many rows are in each table; touched is what a query that wants up to wanted of them may look at.
+	many, wanted, touched = 20_000, 10, 500
+)
+
+func TestNoQueryOnMariaDBReadsWhatItDoesNotAnswer(t *testing.T) {
+	m, err := lab.StartMariaDB(t.Context(), "")
+	need(t, err)
+	stopAfter(t, m.Stop)
+	plans(t, sqldb.Config{Engine: sqldb.MySQL, Hosts: []string{m.Host}, User: lab.User, Password: lab.Password, Database: lab.Database}, "ANALYZE TABLE %s", ranOnMariaDB)
+}
+
+func TestNoQueryOnPostgreSQLReadsWhatItDoesNotAnswer(t *testing.T) {
+	p, err := lab.StartPostgres(t.Context(), "")
+	need(t, err)
+	stopAfter(t, p.Stop)
+	plans(t, sqldb.Config{Engine: sqldb.Postgres, Hosts: []string{p.Host}, User: lab.User, Password: lab.Password, Database: lab.Database}, "ANALYZE %s", ranOnPostgres)
+}
+
+func TestNoQueryOnSQLiteReadsWhatItDoesNotAnswer(t *testing.T) {
+	plans(t, sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db")}, "ANALYZE %s", plannedOnSQLite)
+}
+
+// spy runs each query once more, and hands on how.
+type spy struct {
+	sqldb.Querier
+	t    *testing.T
+	look func(query string, args []any)
+}
+
+func (s spy) Row(ctx context.Context, query string, args ...any) sqldb.Row {
+	s.look(query, args)
+	return s.Querier.Row(ctx, query, args...)
+}
+
+func (s spy) Rows(ctx context.Context, query string, args ...any) iter.Seq2[sqldb.Scanner, error] {
+	s.look(query, args)
+	return s.Querier.Rows(ctx, query, args...)
+}
+
+// plans looks what the queries of requests and sweeps read on large tables. It fails where one reads more than it answers by far: such a query is quick in every other
+// test, and stops a registry that has grown.
+func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.T, q sqldb.Querier, query string, args []any) (int, string)) {
+	db := sqldbtest.Open(t, cfg)
+	fillTables(t, db)
+	for _, table := range []string{"repositories", "contents", "objects", "blobs", "repo_blobs", "manifests", "manifest_blobs", "manifest_children", "tags", "uploads", "dead", "ops", "pulls"} {
+		run(t, db, fmt.Sprintf(analyze, table))
+	}
+	ctx := t.Context()
+	name, err := oci.ParseName("library/r")
+	need(t, err)
+	tag, err := oci.ParseReference("t10000")
+	need(t, err)
+	base, child, middle := digestNumber(0), digestNumber(1), digestNumber(many/2)
+	for what, query := range map[string]func(q sqldb.Querier) error{
+		"pull by tag":  func(q sqldb.Querier) error { _, err := index.FindManifest(ctx, q, name, tag, oci.Digest{}); return err },
+		"pull a blob":  func(q sqldb.Querier) error { _, _, err := index.FindBlob(ctx, q, name, base); return err },
+		"page of tags": func(q sqldb.Querier) error { _, err := index.TagNames(ctx, q, name, "t15000", wanted); return err },
+		"page of the catalogue": func(q sqldb.Querier) error {
+			_, err := index.RepositoryNames(ctx, q, "other/r15000", wanted)
+			return err
+		},
+		"page of referrers": func(q sqldb.Querier) error {
+			_, err := index.Referrers(ctx, q, name, base, "", middle.Bytes(), wanted, 1<<20)
+			return err
+		},
+		"sizes of blobs": func(q sqldb.Querier) error {
+			_, err := index.LinkSizes(ctx, q, 1, []oci.Digest{base, middle})
+			return err
+		},
+		"sizes of manifests": func(q sqldb.Querier) error {
+			_, err := index.ManifestSizes(ctx, q, 1, []oci.Digest{base, middle})
+			return err
+		},
+		"users of a blob":        func(q sqldb.Querier) error { _, err := index.Users(ctx, q, 1, base, wanted); return err },
+		"parents of a child":     func(q sqldb.Querier) error { _, err := index.Parents(ctx, q, 1, child, wanted); return err },
+		"repositories of a blob": func(q sqldb.Querier) error { _, err := index.LinkedRepositories(ctx, q, base, wanted); return err },
+		"objects of a content":   func(q sqldb.Querier) error { _, err := index.Objects(ctx, q, many/2); return err },
+		"unsettled objects":      func(q sqldb.Querier) error { _, err := index.HasUnsettled(ctx, q, many/2); return err },
+		"names of objects": func(q sqldb.Querier) error {
+			_, err := index.KnownNames(ctx, q, []string{"o1", "o2", "o3"})
+			return err
+		},
+		"an upload":            func(q sqldb.Querier) error { _, err := index.FindUpload(ctx, q, name, "u17"); return err },
+		"uploads of a subject": func(q sqldb.Querier) error { _, err := index.CountUploads(ctx, q, "somebody", wanted); return err },
+		"idle uploads":         func(q sqldb.Querier) error { _, err := index.IdleUploads(ctx, q, wanted, wanted); return err },
+		"done uploads":         func(q sqldb.Querier) error { _, err := index.DoneUploads(ctx, q, many/2+wanted, wanted); return err },
+		"dead contents":        func(q sqldb.Querier) error { _, err := index.DeadContents(ctx, q, wanted, 0, wanted); return err },
+		"use of a content":     func(q sqldb.Querier) error { _, err := index.IsReferred(ctx, q, many/2); return err },
+		"old operations":       func(q sqldb.Querier) error { _, err := index.OldOps(ctx, q, many, wanted); return err },
+		"appended pulls":       func(q sqldb.Querier) error { _, err := index.Pulls(ctx, q, wanted); return err },
+	} {
+		t.Run(what, func(t *testing.T) {
+			need(t, db.View(ctx, "test.plan", func(q sqldb.Querier) error {
+				return query(spy{q, t, func(text string, args []any) {
+					if n, plan := rows(t, q, text, args); n > touched {
+						t.Errorf("%d rows are read by %s\n%s", n, text, plan)
+					}
+				}})
+			}))
+		})
+	}
+}
+
+// ranOnMariaDB answers how many rows the storage engine was asked for.
+func ranOnMariaDB(t *testing.T, q sqldb.Querier, query string, args []any) (int, string) {
+	t.Helper()
+	asked := func() (n int) {
+		for row, err := range q.Rows(t.Context(), "SHOW SESSION STATUS LIKE 'Handler_read%'") {
+			need(t, err)
+			var name string
+			var value int
+			need(t, row.Scan(&name, &value))
+			if name != "Handler_read_rnd_deleted" {
+				n += value
+			}
+		}
+		return n
+	}
+	asked() // its own table is read too
+	before := asked()
+	own := asked() - before
+	before = asked()
+	var plan string
+	need(t, q.Row(t.Context(), "ANALYZE FORMAT=JSON "+query, args...).Scan(&plan))
+	return asked() - before - own, plan
+}
+
+// ranOnPostgres answers how many rows the scans of a plan produced and dropped.
+func ranOnPostgres(t *testing.T, q sqldb.Querier, query string, args []any) (int, string) {
+	t.Helper()
+	var text string
+	need(t, q.Row(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+query, args...).Scan(&text))
+	var plans []struct{ Plan scan }
+	need(t, json.Unmarshal([]byte(text), &plans))
+	return plans[0].Plan.rows(), text
+}
+
+// scan is a node of a plan of PostgreSQL.
+type scan struct {
+	Rows    float64 `json:"Actual Rows"`
+	Loops   float64 `json:"Actual Loops"`
+	Dropped float64 `json:"Rows Removed by Filter"`
+	Index   float64 `json:"Rows Removed by Index Recheck"`
+	Plans   []scan
+}
+
+func (s scan) rows() int {
+	n := int((s.Rows + s.Dropped + s.Index) * s.Loops)
+	for _, p := range s.Plans {
+		n += p.rows()
+	}
+	return n
+}
+
+// plannedOnSQLite answers as many rows as a table has where it is read whole or sorted.
+func plannedOnSQLite(t *testing.T, q sqldb.Querier, query string, args []any) (int, string) {
+	t.Helper()
+	var steps []string
+	n := 0
+	for row, err := range q.Rows(t.Context(), "EXPLAIN QUERY PLAN "+query, args...) {
+		need(t, err)
+		var id, parent, unused int
+		var step string
+		need(t, row.Scan(&id, &parent, &unused, &step))
+		steps = append(steps, step)
+		// Rows in the order of the key, up to a limit, are a scan too; the objects of one blob are sorted, because SQLite does not see that they are those of one.
+		ordered := strings.Contains(query, "FROM pulls ORDER BY id LIMIT") || strings.Contains(query, "ORDER BY o.seq")
+		if !ordered && (strings.HasPrefix(step, "SCAN") && step != "SCAN live" || strings.Contains(step, "TEMP B-TREE")) {
+			n = many
+		}
+	}
+	return n, strings.Join(steps, "\n")
+}
+
+func digestNumber(i int) oci.Digest { return oci.Sum(oci.SHA256, fmt.Append(nil, i)) }
+
+// fillTables gives one repository many manifests, tags and referrers, all of the same blob, as children of as many indexes; and all else that is many.
+func fillTables(t *testing.T, db *sqldb.DB) {
+	base, child := digestNumber(0).Bytes(), digestNumber(1).Bytes()
+	run(t, db, "INSERT INTO projects (id, name, public, created_at) VALUES (1, 'library', ?, 1), (2, 'other', ?, 1)", true, false)
+	run(t, db, "INSERT INTO repositories (id, project_id, name, created_at, pushed_at) VALUES (1, 1, 'library/r', 1, 1)")
+	each := func(table string, columns int, row func(i int) []any) {
+		t.Helper()
+		const atOnce = 250
+		mark := "(?" + strings.Repeat(", ?", columns-1) + ")"
+		for from := 0; from < many; from += atOnce {
+			var args []any
+			for i := range atOnce {
+				args = append(args, row(from+i)...)
+			}
+			run(t, db, "INSERT INTO "+table+" VALUES "+mark+strings.Repeat(", "+mark, atOnce-1), args...)
+		}
+	}
+	each("contents (id, created_at)", 2, func(i int) []any { return []any{i, 1} })
+	each("objects (content, seq, name, size, created_at)", 5, func(i int) []any { return []any{i, 0, fmt.Sprint("o", i), 1, 1} })
+	each("blobs (digest, content, size, created_at)", 4, func(i int) []any { return []any{digestNumber(i).Bytes(), i, 1, 1} })
+	each("repo_blobs (repo, digest, linked_at)", 3, func(i int) []any { return []any{1, digestNumber(i).Bytes(), 1} })
+	each("repositories (id, project_id, name, created_at, pushed_at)", 5, func(i int) []any { return []any{i + 2, 2, fmt.Sprintf("other/r%05d", i), 1, 1} })
+	each("repo_blobs (repo, digest, linked_at)", 3, func(i int) []any { return []any{i + 2, base, 1} })
+	each("manifests (repo, digest, media_type, artifact_type, subject, size, body, pushed_at)", 8, func(i int) []any {
+		return []any{1, digestNumber(i).Bytes(), "m", "", base, 1, []byte("x"), 1}
+	})
+	each("manifest_blobs (repo, manifest, digest)", 3, func(i int) []any { return []any{1, digestNumber(i).Bytes(), base} })
+	each("manifest_children (repo, parent, child)", 3, func(i int) []any { return []any{1, digestNumber(i).Bytes(), child} })
+	each("tags (repo, name, digest, moved_at)", 4, func(i int) []any { return []any{1, fmt.Sprintf("t%05d", i), digestNumber(i).Bytes(), 1} })
+	each("uploads (id, repo, subject, algorithm, off, seq, active_at, done_at)", 8, func(i int) []any {
+		if i < many/2 {
+			return []any{fmt.Sprint("u", i), 1, "somebody", 1, 0, 0, i, nil}
+		}
+		return []any{fmt.Sprint("u", i), 1, "somebody", 1, 0, 0, i, i}
+	})
+	// What is due has the highest ids, so that who goes by the ids alone goes through all the rest.
+	each("dead (content, not_before)", 2, func(i int) []any { return []any{i, many - i} })
+	each("ops (op, at)", 2, func(i int) []any { return []any{fmt.Sprint("op", i), i} })
+	each("pulls (id, repo, digest, tag, node, at, n)", 7, func(i int) []any { return []any{i, 1, base, "", 1, 1, 1} })
+}

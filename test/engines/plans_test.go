@@ -71,42 +71,48 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 	need(t, err)
 	base, child, middle := digestNumber(0), digestNumber(1), digestNumber(many/2)
 	for what, query := range map[string]func(q sqldb.Querier) error{
-		"pull by tag":  func(q sqldb.Querier) error { _, err := index.FindManifest(ctx, q, name, tag, oci.Digest{}); return err },
-		"pull a blob":  func(q sqldb.Querier) error { _, _, err := index.FindBlob(ctx, q, name, base); return err },
-		"page of tags": func(q sqldb.Querier) error { _, err := index.TagNames(ctx, q, name, "t15000", wanted); return err },
+		"pull by tag": func(q sqldb.Querier) error {
+			_, cause := index.FindManifest(ctx, q, name, tag, oci.Digest{})
+			return cause
+		},
+		"pull a blob":  func(q sqldb.Querier) error { _, _, cause := index.FindBlob(ctx, q, name, base); return cause },
+		"page of tags": func(q sqldb.Querier) error { _, cause := index.TagNames(ctx, q, name, "t15000", wanted); return cause },
 		"page of the catalogue": func(q sqldb.Querier) error {
-			_, err := index.RepositoryNames(ctx, q, "other/r15000", wanted)
-			return err
+			_, cause := index.RepositoryNames(ctx, q, "other/r15000", wanted)
+			return cause
 		},
 		"page of referrers": func(q sqldb.Querier) error {
-			_, err := index.Referrers(ctx, q, name, base, "", middle.Bytes(), wanted, 1<<20)
-			return err
+			_, cause := index.Referrers(ctx, q, name, base, "", middle.Bytes(), wanted, 1<<20)
+			return cause
 		},
 		"sizes of blobs": func(q sqldb.Querier) error {
-			_, err := index.LinkSizes(ctx, q, 1, []oci.Digest{base, middle})
-			return err
+			_, cause := index.LinkSizes(ctx, q, 1, []oci.Digest{base, middle})
+			return cause
 		},
 		"sizes of manifests": func(q sqldb.Querier) error {
-			_, err := index.ManifestSizes(ctx, q, 1, []oci.Digest{base, middle})
-			return err
+			_, cause := index.ManifestSizes(ctx, q, 1, []oci.Digest{base, middle})
+			return cause
 		},
-		"users of a blob":        func(q sqldb.Querier) error { _, err := index.Users(ctx, q, 1, base, wanted); return err },
-		"parents of a child":     func(q sqldb.Querier) error { _, err := index.Parents(ctx, q, 1, child, wanted); return err },
-		"repositories of a blob": func(q sqldb.Querier) error { _, err := index.LinkedRepositories(ctx, q, base, wanted); return err },
-		"objects of a content":   func(q sqldb.Querier) error { _, err := index.Objects(ctx, q, many/2); return err },
-		"unsettled objects":      func(q sqldb.Querier) error { _, err := index.HasUnsettled(ctx, q, many/2); return err },
+		"users of a blob":        func(q sqldb.Querier) error { _, cause := index.Users(ctx, q, 1, base, wanted); return cause },
+		"parents of a child":     func(q sqldb.Querier) error { _, cause := index.Parents(ctx, q, 1, child, wanted); return cause },
+		"repositories of a blob": func(q sqldb.Querier) error { _, cause := index.LinkedRepositories(ctx, q, base, wanted); return cause },
+		"objects of a content":   func(q sqldb.Querier) error { _, cause := index.Objects(ctx, q, many/2); return cause },
+		"unsettled objects":      func(q sqldb.Querier) error { _, cause := index.HasUnsettled(ctx, q, many/2); return cause },
 		"names of objects": func(q sqldb.Querier) error {
-			_, err := index.KnownNames(ctx, q, []string{"o1", "o2", "o3"})
-			return err
+			_, cause := index.KnownNames(ctx, q, []string{"o1", "o2", "o3"})
+			return cause
 		},
-		"an upload":            func(q sqldb.Querier) error { _, err := index.FindUpload(ctx, q, name, "u17"); return err },
-		"uploads of a subject": func(q sqldb.Querier) error { _, err := index.CountUploads(ctx, q, "somebody", wanted); return err },
-		"idle uploads":         func(q sqldb.Querier) error { _, err := index.IdleUploads(ctx, q, wanted, wanted); return err },
-		"done uploads":         func(q sqldb.Querier) error { _, err := index.DoneUploads(ctx, q, many/2+wanted, wanted); return err },
-		"dead contents":        func(q sqldb.Querier) error { _, err := index.DeadContents(ctx, q, wanted, 0, wanted); return err },
-		"use of a content":     func(q sqldb.Querier) error { _, err := index.IsReferred(ctx, q, many/2); return err },
-		"old operations":       func(q sqldb.Querier) error { _, err := index.OldOps(ctx, q, many, wanted); return err },
-		"appended pulls":       func(q sqldb.Querier) error { _, err := index.Pulls(ctx, q, wanted); return err },
+		"an upload":            func(q sqldb.Querier) error { _, cause := index.FindUpload(ctx, q, name, "u17"); return cause },
+		"uploads of a subject": func(q sqldb.Querier) error { _, cause := index.CountUploads(ctx, q, "somebody", wanted); return cause },
+		"idle uploads":         func(q sqldb.Querier) error { _, cause := index.IdleUploads(ctx, q, wanted, wanted); return cause },
+		"done uploads": func(q sqldb.Querier) error {
+			_, cause := index.DoneUploads(ctx, q, many/2+wanted, wanted)
+			return cause
+		},
+		"dead contents":    func(q sqldb.Querier) error { _, cause := index.DeadContents(ctx, q, wanted, 0, wanted); return cause },
+		"use of a content": func(q sqldb.Querier) error { _, cause := index.IsReferred(ctx, q, many/2); return cause },
+		"old operations":   func(q sqldb.Querier) error { _, cause := index.OldOps(ctx, q, many, wanted); return cause },
+		"appended pulls":   func(q sqldb.Querier) error { _, cause := index.Pulls(ctx, q, wanted); return cause },
 	} {
 		t.Run(what, func(t *testing.T) {
 			need(t, db.View(ctx, "test.plan", func(q sqldb.Querier) error {

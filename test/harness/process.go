@@ -142,7 +142,8 @@ func (p *Process) Stop(t testing.TB) error {
 func (p *Process) Await(t testing.TB, condition func() error) {
 	t.Helper()
 	deadline := time.Now().Add(Patience)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	// Often, because starts are measured with it.
+	for pause := time.Millisecond; ; pause = min(2*pause, 4*time.Millisecond) {
 		missing := condition()
 		if missing == nil {
 			return

@@ -73,8 +73,8 @@ func TestAFolderThatIsMadeAgainIsDurableForAllWhoUseIt(t *testing.T) {
 	}
 	put := func(name string) []string {
 		flushed = nil
-		if _, err := d.Put(t.Context(), "objects/ab/"+name, 1, strings.NewReader("x")); err != nil {
-			t.Fatal(err)
+		if _, putErr := d.Put(t.Context(), "objects/ab/"+name, 1, strings.NewReader("x")); putErr != nil {
+			t.Fatal(putErr)
 		}
 		return flushed
 	}

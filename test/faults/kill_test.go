@@ -28,10 +28,16 @@ const (
 // under runs traffic while something happens to the server, and answers when the traffic has ended.
 func under(t *testing.T, l *ledger, s *harness.Server, seed uint64, happen func()) {
 	t.Helper()
+	while(t, func(ctx context.Context) { l.traffic(ctx, s, pushers, seed) }, happen)
+}
+
+// while does some work while something happens, and answers when the work has ended.
+func while(t *testing.T, work func(ctx context.Context), happen func()) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var all sync.WaitGroup
-	all.Go(func() { l.traffic(ctx, s, pushers, seed) })
+	all.Go(func() { work(ctx) })
 	happen()
 	stop()
 	all.Wait()

@@ -40,10 +40,14 @@ type ledger struct {
 	cut    int      // pushes that ended in an error
 	wrong  []string // answers that no fault explains
 	next   int
+
+	deleted map[string]bool // tags whose deletion was acknowledged
+	uploads []*upload       // of which a piece was acknowledged
+	sent    int             // pieces
 }
 
 func newLedger() *ledger {
-	return &ledger{images: map[string]image{}, begun: map[string]image{}, blobs: map[string]string{}}
+	return &ledger{images: map[string]image{}, begun: map[string]image{}, blobs: map[string]string{}, deleted: map[string]bool{}}
 }
 
 func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
@@ -91,6 +95,7 @@ type client struct {
 type answer struct {
 	status   int // 0: none came
 	location string
+	received string // the header Range
 	text     []byte
 }
 
@@ -120,7 +125,7 @@ func (c *client) do(ctx context.Context, method, path, kind string, body []byte,
 	if err = errors.Join(err, res.Body.Close()); err != nil {
 		return answer{}, err
 	}
-	a := answer{res.StatusCode, res.Header.Get("Location"), text}
+	a := answer{res.StatusCode, res.Header.Get("Location"), res.Header.Get("Range"), text}
 	if a.status != want {
 		return a, &refused{method + " " + path, a}
 	}
@@ -177,32 +182,15 @@ func (l *ledger) push(ctx context.Context, c *client, source *rand.Rand, m image
 	return nil
 }
 
-// traffic lets some clients push until the context ends or they are cut off. It answers when all of them have stopped.
-func (l *ledger) traffic(ctx context.Context, s *harness.Server, clients int, seed uint64) {
-	var all sync.WaitGroup
-	for i := range clients {
-		all.Go(func() {
-			source := rand.New(rand.NewPCG(seed, uint64(i)))
-			c := &client{s.HTTP(), s.URL}
-			defer c.http.CloseIdleConnections()
-			for ctx.Err() == nil {
-				l.mu.Lock()
-				l.next++
-				tag := fmt.Sprintf("t%d", l.next)
-				l.mu.Unlock()
-				if err := l.push(ctx, c, source, newImage(source, fmt.Sprintf("faults/app%d", i%repositories), tag)); err != nil {
-					l.mu.Lock()
-					l.cut++
-					if !l.explained(err) {
-						l.wrong = append(l.wrong, err.Error())
-					}
-					l.mu.Unlock()
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
+// traffic lets some clients push images until the context ends or they are cut off. It answers when all of them have stopped.
+func (l *ledger) traffic(ctx context.Context, s *harness.Server, n int, seed uint64) {
+	l.clients(ctx, s, n, seed, func(ctx context.Context, c *client, source *rand.Rand, number int) error {
+		l.mu.Lock()
+		l.next++
+		tag := fmt.Sprintf("t%d", l.next)
+		l.mu.Unlock()
+		return l.push(ctx, c, source, newImage(source, fmt.Sprintf("faults/app%d", number%repositories), tag))
+	})
 }
 
 // check looks at everything that was acknowledged, and that nothing half is visible: each tag that is listed is of an image that a push was begun of, and whole.
@@ -218,6 +206,7 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 			t.Errorf("acknowledged blob %s of %s: %v", d, repo, err)
 		}
 	}
+	l.checkPieces(t, c)
 	for _, answer := range l.wrong {
 		t.Errorf("while clients pushed: %s", answer)
 	}
@@ -244,6 +233,9 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 			if !ok {
 				t.Errorf("%s:%s is listed and was never pushed", repo, tag)
 				continue
+			}
+			if l.deleted[repo+":"+tag] {
+				t.Errorf("%s:%s is listed, and its deletion was acknowledged", repo, tag)
 			}
 			l.whole(t, c, repo+":"+tag, m)
 		}

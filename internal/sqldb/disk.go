@@ -30,6 +30,9 @@ type disk struct {
 	mu    sync.Mutex
 	at    time.Time
 	bad   bool
+	// kept is the database's file, once it was looked at. Closing it would end all locks that this process has on the file (fcntl(2)), SQLite's too: another process, a backup
+	// perhaps, would then take itself for the only one, and remove the log under this one.
+	kept *os.File
 }
 
 // classify is classifySQLite, with a second look at what SQLite calls a malformed database.
@@ -47,10 +50,46 @@ func (d *disk) unreadable() bool {
 	defer d.mu.Unlock()
 	now := d.clock()
 	if age := now.Sub(d.at); d.at.IsZero() || age < 0 || age >= diskAge {
-		d.bad = !readable(d.path) || !readable(d.path+"-wal")
+		d.bad = !d.readable() || !readable(d.path+"-wal")
 		d.at = d.clock()
 	}
 	return d.bad
+}
+
+// readable reads the database's file.
+func (d *disk) readable() bool {
+	named, err := os.Stat(d.path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if d.kept != nil {
+		held, heldErr := d.kept.Stat()
+		if heldErr != nil {
+			return false
+		}
+		if !os.SameFile(held, named) {
+			return readable(d.path) // not the file that is locked
+		}
+	} else if d.kept, err = os.Open(d.path); err != nil {
+		d.kept = nil
+		return false
+	}
+	return drain(io.NewSectionReader(d.kept, 0, diskBytes)) == nil
+}
+
+// close ends the look at the file, after SQLite's own connections.
+func (d *disk) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.kept == nil {
+		return nil
+	}
+	return d.kept.Close()
+}
+
+func drain(r io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, diskPiece))
+	return err
 }
 
 // readable reads a file. One that is absent is no trouble of the disk.
@@ -59,6 +98,5 @@ func readable(path string) bool {
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.LimitReader(f, diskBytes)}, make([]byte, diskPiece))
-	return errors.Join(err, f.Close()) == nil
+	return errors.Join(drain(io.LimitReader(f, diskBytes)), f.Close()) == nil
 }

@@ -39,6 +39,7 @@ type embedded struct {
 	writer  *writer
 	readers chan *session // a nil one is opened when it is first needed
 	log     *checkpointer
+	probe   *disk
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -71,7 +72,7 @@ func openEmbedded(ctx context.Context, cfg *Config, m *metrics) (*embedded, erro
 	pool.SetMaxOpenConns(n + 2)
 	pool.SetMaxIdleConns(n + 2)
 	probe := &disk{path: path, clock: cfg.Clock}
-	e := &embedded{cfg: cfg, metrics: m, d: newDialect(SQLite, probe.classify), pool: pool, readers: make(chan *session, n), closed: make(chan struct{})}
+	e := &embedded{cfg: cfg, metrics: m, d: newDialect(SQLite, probe.classify), pool: pool, probe: probe, readers: make(chan *session, n), closed: make(chan struct{})}
 	for range n {
 		e.readers <- nil
 	}
@@ -211,7 +212,7 @@ func (e *embedded) close() (err error) {
 				errs = append(errs, s.forget(), s.conn.Close())
 			}
 		}
-		err = errors.Join(append(errs, e.pool.Close())...)
+		err = errors.Join(append(errs, e.pool.Close(), e.probe.close())...)
 	})
 	return err
 }

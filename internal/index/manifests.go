@@ -75,6 +75,9 @@ func DeleteManifest(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest)
 	if _, err := tx.Exec(ctx, "DELETE FROM manifest_children WHERE repo = ? AND parent = ?", repo, digest); err != nil {
 		return 0, err
 	}
+	if _, err := tx.Exec(ctx, "DELETE FROM manifest_absent WHERE repo = ? AND parent = ?", repo, digest); err != nil {
+		return 0, err
+	}
 	if _, err := tx.Exec(ctx, "DELETE FROM manifest_blobs WHERE repo = ? AND manifest = ?", repo, digest); err != nil {
 		return 0, err
 	}
@@ -89,6 +92,26 @@ func InsertManifestBlobs(ctx context.Context, tx *sqldb.Tx, repo int64, manifest
 // InsertChildren lets an index refer to manifests of its repository.
 func InsertChildren(ctx context.Context, tx *sqldb.Tx, repo int64, parent oci.Digest, list []oci.Digest) error {
 	return insertPairs(ctx, tx, "manifest_children (repo, parent, child)", repo, parent, list)
+}
+
+// InsertAbsent notes children of an index that are not there yet.
+func InsertAbsent(ctx context.Context, tx *sqldb.Tx, repo int64, parent oci.Digest, list []oci.Digest) error {
+	return insertPairs(ctx, tx, "manifest_absent (repo, parent, child)", repo, parent, list)
+}
+
+// Adopt lets the indexes that wait for a manifest refer to it.
+func Adopt(ctx context.Context, tx *sqldb.Tx, repo int64, child oci.Digest) error {
+	digest := child.Bytes()
+	waits, err := exists(ctx, tx, "SELECT 1 FROM manifest_absent WHERE repo = ? AND child = ? LIMIT 1", repo, digest)
+	if err != nil || !waits {
+		return err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO manifest_children (repo, parent, child) SELECT repo, parent, child FROM manifest_absent WHERE repo = ? AND child = ?", repo, digest)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "DELETE FROM manifest_absent WHERE repo = ? AND child = ?", repo, digest)
+	return err
 }
 
 // ManifestBlobs lists the blobs that a manifest refers to.

@@ -56,6 +56,12 @@ func SetPushed(ctx context.Context, tx *sqldb.Tx, repo, now int64) error {
 	return err
 }
 
+// RaisePushed is SetPushed in a way that its row changes, so that of two transactions that do it one sees what the other did.
+func RaisePushed(ctx context.Context, tx *sqldb.Tx, repo, now int64) error {
+	_, err := tx.Exec(ctx, "UPDATE repositories SET pushed_at = "+tx.Engine().Greatest("pushed_at + 1", "?")+" WHERE id = ?", now, repo)
+	return err
+}
+
 // RepositoryNames lists up to limit names behind last, in the order of their bytes: of those that a manifest was pushed to.
 func RepositoryNames(ctx context.Context, q sqldb.Querier, last string, limit int) ([]string, error) {
 	return names(ctx, q, "SELECT name FROM repositories WHERE name > ? AND pushed_at > 0 ORDER BY name LIMIT ?", last, limit)

@@ -115,6 +115,13 @@ func (c *manifestPush) run(ctx context.Context, tx *sqldb.Tx) error {
 	if err != nil {
 		return err
 	}
+	sparse := c.r.cfg.SparseIndex
+	if sparse {
+		// An index that notes an absent child, and that child on its way through another node, must not miss each other.
+		if err = index.RaisePushed(ctx, tx, repo.ID, now); err != nil {
+			return err
+		}
+	}
 	if c.cond != nil && c.cond.Ref.IsDigest() {
 		if err = c.checkPresence(ctx, tx, repo.ID); err != nil {
 			return err
@@ -130,15 +137,15 @@ func (c *manifestPush) run(ctx context.Context, tx *sqldb.Tx) error {
 	if err = c.point(ctx, tx, repo.ID, now); err != nil {
 		return err
 	}
-	if now-repo.PushedAt > pushedEvery.Microseconds() {
+	if !sparse && now-repo.PushedAt > pushedEvery.Microseconds() {
 		return index.SetPushed(ctx, tx, repo.ID, now)
 	}
 	return nil
 }
 
-// references are what a manifest refers to and is there.
+// references are what a manifest refers to and is there, and the children that are not.
 type references struct {
-	blobs, children []oci.Digest
+	blobs, children, absent []oci.Digest
 }
 
 // references looks whether everything that the manifest needs is in the repository, with the sizes that it says. What it only mentions (foreign layers, and with sparse
@@ -160,7 +167,11 @@ func (c *manifestPush) references(ctx context.Context, tx *sqldb.Tx, repo int64)
 	if err != nil {
 		return refs, err
 	}
-	if c.parsed.Kind == oci.Index && !c.r.cfg.SparseIndex {
+	switch {
+	case c.parsed.Kind != oci.Index:
+	case c.r.cfg.SparseIndex:
+		refs.absent = sortedOnce(digestsOf(rest))
+	default:
 		absent = append(absent, rest...)
 	}
 	if len(absent) > 0 {
@@ -256,6 +267,12 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 			return err
 		}
 		if err = index.InsertChildren(ctx, tx, repo, row.Digest, refs.children); err != nil {
+			return err
+		}
+		if err = index.InsertAbsent(ctx, tx, repo, row.Digest, refs.absent); err != nil {
+			return err
+		}
+		if err = index.Adopt(ctx, tx, repo, row.Digest); err != nil {
 			return err
 		}
 	} else if c.parsed.Kind == oci.Index || len(c.parsed.Foreign()) > 0 {

@@ -146,8 +146,32 @@ func sparse(t *testing.T, w *World) {
 	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
 	w.Push(t, repo, config)
 	w.Put(t, repo, oci.MediaTypeImageManifest, child, "child")
+	// A child that comes after its index is held by it all the same.
+	WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(child)), fail.Conflict, oci.CodeDenied)
 	w.Put(t, repo, oci.MediaTypeImageIndex, index, "v1")
 	WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(child)), fail.Conflict, oci.CodeDenied)
+	for _, d := range []oci.Digest{Sum(index), Sum(child)} {
+		if err = w.DeleteManifest(t.Context(), repo, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := w.Registry
+	if !w.DB.Sole() {
+		other = w.Another(t)
+	}
+	for i := range rounds {
+		child = Image(fmt.Sprintf("child %d", i), nil, "", config)
+		together(2, func(who int) {
+			p, node := registry.PutManifest{Pusher: Admin, MediaType: oci.MediaTypeImageManifest, Body: child}, w.Registry
+			if who == 1 {
+				p.MediaType, p.Body, node = oci.MediaTypeImageIndex, Index(Descriptor(oci.MediaTypeImageManifest, child)), other
+			}
+			if _, putErr := node.PutManifest(t.Context(), repo, p); putErr != nil {
+				t.Error(putErr)
+			}
+		})
+		WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(child)), fail.Conflict, oci.CodeDenied)
+	}
 	CheckInvariants(t, w.DB, w.Store)
 }
 

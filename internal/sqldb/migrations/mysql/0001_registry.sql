@@ -119,7 +119,7 @@ CREATE TABLE IF NOT EXISTS manifest_blobs (
 	FOREIGN KEY (repo, digest) REFERENCES repo_blobs (repo, digest) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Children of an index that are present; absent ones (sparse indexes) have no row.
+-- Children of an index that are present; absent ones (sparse indexes) are in manifest_absent until they come.
 CREATE TABLE IF NOT EXISTS manifest_children (
 	repo BIGINT NOT NULL,
 	parent VARBINARY(65) NOT NULL,
@@ -128,6 +128,15 @@ CREATE TABLE IF NOT EXISTS manifest_children (
 	KEY manifest_children_child (repo, child),
 	FOREIGN KEY (repo, parent) REFERENCES manifests (repo, digest) ON DELETE RESTRICT,
 	FOREIGN KEY (repo, child) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS manifest_absent (
+	repo BIGINT NOT NULL,
+	parent VARBINARY(65) NOT NULL,
+	child VARBINARY(65) NOT NULL,
+	PRIMARY KEY (repo, child, parent),
+	KEY manifest_absent_parent (repo, parent),
+	FOREIGN KEY (repo, parent) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS tags (

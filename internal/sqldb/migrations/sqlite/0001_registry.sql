@@ -113,7 +113,7 @@ CREATE TABLE IF NOT EXISTS manifest_blobs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS manifest_blobs_digest ON manifest_blobs (repo, digest);
 
--- Children of an index that are present; absent ones (sparse indexes) have no row.
+-- Children of an index that are present; absent ones (sparse indexes) are in manifest_absent until they come.
 CREATE TABLE IF NOT EXISTS manifest_children (
 	repo INTEGER NOT NULL,
 	parent BLOB NOT NULL,
@@ -123,6 +123,15 @@ CREATE TABLE IF NOT EXISTS manifest_children (
 	FOREIGN KEY (repo, child) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS manifest_children_child ON manifest_children (repo, child);
+
+CREATE TABLE IF NOT EXISTS manifest_absent (
+	repo INTEGER NOT NULL,
+	parent BLOB NOT NULL,
+	child BLOB NOT NULL CHECK (length(child) <= 65),
+	PRIMARY KEY (repo, child, parent),
+	FOREIGN KEY (repo, parent) REFERENCES manifests (repo, digest) ON DELETE RESTRICT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS manifest_absent_parent ON manifest_absent (repo, parent);
 
 CREATE TABLE IF NOT EXISTS tags (
 	repo INTEGER NOT NULL,

@@ -28,6 +28,11 @@ var Packages = []Package{
 	{"mariadb-server", "mariadbd"},
 	{"galera-4", "/usr/lib/galera/libgalera_smm.so"},
 	{"postgresql", "/usr/lib/postgresql/*/bin/postgres"},
+	{"ceph-mon", "ceph-mon"},
+	{"ceph-osd", "ceph-osd"},
+	{"radosgw", "radosgw"},
+	{"ceph-common", "ceph"},
+	{"librados-dev", "/usr/include/rados/librados.h"},
 }
 
 // Present says whether the package's file is there; the package itself need not be, where a file came another way.

@@ -1,0 +1,2 @@
+// Package stores runs the drivers of blob stores, and Havn on them, against the real services: a Ceph with radosgw.
+package stores

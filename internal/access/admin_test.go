@@ -132,3 +132,55 @@ func TestAnAdministratorUnderWayIsWaitedForAndIsNobody(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNoStartTouchesAnAdministratorThatCountsOrIsAnothers(t *testing.T) {
+	t.Parallel()
+	change := func(t *testing.T, db *sqldb.DB, set string) {
+		t.Helper()
+		err := db.Tx(t.Context(), "test.change", func(tx *sqldb.Tx) error {
+			_, cause := tx.Exec(t.Context(), "UPDATE users SET "+set+" WHERE name = 'admin'")
+			return cause
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, c := range map[string]struct{ before, under string }{
+		"disabled before this start":                       {"disabled = 1", ""},
+		"enabled by this start already, and then disabled": {"", "disabled = 1, changed_at = 1"}, // its commit was run again
+		"taken over by a node that is not through":         {"", "password_hash = 'another'"},
+		"taken over by a node that is through":             {"", "password_hash = 'another', disabled = 1, changed_at = 1"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			db, heard := database(t), &announced{}
+			cfg := access.Config{DB: db, Cost: cheap, Announce: func(password string) error {
+				if c.under != "" {
+					change(t, db, c.under)
+				}
+				return heard.add(password)
+			}}
+			if c.before != "" {
+				first := cfg
+				first.AdminPassword = password
+				if _, _, err := access.New(t.Context(), first); err != nil {
+					t.Fatal(err)
+				}
+				change(t, db, c.before)
+			}
+			a, _, err := access.New(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var disabled bool
+			if err = db.Row(t.Context(), "SELECT disabled FROM users WHERE name = 'admin'").Scan(&disabled); err != nil || !disabled {
+				t.Errorf("enabled: %v", err)
+			}
+			for _, word := range append(heard.all, password) {
+				if _, err = a.Authenticate(t.Context(), "admin", word, here); err == nil {
+					t.Error("somebody can log in")
+				}
+			}
+		})
+	}
+}

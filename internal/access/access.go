@@ -70,6 +70,8 @@ type Access struct {
 type Identity struct {
 	Subject string // the user's name; "" for a stranger
 	Admin   bool
+
+	version int64 // of the user's row, at the login; 0 if this comes from a token
 }
 
 // New makes the administrator and the key of the tokens where they are missing, safely on several nodes at once: one of them wins.
@@ -120,6 +122,11 @@ type user struct {
 	changed         time.Time
 }
 
+// identity answers the user as somebody who asks, now that it is known to be this one.
+func (u user) identity() Identity {
+	return Identity{Subject: u.name, Admin: u.admin, version: sqldb.Micros(u.changed)}
+}
+
 func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
 	var u user
 	var changed int64
@@ -144,18 +151,20 @@ func (a *Access) SetPassword(ctx context.Context, name, password string) error {
 	if err != nil {
 		return err
 	}
-	return a.change(ctx, name, "UPDATE users SET password_hash = ?, changed_at = ? WHERE name = ?", hash)
+	return a.change(ctx, name, "password_hash", hash)
 }
 
 // SetDisabled locks a user out, or in again.
 func (a *Access) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return a.change(ctx, name, "UPDATE users SET disabled = ?, changed_at = ? WHERE name = ?", disabled)
+	return a.change(ctx, name, "disabled", disabled)
 }
 
-func (a *Access) change(ctx context.Context, name, statement string, value any) error {
+// change sets a column, and raises the user's version by at least one, whatever the clock says.
+func (a *Access) change(ctx context.Context, name, column string, value any) error {
 	var n int64
 	err := a.DB.Tx(ctx, "user.change", func(tx *sqldb.Tx) (err error) {
-		n, err = tx.Exec(ctx, statement, value, sqldb.Micros(tx.Now()), name)
+		now := sqldb.Micros(tx.Now())
+		n, err = tx.Exec(ctx, "UPDATE users SET "+column+" = ?, changed_at = CASE WHEN changed_at < ? THEN ? ELSE changed_at + 1 END WHERE name = ?", value, now, now, name)
 		return err
 	})
 	a.verified.clear()

@@ -93,6 +93,20 @@ func fresh(t *testing.T) (*access.Access, *watch) {
 	return open(t, database(t), w), w
 }
 
+// refreshToken answers one of the administrator's.
+func refreshToken(t *testing.T, a *access.Access) string {
+	t.Helper()
+	who, err := a.Authenticate(t.Context(), "admin", password, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := a.IssueRefresh(t.Context(), who, service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func parse(t *testing.T, texts ...string) []access.Scope {
 	t.Helper()
 	var all []access.Scope
@@ -127,7 +141,7 @@ func TestTheGivenPasswordCountsAtTheFirstStartOnly(t *testing.T) {
 		t.Errorf("the second start's password counts: %v", err)
 	}
 	who, err := a.Authenticate(t.Context(), "admin", password, here)
-	if err != nil || who != (access.Identity{Subject: "admin", Admin: true}) {
+	if err != nil || who.Subject != "admin" || !who.Admin {
 		t.Errorf("first password: %+v, %v", who, err)
 	}
 }
@@ -366,15 +380,13 @@ func TestARefreshTokenEndsWithThePassword(t *testing.T) {
 	t.Parallel()
 	w := &watch{now: time.Now()}
 	a := open(t, databaseAt(t, w.time), w)
-	refresh, err := a.IssueRefresh(t.Context(), access.Identity{Subject: "admin"}, service)
-	if err != nil {
-		t.Fatal(err)
-	}
+	refresh := refreshToken(t, a)
 	if who, cause := a.Refresh(t.Context(), refresh); cause != nil || !who.Admin {
 		t.Errorf("who %+v, %v: rights are those of now", who, cause)
 	}
 	w.move(time.Minute)
-	if err = a.SetPassword(t.Context(), "admin", "a new one"); err != nil {
+	err := a.SetPassword(t.Context(), "admin", "a new one")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err = a.Authenticate(t.Context(), "admin", password, here); !fail.Is(err, fail.Unauthenticated) {
@@ -385,6 +397,39 @@ func TestARefreshTokenEndsWithThePassword(t *testing.T) {
 	}
 	if _, err = a.Refresh(t.Context(), refresh); !fail.Is(err, fail.Unauthenticated) {
 		t.Errorf("the refresh token of before: %v", err)
+	}
+}
+
+func TestARefreshTokenIsOnlyForWhoLoggedInWithTheLastPassword(t *testing.T) {
+	t.Parallel()
+	w := &watch{now: time.Now()}
+	a := open(t, databaseAt(t, w.time), w)
+	before := refreshToken(t, a)
+	who, err := a.Authenticate(t.Context(), "admin", password, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All of it within one second, which is as exact as the times of a token are.
+	if err = a.SetPassword(t.Context(), "admin", "a new one"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := a.IssueRefresh(t.Context(), who, service) // a login that was under way, or that another node remembers
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, raw := range map[string]string{"before": before, "after": after} {
+		if _, err = a.Refresh(t.Context(), raw); !fail.Is(err, fail.Unauthenticated) {
+			t.Errorf("issued for the old password %s it was changed: %v", what, err)
+		}
+	}
+	if who, err = a.Authenticate(t.Context(), "admin", "a new one", here); err != nil {
+		t.Fatal(err)
+	}
+	if after, err = a.IssueRefresh(t.Context(), who, service); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = a.Refresh(t.Context(), after); err != nil {
+		t.Errorf("for the new password: %v", err)
 	}
 }
 

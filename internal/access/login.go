@@ -37,12 +37,13 @@ func (a *Access) Authenticate(ctx context.Context, name, password, addr string) 
 		if wait > 0 {
 			return Identity{}, false, a.slowed(wait)
 		}
+		before := a.verified.count()
 		who, err := a.login(ctx, name, password)
 		switch {
 		case err == nil:
 			a.guard.right(at)
 			a.logins.WithLabelValues("succeeded").Inc()
-			a.verified.put(m, who)
+			a.verified.put(m, who, before)
 		case fail.Is(err, fail.Unauthenticated):
 			a.logins.WithLabelValues("failed").Inc()
 			a.Log.InfoContext(ctx, "login failed", "user", name, "address", addr)
@@ -81,7 +82,7 @@ func (a *Access) login(ctx context.Context, name, password string) (Identity, er
 	if a.hasher.isStale(u.hash) {
 		a.renew(ctx, u, password)
 	}
-	return Identity{Subject: u.name, Admin: u.admin}, nil
+	return u.identity(), nil
 }
 
 // renew stores a hash of today's cost, now that the password is known. It is no change of the user: tokens go on. The next login tries again where it fails.

@@ -163,12 +163,8 @@ func TestAnAddressThatUsedItsAllowanceGetsOneGuessARefill(t *testing.T) {
 func TestHashesOfAnotherCostAreMadeAnew(t *testing.T) {
 	t.Parallel()
 	db, w := database(t), &watch{now: time.Now()}
-	open(t, db, w)
+	refresh := refreshToken(t, open(t, db, w))
 	a, _, err := access.New(t.Context(), access.Config{DB: db, Clock: w.time, Cost: access.Cost{Passes: 2, MemoryKiB: 128}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	refresh, err := a.IssueRefresh(t.Context(), access.Identity{Subject: "admin"}, service)
 	if err != nil {
 		t.Fatal(err)
 	}

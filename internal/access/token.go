@@ -71,6 +71,7 @@ type payload struct {
 	Kind   string  `json:"typ"`
 	Admin  bool    `json:"adm,omitempty"`
 	Access []Scope `json:"access,omitempty"`
+	User   int64   `json:"usr,omitempty"` // of a refresh token: the version of the user that logged in
 }
 
 // tokens signs and verifies.
@@ -156,9 +157,12 @@ func (a *Access) Issue(_ context.Context, who Identity, service string, granted 
 	return Token{Raw: raw, ExpiresIn: a.TokenTTL, IssuedAt: now}, nil
 }
 
-// IssueRefresh makes a refresh token, which is good for access tokens only: until it ends, or the user is disabled or changes the password.
+// IssueRefresh makes a refresh token for somebody whom Authenticate or Refresh answered. It is good for access tokens only: until it ends, or the user is disabled or
+// changes the password, also if that happened after the login and before this.
 func (a *Access) IssueRefresh(_ context.Context, who Identity, service string) (string, error) {
-	raw, err := a.tokens.sign(a.payload(who, service, kindRefresh, a.Clock(), a.RefreshTTL, nil))
+	p := a.payload(who, service, kindRefresh, a.Clock(), a.RefreshTTL, nil)
+	p.User = who.version
+	raw, err := a.tokens.sign(p)
 	if err != nil {
 		return "", fail.E(fail.Internal, err, "sign a token")
 	}
@@ -185,10 +189,11 @@ func (a *Access) Refresh(ctx context.Context, raw string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if u.changed.After(p.IssuedAt.Add(time.Second)) { // a token's times are whole seconds
+	who := u.identity()
+	if p.User != who.version { // not compared by time: clocks differ, and a token's times are whole seconds
 		return Identity{}, invalidToken(errors.New("the user was changed since"))
 	}
-	return Identity{Subject: u.name, Admin: u.admin}, nil
+	return who, nil
 }
 
 func (a *Access) enabled(ctx context.Context, name string) (user, error) {

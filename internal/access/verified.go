@@ -18,10 +18,11 @@ type mark [sha256.Size]byte
 // verified remembers credentials that were right a moment ago, so that a client that sends them with each request costs one hash every some seconds. It holds
 // a keyed hash of them, with a key that lives as long as the process.
 type verified struct {
-	clock func() time.Time
-	key   []byte
-	mu    sync.Mutex
-	held  map[mark]verifiedLogin
+	clock  func() time.Time
+	key    []byte
+	mu     sync.Mutex
+	held   map[mark]verifiedLogin
+	clears int // how often it was cleared
 }
 
 type verifiedLogin struct {
@@ -56,9 +57,20 @@ func (v *verified) get(m mark) (Identity, bool) {
 	return l.who, ok && v.clock().Before(l.end)
 }
 
-func (v *verified) put(m mark, who Identity) {
+// count answers how often the table was cleared, for put.
+func (v *verified) count() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.clears
+}
+
+// put remembers a login, unless the table was cleared since it began: it may have read the user before the change that cleared it.
+func (v *verified) put(m mark, who Identity, before int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.clears != before {
+		return
+	}
 	if len(v.held) >= verifiedMost {
 		clear(v.held)
 	}
@@ -69,6 +81,7 @@ func (v *verified) clear() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	clear(v.held)
+	v.clears++
 }
 
 // flights lets requests that bring the same credentials at the same time share one check: a client that opens ten connections costs one hash, and makes one guess.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -50,5 +51,20 @@ func TestWhoComesDuringACheckTakesItsResult(t *testing.T) {
 				t.Errorf("shared %v: %d checks, %d answers, %d left, want %d, 9, 0", shared, checks, wrongs, len(f.under), want)
 			}
 		})
+	}
+}
+
+func TestALoginThatBeganBeforeAChangeIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	v := newVerified(time.Now)
+	before := v.count()
+	v.clear() // the password was changed while the old one was checked
+	v.put(mark{1}, Identity{Subject: "joe"}, before)
+	if _, ok := v.get(mark{1}); ok {
+		t.Error("the old password is remembered")
+	}
+	v.put(mark{1}, Identity{Subject: "joe"}, v.count())
+	if _, ok := v.get(mark{1}); !ok {
+		t.Error("the new password is not remembered")
 	}
 }

@@ -190,6 +190,8 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"metrics:\n  addr: 127.0.0.1:5000\n", "is one of http.addr too"},
 		{"database:\n  engine: postgres\n", `"postgres" is not in this version: it comes with the HA stores; allowed: sqlite`},
 		{"storage:\n  driver: memory\ndatabase:\n  path: x.db\n", "havn.yaml:4: database.path: is set, and blobs in memory"},
+		{"admin:\n  password: " + strings.Repeat("a", 1025) + "\n", "admin.password: has 1025 bytes, too many; allowed: at most 1024 bytes"},
+		{"tokens:\n  secret: fifteen-letters\n", "havn.yaml:2: tokens.secret: has 15 bytes, too few; allowed: 16 bytes or more"},
 		{"admin:\n  password: a\n  password_file: b\n", "admin.password_file"},
 		{"admin:\n  password_file: /nowhere/at/all\n", `"/nowhere/at/all": no such file or directory`},
 		{"data_dir: a\ndata_dir: b\n", "havn.yaml:2: mapping key \"data_dir\" already defined"},

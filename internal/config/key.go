@@ -118,9 +118,17 @@ func someText(s string) error {
 	return nil
 }
 
-func secret(path, doc string, at func(*Config) *Secret) key {
-	k := parsed(path, "secret", "any text", "", doc, at,
-		func(s string) (Secret, error) { return NewSecret(s), nil }, func(v Secret) any { return v.String() })
+// secret is a key whose value is not shown, not even when it is refused. It may be empty: then there is none.
+func secret(path, allowed, doc string, at func(*Config) *Secret, least, most int) key {
+	k := parsed(path, "secret", allowed, "", doc, at, func(s string) (Secret, error) {
+		switch {
+		case s != "" && len(s) < least:
+			return Secret{}, fmt.Errorf("has %d bytes, too few", len(s))
+		case len(s) > most:
+			return Secret{}, fmt.Errorf("has %d bytes, too many", len(s))
+		}
+		return NewSecret(s), nil
+	}, func(v Secret) any { return v.String() })
 	k.secret = true
 	return k
 }

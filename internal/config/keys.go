@@ -23,8 +23,8 @@ func generalKeys() []key {
 	return []key{
 		text("data_dir", "a directory", "./havn-data", "Directory for everything that Havn keeps on this machine. One process may use it at a time. It is made, with mode 0700, if it is not there.",
 			func(c *Config) *string { return &c.DataDir }, someText).like("/var/lib/havn").common(),
-		secret("admin.password", "Password of the user `admin`. It counts at the first start only; later it has no effect.",
-			func(c *Config) *Secret { return &c.Admin.Password }).empty("one is made at the first start and shown, or written to a file whose path is logged"),
+		secret("admin.password", "at most 1024 bytes", "Password of the user `admin`. It counts at the first start only; later it has no effect.",
+			func(c *Config) *Secret { return &c.Admin.Password }, 1, 1024).empty("one is made at the first start and shown, or written to a file whose path is logged"),
 	}
 }
 
@@ -43,7 +43,7 @@ func httpKeys() []key {
 		choice("http.tls.min_version", "1.2", "Oldest version of TLS that clients may use.", func(c *Config) *uint16 { return &c.HTTP.TLS.MinVersion },
 			[]string{"1.2", "1.3"}, []uint16{tls.VersionTLS12, tls.VersionTLS13}, equal),
 		listed("http.trusted_proxies", "list of networks", "addresses or networks, like 10.0.0.0/8", value{},
-			"Proxies whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and Forwarded headers are believed. From anybody else these headers are ignored.",
+			"Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host headers are believed (the header Forwarded is not read). From anybody else these headers are ignored.",
 			func(c *Config) *[]netip.Prefix { return &c.HTTP.TrustedProxies }, parsePrefix, netip.Prefix.String).like("10.0.0.0/8,fd00::/8").empty("none"),
 	}
 }
@@ -110,8 +110,8 @@ func registryKeys() []key {
 			func(c *Config) *int64 { return &c.Uploads.MaxObjectSize }, extent{min: mib, max: 5 * tib}),
 		duration("tokens.ttl", "30m", "How long an access token is good. A push that takes longer is not cut off: the upload that it began may be finished.",
 			func(c *Config) *time.Duration { return &c.Tokens.TTL }, span{min: time.Minute, max: day}),
-		secret("tokens.secret", "Seals the keys that sign tokens, so that a copy of the database is not enough to make tokens. At least 16 bytes, made by chance: `openssl rand -hex 32`. Every node needs the same; once given, it can't be left out or changed.",
-			func(c *Config) *Secret { return &c.Tokens.Secret }).empty("the keys are stored as they are, and the permissions of the database guard them"),
+		secret("tokens.secret", "16 bytes or more", "Seals the keys that sign tokens, so that a copy of the database is not enough to make tokens. Make it by chance: `openssl rand -hex 32`. Every node needs the same; once given, it can't be left out or changed.",
+			func(c *Config) *Secret { return &c.Tokens.Secret }, 16, maxSecret).empty("the keys are stored as they are, and the permissions of the database guard them"),
 	}
 }
 

@@ -70,6 +70,8 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"doctor of what":         {nil, "doctor who", "havn doctor takes no arguments", 2},
 		"doctor in what form":    {nil, "doctor --output xml", "use text or json", 2},
 		"doctor with a bad file": {nil, "doctor --config " + bad, "out:http.adr: is an unknown key", 2},
+		"rotate what":            {nil, "key rotate all", "havn key rotate takes no arguments", 2},
+		"rotate nothing":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "key rotate", "there is no key yet\n      the first start makes one", 1},
 		"completion of nothing":  {nil, "completion", "takes the name of one shell", 2},
 		"completion of tcsh":     {nil, "completion tcsh", `no shell "tcsh" is known`, 2},
 		"data dir of another":    {[]string{"HAVN_HTTP_ADDR=127.0.0.1:0"}, "serve --data-dir /dev/null/data", "a file is in the way", 1},
@@ -93,13 +95,13 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config reference", "doctor", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config reference", "doctor", "key", "key rotate", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)
 		}
 	}
-	for _, line := range []string{"", "config"} {
+	for _, line := range []string{"", "config", "key"} {
 		if code, out, _ := execute(t, nil, strings.Fields(line)...); code != 0 || !strings.Contains(out, "Available Commands:") {
 			t.Errorf("havn %s: %d\n%s", line, code, out)
 		}
@@ -209,6 +211,32 @@ func (c *child) signal(t *testing.T, s syscall.Signal) {
 	if err := c.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestTheKeyOfTokensIsRotatedBetweenTwoStarts(t *testing.T) {
+	t.Parallel()
+	data := "HAVN_DATA_DIR=" + filepath.Join(t.TempDir(), "data")
+	c := spawn(t, data)
+	if code, _, errOut := execute(t, []string{data}, "key", "rotate"); code != 1 || !strings.Contains(errOut, "is in use by process") || !strings.Contains(errOut, "stop it, rotate the key") {
+		t.Errorf("while it runs: %d\n%s", code, errOut)
+	}
+	c.signal(t, syscall.SIGTERM)
+	if code := c.end(t); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, c.log)
+	}
+	code, out, errOut := execute(t, []string{data}, "key", "rotate")
+	if code != 0 || !strings.Contains(out, "Tokens are signed with the new key ") || !strings.Contains(out, "are good until they end") {
+		t.Errorf("%d\n%s%s", code, out, errOut)
+	}
+	var result rotated
+	code, out, errOut = execute(t, []string{data}, "key", "rotate", "--revoke", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &result); code != 0 || err != nil || result.Key == "" || result.Until != nil {
+		t.Errorf("%d, %v\n%s%s", code, err, out, errOut)
+	}
+	if _, out, _ = execute(t, []string{data, "HAVN_HTTP_ADDR=127.0.0.1:0"}, "doctor"); !strings.Contains(out, "tokens are signed with key "+result.Key) {
+		t.Errorf("doctor:\n%s", out)
+	}
+	spawn(t, data)
 }
 
 func TestOneSignalStopsInOrderAndASecondAtOnce(t *testing.T) {

@@ -26,7 +26,10 @@ const (
 	currentKey = "token_key"
 	keyPrefix  = "token_key:"
 	keyBehind  = "token_key;"
-	sealedForm = "sealed:"
+	// untilPrefix+id is a row for each key that only verifies: until when, in microseconds.
+	untilPrefix = "token_key_until:"
+	untilBehind = "token_key_until;"
+	sealedForm  = "sealed:"
 	// mostKeys bounds the keys that are read: one signs, and each verifies for the life of a token after it signed.
 	mostKeys = 100
 	// lookEvery bounds how often strangers can make us ask the database for a key that nobody has.
@@ -35,8 +38,7 @@ const (
 	minSecret = 16
 )
 
-// keys are the cluster's, which are made once and kept in the database. A new one is brought in by its row, then by naming it; the nodes take notice when they first
-// see a token of it.
+// keys are the cluster's, which are made once and kept in the database. RotateKey brings in a new one; the nodes take notice when they first see a token of it.
 type keys struct {
 	db    *sqldb.DB
 	clock func() time.Time
@@ -84,11 +86,16 @@ func newSeal(secret string) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-func (k *keys) make(ctx context.Context) error {
+// random makes a key, as it is stored.
+func (k *keys) random() (kid, stored string) {
 	var b [kidBytes + keyBytes]byte
 	rand.Read(b[:])
-	kid := hex.EncodeToString(b[:kidBytes])
-	stored := k.write(kid, b[kidBytes:])
+	kid = hex.EncodeToString(b[:kidBytes])
+	return kid, k.write(kid, b[kidBytes:])
+}
+
+func (k *keys) make(ctx context.Context) error {
+	kid, stored := k.random()
 	return k.db.Tx(ctx, "token.key", func(tx *sqldb.Tx) error {
 		first, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, currentKey, kid)
 		if err != nil || !first {
@@ -130,35 +137,62 @@ func (k *keys) read(kid, stored string) (key []byte, asItShould bool, err error)
 	return key, sealed == (k.seal != nil), nil
 }
 
-// load reads the keys that there are, and seals those that were stored before there was a secret.
-func (k *keys) load(ctx context.Context) error {
-	var current string
-	if err := k.db.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); err != nil {
-		return err
+// find reads the keys that there are, the one that signs among them, and how those are stored that are not stored as they should be.
+func (k *keys) find(ctx context.Context) (current string, held map[string][]byte, bare map[string]string, err error) {
+	if err = k.db.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); err != nil {
+		return "", nil, nil, err
 	}
-	held, bare := map[string][]byte{}, map[string]string{}
-	for row, err := range k.db.Rows(ctx, "SELECT k, v FROM meta WHERE k > ? AND k < ? ORDER BY k LIMIT ?", keyPrefix, keyBehind, mostKeys) {
-		if err != nil {
-			return err
+	stored, err := rows(ctx, k.db, keyPrefix, keyBehind)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	ends, err := readUntil(ctx, k.db)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	held, bare = map[string][]byte{}, map[string]string{}
+	for kid, text := range stored {
+		if until, retired := ends[kid]; retired && !until.After(k.clock()) {
+			continue
 		}
-		var name, stored string
-		if err = row.Scan(&name, &stored); err != nil {
-			return err
-		}
-		kid := strings.TrimPrefix(name, keyPrefix)
-		key, asItShould, cause := k.read(kid, stored)
+		key, asItShould, cause := k.read(kid, text)
 		if cause != nil {
-			return cause
+			return "", nil, nil, cause
 		}
 		if held[kid] = key; !asItShould {
-			bare[kid] = stored
+			bare[kid] = text
 		}
 	}
 	if held[current] == nil {
-		return fail.E(fail.Internal, nil, "token key %s is named and not there", current)
+		return "", nil, nil, fail.E(fail.Internal, nil, "token key %s is named and not there", current)
+	}
+	return current, held, bare, nil
+}
+
+// rows answers the rows of meta between two names, by what follows the first.
+func rows(ctx context.Context, q sqldb.Querier, prefix, behind string) (map[string]string, error) {
+	all := map[string]string{}
+	for row, err := range q.Rows(ctx, "SELECT k, v FROM meta WHERE k > ? AND k < ? ORDER BY k LIMIT ?", prefix, behind, mostKeys) {
+		if err != nil {
+			return nil, err
+		}
+		var name, text string
+		if err = row.Scan(&name, &text); err != nil {
+			return nil, err
+		}
+		all[strings.TrimPrefix(name, prefix)] = text
+	}
+	return all, nil
+}
+
+// load takes the keys that there are, and seals those that were stored before there was a secret.
+func (k *keys) load(ctx context.Context) error {
+	current, held, bare, err := k.find(ctx)
+	if err != nil {
+		return err
 	}
 	for kid, stored := range bare {
-		if err := k.sealStored(ctx, kid, stored, held[kid]); err != nil {
+		if err = k.sealStored(ctx, kid, stored, held[kid]); err != nil {
 			return err
 		}
 	}

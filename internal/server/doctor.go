@@ -211,7 +211,7 @@ func (d *doctor) running(ctx context.Context, h Holder) {
 		switch {
 		case !ok:
 			continue
-		case s.Status == stateLow:
+		case s.Status == stateLow && s.FreeBytes != nil:
 			d.add(name, Wrong, "free space: pushes are refused below storage.low_disk", "%d MiB are free", *s.FreeBytes>>20)
 		case s.Status != stateOK:
 			d.add(name, Wrong, "look at its log", "%s (%s)", s.Status, s.Kind)

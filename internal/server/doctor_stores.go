@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
@@ -99,11 +100,7 @@ func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
 	if id == "" {
 		return ""
 	}
-	var kid, key string
-	err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "token_key").Scan(&kid)
-	if err == nil {
-		err = db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "token_key:"+kid).Scan(&key)
-	}
+	kid, err := access.CheckKey(ctx, db, d.c.Tokens.Secret.Reveal(), d.clock)
 	switch {
 	case fail.Is(err, fail.NotFound):
 		d.add("key", Warning, "the next start makes one; tokens given so far are refused then", "the database has no key to sign tokens with")

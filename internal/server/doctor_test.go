@@ -118,3 +118,27 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a file that is no database: %+v", all)
 	}
 }
+
+func TestDoctorTriesTheSecretOfTheKeys(t *testing.T) {
+	t.Parallel()
+	const sealed = "HAVN_TOKENS_SECRET=0123456789abcdef"
+	r := start(t, sealed)
+	r.stop()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env    string
+		status server.Status
+		want   string
+	}{
+		{sealed, server.Good, "tokens are signed with key"},
+		{"HAVN_TOKENS_SECRET=0123456789abcdeF", server.Wrong, "is sealed with another secret"},
+		{"HAVN_TOKENS_SECRET=", server.Wrong, "is sealed, and no secret is configured"},
+	} {
+		all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data, c.env)
+		if got := find(all, "key", c.status); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %+v", c.env, all)
+		}
+	}
+}

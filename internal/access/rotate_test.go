@@ -1,0 +1,119 @@
+package access_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+func TestARotatedKeySignsAndTheOldOneVerifiesForItsTokensLife(t *testing.T) {
+	t.Parallel()
+	w := &watch{now: time.Now()}
+	db := databaseAt(t, w.time)
+	cfg := access.Config{DB: db, Clock: w.time, Secret: secret}
+	a := openSealed(t, db, w, secret)
+	old, refresh := issue(t, a, "joe"), refreshToken(t, a)
+	done, err := access.RotateKey(t.Context(), cfg, false)
+	if err != nil || done.Old == done.New || !done.Until.After(w.time().Add(access.DefaultRefreshTTL)) {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if kid, checkErr := access.CheckKey(t.Context(), db, secret, w.time); checkErr != nil || kid != done.New {
+		t.Errorf("signs: %s, %v, want %s", kid, checkErr, done.New)
+	}
+	b := openSealed(t, db, w, secret) // the next start; a still runs
+	if _, err = b.Verify(t.Context(), old); err != nil {
+		t.Errorf("a token of before: %v", err)
+	}
+	w.move(access.DefaultRefreshTTL - time.Minute)
+	if _, err = b.Refresh(t.Context(), refresh); err != nil {
+		t.Errorf("a refresh token of before: %v", err)
+	}
+	late, fresh := issue(t, a, "joe"), issue(t, b, "joe") // with the old key, of which a knows nothing better, and with the new one
+	for what, node := range map[string]*access.Access{"the next": b, "one that runs": a} {
+		if _, err = node.Verify(t.Context(), fresh); err != nil {
+			t.Errorf("a token of the new key at %s: %v", what, err)
+		}
+	}
+	w.move(10 * time.Minute)
+	if _, err = openSealed(t, db, w, secret).Verify(t.Context(), late); !fail.Is(err, fail.Unauthenticated) {
+		t.Errorf("a key whose time is over: %v", err)
+	}
+	if _, err = access.RotateKey(t.Context(), cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(storedKeys(t, db)); n != 2 {
+		t.Errorf("%d keys stored, want 2", n)
+	}
+}
+
+func TestARevokedKeyEndsItsTokens(t *testing.T) {
+	t.Parallel()
+	w := &watch{now: time.Now()}
+	db := databaseAt(t, w.time)
+	a := open(t, db, w)
+	old, refresh := issue(t, a, "joe"), refreshToken(t, a)
+	cfg := access.Config{DB: db, Clock: w.time}
+	if _, err := access.RotateKey(t.Context(), cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	done, err := access.RotateKey(t.Context(), cfg, true)
+	if err != nil || !done.Until.IsZero() || len(storedKeys(t, db)) != 1 {
+		t.Fatalf("%+v, %v, %d keys", done, err, len(storedKeys(t, db)))
+	}
+	b := open(t, db, w)
+	if _, err = b.Verify(t.Context(), old); !fail.Is(err, fail.Unauthenticated) {
+		t.Errorf("a token of before: %v", err)
+	}
+	if _, err = b.Refresh(t.Context(), refresh); !fail.Is(err, fail.Unauthenticated) {
+		t.Errorf("a refresh token of before: %v", err)
+	}
+	if _, err = b.Verify(t.Context(), issue(t, b, "joe")); err != nil {
+		t.Errorf("a new token: %v", err)
+	}
+}
+
+func TestAKeyIsNotRotatedWithoutTheSecretOfTheOthers(t *testing.T) {
+	t.Parallel()
+	w := &watch{now: time.Now()}
+	db := databaseAt(t, w.time)
+	if _, err := access.RotateKey(t.Context(), access.Config{DB: db, Clock: w.time}, false); !fail.Is(err, fail.NotFound) {
+		t.Errorf("before the first start: %v", err)
+	}
+	openSealed(t, db, w, secret)
+	before := storedKeys(t, db)
+	for _, with := range []string{"", "short", "another secret that is long"} {
+		_, err := access.RotateKey(t.Context(), access.Config{DB: db, Clock: w.time, Secret: with}, true)
+		if !fail.Is(err, fail.Invalid) || fail.HintOf(err) == "" {
+			t.Errorf("with %q: %v", with, err)
+		}
+		if _, err = access.CheckKey(t.Context(), db, with, w.time); !fail.Is(err, fail.Invalid) {
+			t.Errorf("check with %q: %v", with, err)
+		}
+	}
+	if len(before) != 1 || len(storedKeys(t, db)) != 1 {
+		t.Error("the keys changed")
+	}
+}
+
+func TestTheNumberOfKeysIsBounded(t *testing.T) {
+	t.Parallel()
+	w := &watch{now: time.Now()}
+	db := databaseAt(t, w.time)
+	open(t, db, w)
+	cfg := access.Config{DB: db, Clock: w.time}
+	var err error
+	for range 99 {
+		if _, err = access.RotateKey(t.Context(), cfg, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err = access.RotateKey(t.Context(), cfg, false); !fail.Is(err, fail.Exhausted) {
+		t.Errorf("one more: %v", err)
+	}
+	open(t, db, w)
+	if _, err = access.RotateKey(t.Context(), cfg, true); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,6 +239,39 @@ func TestTheKeyOfTokensIsRotatedBetweenTwoStarts(t *testing.T) {
 		t.Errorf("doctor:\n%s", out)
 	}
 	spawn(t, data)
+}
+
+func TestALogThatNobodyReadsIsNoReasonToEnd(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "serve")
+	cmd.Env = []string{asProgram + "=1", "HAVN_HTTP_ADDR=127.0.0.1:0", "HAVN_DATA_DIR=" + filepath.Join(t.TempDir(), "data"), "HAVN_ADMIN_PASSWORD=correct-horse-7"}
+	cmd.Stderr = writer
+	if err = errors.Join(cmd.Start(), writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(reader)
+	for lines.Scan() && !strings.Contains(lines.Text(), "msg=ready") {
+		continue
+	}
+	if err = errors.Join(lines.Err(), reader.Close()); err != nil { // the log's reader dies
+		t.Fatal(err)
+	}
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} { // each of them writes to the log
+		if err = cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err = cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
 }
 
 func TestOneSignalStopsInOrderAndASecondAtOnce(t *testing.T) {

@@ -37,6 +37,7 @@ Exit codes:
 		if err != nil {
 			return err
 		}
+		signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end
 		reload := make(chan os.Signal, 1)
 		signal.Notify(reload, syscall.SIGHUP)
 		defer signal.Stop(reload)

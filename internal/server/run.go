@@ -186,5 +186,6 @@ func (s *Server) leave() error {
 	}
 	err := s.stores.close()
 	s.log.Info("stopped")
-	return errors.Join(err, s.lines.Flush())
+	s.lines.finish()
+	return err
 }

@@ -39,7 +39,7 @@ func main() {
 	flag.StringVar(&o.workloads, "workloads", "all", "comma-separated names, a name's beginning with *, or all")
 	flag.StringVar(&o.peers, "peers", "havn,olareg,distribution,docker-registry,nginx", "comma-separated servers; havn must be among them")
 	flag.IntVar(&o.rounds, "rounds", 9, "rounds per workload")
-	flag.DurationVar(&o.time, "time", time.Second, "length of a round of reads")
+	flag.DurationVar(&o.time, "time", time.Second/2, "length of a round of reads")
 	flag.StringVar(&o.output, "output", "table", "table or json")
 	flag.StringVar(&o.dir, "dir", "", "where the servers keep their data (default: a temporary directory)")
 	flag.StringVar(&o.address, "address", "", "measure the registry that runs at http://HOST:PORT or https://HOST:PORT instead of starting any")

@@ -10,7 +10,7 @@ RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./inter
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them: LAST needs clients that take minutes to build.
-FIRST := harness prepare programs forgetfs engines stores faults scale
+FIRST := harness prepare programs forgetfs engines redis stores faults scale
 LAST := conformance clients
 PACKAGES ?= ./...
 

@@ -33,6 +33,7 @@ var Packages = []Package{
 	{"radosgw", "radosgw"},
 	{"ceph-common", "ceph"},
 	{"librados-dev", "/usr/include/rados/librados.h"},
+	{"redis-server", "redis-server"},
 }
 
 // Present says whether the package's file is there; the package itself need not be, where a file came another way.

@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them: LAST needs clients that take minutes to build.
 FIRST := harness prepare programs forgetfs engines redis stores faults scale
-LAST := conformance clients
+LAST := conformance clients docs
 PACKAGES ?= ./...
 
 .PHONY: help build check format lint unit race prepare services test fuzz bench clean

@@ -28,7 +28,7 @@ type Driver interface {
 	// the number of bytes to come, -1 if that is not known; it is a help, not a promise. A name that exists is Exists and stays as it is.
 	// After an error nothing is left under the name, or something that Delete removes.
 	Put(ctx context.Context, name string, size int64, r io.Reader) (Written, error)
-	// Get reads n bytes from off, or to the end if n is -1. An absent object is NotFound.
+	// Get reads n bytes from off, or to the end if n is -1. An absent object is NotFound. The context bounds the reader's life: when it ends, so does a Read that waits.
 	Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error)
 	// Stat answers NotFound for an absent object.
 	Stat(ctx context.Context, name string) (Info, error)
@@ -37,7 +37,7 @@ type Driver interface {
 	// List answers the objects whose names are greater than after, in the order of their names. It holds no more than a bounded part of
 	// them in memory. That an object is listed proves that it is there; that it is not listed proves nothing.
 	List(ctx context.Context, after string) iter.Seq2[Info, error]
-	// Classify answers the kind of an error that came out of an object's reader.
+	// Classify answers the kind of an error that came out of an object's reader. What is Unavailable is read again from where it broke off.
 	Classify(err error) fail.Kind
 }
 

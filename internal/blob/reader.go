@@ -21,23 +21,22 @@ type Reader struct {
 	size    int64
 	pos     int64
 
-	file *os.File      // of the only object, where objects are files
-	in   io.ReadCloser // of the object under pos, or nil
-	left int64         // bytes that in still has to bring
+	file  *os.File      // of the only object, where it is a file
+	in    io.ReadCloser // of the object under pos, or nil
+	left  int64         // bytes that in still has to bring
+	moved bool          // in brought bytes
+	tries Tries         // of the byte under pos, if it was tried before
 }
 
 // Open makes a reader of the objects in this order. A single object that is a file is opened at once and its size compared; other objects when they are
 // read. The context bounds the reader's life.
 func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
-	r := &Reader{ctx: ctx, store: s, objects: objects}
-	for _, o := range objects {
-		r.size += o.Size
-	}
+	r := s.reader(ctx, objects)
 	if s.opener == nil || len(objects) != 1 {
 		return r, nil
 	}
 	var file *os.File
-	err := s.again(ctx, "open", func() (tryErr error) {
+	err := s.again(ctx, "open", func(ctx context.Context) (tryErr error) {
 		file, tryErr = s.opener.OpenFile(ctx, objects[0].Name)
 		return tryErr
 	})
@@ -55,6 +54,14 @@ func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
 	}
 	r.file = file
 	return r, nil
+}
+
+func (s *Store) reader(ctx context.Context, objects []Object) *Reader {
+	r := &Reader{ctx: ctx, store: s, objects: objects}
+	for _, o := range objects {
+		r.size += o.Size
+	}
+	return r
 }
 
 // damaged makes an object's absence an error of ours: its row says that it is there.
@@ -97,7 +104,8 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// Read reads on. An object that is absent or too short is an Internal error, never the blob's end.
+// Read reads on. What breaks off because the store is Unavailable goes on where it was. An object that is absent or too short is an Internal error, never the
+// blob's end.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.file != nil {
 		n, err := r.file.Read(p)
@@ -109,6 +117,17 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if r.pos >= r.size {
 		return 0, io.EOF
 	}
+	for len(p) > 0 {
+		n, err := r.step(p)
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, nil
+}
+
+// step reads once. Neither bytes nor an error: the object is to be opened again.
+func (r *Reader) step(p []byte) (int, error) {
 	if r.in == nil {
 		if err := r.next(); err != nil {
 			return 0, err
@@ -117,15 +136,39 @@ func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.in.Read(p[:min(int64(len(p)), r.left)])
 	r.pos += int64(n)
 	r.left -= int64(n)
+	if n > 0 {
+		r.moved, r.tries = true, Tries{}
+	}
 	switch {
 	case r.left == 0:
-		err = r.drop()
-	case errors.Is(err, io.EOF):
-		err = fail.E(fail.Internal, io.ErrUnexpectedEOF, "damaged: an object of the blob ends %d bytes early", r.left).Hint(damageHint)
-	case err != nil:
-		err = fail.E(r.store.driver.Classify(err), err, "read blob")
+		return n, r.drop()
+	case err == nil:
+		return n, nil
 	}
-	return n, err
+	return n, r.broke(err)
+}
+
+// broke decides about an object that ended early: nil if it is to be opened again at pos. One that ends without having brought a byte is short; one that brought
+// some may have come over a connection that was closed without a word, so it is asked once more.
+func (r *Reader) broke(err error) error {
+	if errors.Is(err, io.EOF) {
+		if !r.moved {
+			return fail.E(fail.Internal, io.ErrUnexpectedEOF, "damaged: an object of the blob ends %d bytes early", r.left).Hint(damageHint)
+		}
+	} else {
+		if err = fail.E(r.store.kindOf(err), err, "read blob"); !fail.Is(err, fail.Unavailable) {
+			return err
+		}
+		if r.tries.store == nil {
+			r.tries = r.store.Tries()
+		}
+		if !r.tries.Another(r.ctx) {
+			return err
+		}
+	}
+	r.store.resumed.Inc()
+	_ = r.drop() //nolint:errcheck // it is broken: how it takes being closed says nothing
+	return nil
 }
 
 // next opens the object that has the byte at pos.
@@ -140,7 +183,7 @@ func (r *Reader) next() error {
 		if err != nil {
 			return damaged(err, o)
 		}
-		r.in, r.left = in, o.Size-off
+		r.in, r.left, r.moved = in, o.Size-off, false
 		return nil
 	}
 	return fail.E(fail.Internal, nil, "blob of %d bytes has no byte %d", r.size, r.pos)

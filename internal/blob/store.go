@@ -3,6 +3,7 @@ package blob
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -20,17 +21,24 @@ const idObject = "havn-store-id"
 // maxID bounds what is read of the id object.
 const maxID = 256
 
-// An operation that can be repeated is tried attempts times while the store is Unavailable, with pauses of firstPause, then ten times as long: enough for
-// a dropped connection or a server that fails over at once, and short enough that a client still waits.
+// An operation that can be repeated is tried again while the store is Unavailable, with pauses of firstPause, then ten times as long up to longestPause: without
+// Patience attempts times, which is enough for a file system that was slow once; with it at least leastAttempts times, and until it is over.
 const (
-	attempts   = 3
-	firstPause = 20 * time.Millisecond
+	attempts      = 3
+	leastAttempts = 2
+	firstPause    = 20 * time.Millisecond
+	longestPause  = time.Second
 )
 
 // StoreConfig says what a Store needs besides its driver.
 type StoreConfig struct {
 	Metrics prometheus.Registerer // nil: none
 	Clock   func() time.Time      // nil: the machine's
+	// Patience is how long a store that is Unavailable is tried again. 0: hardly, as suits a directory. See RemotePatience.
+	Patience time.Duration
+	// Stall is how long the store may move no byte until what it does is broken off, and tried again where that is possible; four times as long for a write.
+	// 0: for ever. See RemoteStall.
+	Stall time.Duration
 }
 
 // Object is one piece of a blob.
@@ -45,8 +53,12 @@ type Store struct {
 	opener Opener // nil if objects are no files
 	spacer Spacer // nil if room is not known
 	clock  func() time.Time
-	took   *prometheus.HistogramVec
-	failed *prometheus.CounterVec
+
+	patience, stall time.Duration
+
+	took    *prometheus.HistogramVec
+	failed  *prometheus.CounterVec
+	resumed prometheus.Counter
 }
 
 // NewStore puts a store in front of a driver.
@@ -55,12 +67,12 @@ func NewStore(d Driver, c StoreConfig) *Store {
 		c.Clock = time.Now //nolint:forbidigo // the default of the package's own clock
 	}
 	s := &Store{
-		driver: d,
-		clock:  c.Clock,
+		driver: d, clock: c.Clock, patience: c.Patience, stall: c.Stall,
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "havn_store_seconds", Help: "Time that the blob store took, by operation.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
 		}, []string{"operation"}),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_store_errors_total", Help: "Errors of the blob store, by operation and kind."}, []string{"operation", "kind"}),
+		failed:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_store_errors_total", Help: "Errors of the blob store, by operation and kind."}, []string{"operation", "kind"}),
+		resumed: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_store_resumed_total", Help: "Reads of the blob store that broke off and went on where they were."}),
 	}
 	if opener, ok := d.(Opener); ok {
 		s.opener = opener
@@ -69,7 +81,7 @@ func NewStore(d Driver, c StoreConfig) *Store {
 		s.spacer = spacer
 	}
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(s.took, s.failed)
+		c.Metrics.MustRegister(s.took, s.failed, s.resumed)
 	}
 	return s
 }
@@ -83,30 +95,54 @@ func (s *Store) observe(operation string, begin time.Time, err error) {
 }
 
 // again runs an operation that can be repeated, and measures each try.
-func (s *Store) again(ctx context.Context, operation string, try func() error) error {
-	pause := firstPause
-	for left := attempts - 1; ; left-- {
+func (s *Store) again(ctx context.Context, operation string, try func(context.Context) error) error {
+	t := s.Tries()
+	for {
 		begin := s.clock()
-		err := try()
+		err := try(ctx)
 		s.observe(operation, begin, err)
-		if left == 0 || !fail.Is(err, fail.Unavailable) || ctx.Err() != nil {
+		if !fail.Is(err, fail.Unavailable) || !t.Another(ctx) {
 			return err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		case <-timer.C:
-		}
-		pause *= 10
 	}
 }
+
+// Tries counts the tries of one thing that fails because the store is Unavailable.
+type Tries struct {
+	store *Store
+	begin time.Time
+	n     int
+	pause time.Duration
+}
+
+// Tries begins to count; the first try is made.
+func (s *Store) Tries() Tries { return Tries{store: s, begin: s.clock(), pause: firstPause} }
+
+// Another reports whether to try again, after a pause.
+func (t *Tries) Another(ctx context.Context) bool {
+	t.n++
+	s := t.store
+	if s.patience == 0 && t.n >= attempts || s.patience > 0 && t.n >= leastAttempts && s.clock().Sub(t.begin)+t.pause > s.patience || ctx.Err() != nil {
+		return false
+	}
+	timer := time.NewTimer(t.pause)
+	defer timer.Stop()
+	t.pause = min(10*t.pause, longestPause)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Patience answers how long the store is tried again while it is Unavailable: 0 for one on this machine.
+func (s *Store) Patience() time.Duration { return s.patience }
 
 // Put writes an object from r, durably, and answers its size: see Driver.Put. It is not tried again: the bytes are gone.
 func (s *Store) Put(ctx context.Context, name string, size int64, r io.Reader) (Written, error) {
 	begin := s.clock()
-	w, err := s.driver.Put(ctx, name, size, r)
+	w, err := s.put(ctx, name, size, r)
 	s.observe("put", begin, err)
 	if err != nil {
 		return w, fmt.Errorf("write object %s: %w", name, err)
@@ -116,16 +152,19 @@ func (s *Store) Put(ctx context.Context, name string, size int64, r io.Reader) (
 
 // Stat answers an object's size and time, or NotFound.
 func (s *Store) Stat(ctx context.Context, name string) (info Info, err error) {
-	err = s.again(ctx, "stat", func() (tryErr error) {
-		info, tryErr = s.driver.Stat(ctx, name)
-		return tryErr
+	err = s.again(ctx, "stat", func(ctx context.Context) error {
+		return s.bounded(ctx, func(ctx context.Context) (tryErr error) {
+			info, tryErr = s.driver.Stat(ctx, name)
+			return tryErr
+		})
 	})
 	return info, err
 }
 
 // Delete removes an object; one that is absent is no error.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	if err := s.again(ctx, "delete", func() error { return s.driver.Delete(ctx, name) }); err != nil {
+	remove := func(ctx context.Context) error { return s.driver.Delete(ctx, name) }
+	if err := s.again(ctx, "delete", func(ctx context.Context) error { return s.bounded(ctx, remove) }); err != nil {
 		return fmt.Errorf("delete object %s: %w", name, err)
 	}
 	return nil
@@ -133,8 +172,8 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 
 // get opens an object from off for reading.
 func (s *Store) get(ctx context.Context, name string, off, n int64) (r io.ReadCloser, err error) {
-	err = s.again(ctx, "get", func() (tryErr error) {
-		r, tryErr = s.driver.Get(ctx, name, off, n)
+	err = s.again(ctx, "get", func(ctx context.Context) (tryErr error) {
+		r, tryErr = s.open(ctx, name, off, n)
 		return tryErr
 	})
 	return r, err
@@ -142,7 +181,7 @@ func (s *Store) get(ctx context.Context, name string, off, n int64) (r io.ReadCl
 
 // List answers the objects with names greater than after, in order: see Driver.List.
 func (s *Store) List(ctx context.Context, after string) iter.Seq2[Info, error] {
-	return s.driver.List(ctx, after)
+	return s.list(ctx, after)
 }
 
 // Space answers the free and total bytes; ok is false where the store does not know.
@@ -150,22 +189,22 @@ func (s *Store) Space(ctx context.Context) (free, total int64, ok bool, err erro
 	if s.spacer == nil {
 		return 0, 0, false, nil
 	}
-	free, total, err = s.spacer.Space(ctx)
+	err = s.bounded(ctx, func(ctx context.Context) (boundedErr error) {
+		free, total, boundedErr = s.spacer.Space(ctx)
+		return boundedErr
+	})
 	return free, total, err == nil, err
 }
 
 // ID answers the store's id, or NotFound if it has none yet, or one whose writing was cut off.
 func (s *Store) ID(ctx context.Context) (string, error) {
-	r, err := s.get(ctx, idObject, 0, -1)
+	var text []byte
+	err := s.again(ctx, "get", func(ctx context.Context) (tryErr error) {
+		text, tryErr = s.small(ctx, idObject)
+		return tryErr
+	})
 	if err != nil {
 		return "", fmt.Errorf("read the store's id: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(r, maxID))
-	if closeErr := r.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return "", fail.E(s.driver.Classify(err), err, "read the store's id")
 	}
 	id := strings.Trim(string(text), "\x00 \r\n")
 	if id == "" {
@@ -174,17 +213,41 @@ func (s *Store) ID(ctx context.Context) (string, error) {
 	return id, nil
 }
 
+// small reads an object of at most maxID bytes.
+func (s *Store) small(ctx context.Context, name string) ([]byte, error) {
+	r, err := s.open(ctx, name, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxID))
+	if closeErr := r.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fail.E(s.kindOf(err), err, "read object %s", name)
+	}
+	return text, nil
+}
+
+// kindOf answers the kind of an error that came out of an object's reader. What is cut off is worth another try, whatever the driver makes of it.
+func (s *Store) kindOf(err error) fail.Kind {
+	if errors.Is(err, errStalled) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fail.Unavailable
+	}
+	return s.driver.Classify(err)
+}
+
 // SetID gives the store its id. One that has an id keeps it: Exists.
 func (s *Store) SetID(ctx context.Context, id string) error {
 	put := func() error {
-		_, err := s.driver.Put(ctx, idObject, int64(len(id)), bytes.NewReader([]byte(id)))
+		_, err := s.put(ctx, idObject, int64(len(id)), bytes.NewReader([]byte(id)))
 		return err
 	}
 	err := put()
 	if fail.Is(err, fail.Exists) {
 		if _, readErr := s.ID(ctx); fail.Is(readErr, fail.NotFound) {
 			// What a crash left of an earlier try. If it is another node's, which writes at this moment, the two compare what is there afterwards.
-			if err = s.driver.Delete(ctx, idObject); err == nil {
+			if err = s.Delete(ctx, idObject); err == nil {
 				err = put()
 			}
 		}

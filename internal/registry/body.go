@@ -20,6 +20,39 @@ type body struct {
 	peeked bool
 	peek   [1]byte
 	onEnd  func()
+	kept   kept // of the object under way
+}
+
+// kept is what was read for an object, as far as it can be read again: the hash has it already.
+type kept struct {
+	bytes []byte
+	room  int64 // how much is kept; what is beyond it can't be had again
+	lost  bool  // more came than there was room for
+	at    int   // what is to be read again begins here
+}
+
+func (k *kept) add(p []byte) {
+	if k.lost || len(p) == 0 {
+		return
+	}
+	if int64(len(k.bytes)+len(p)) > k.room {
+		k.lost, k.bytes, k.at = true, nil, 0
+		return
+	}
+	k.bytes = append(k.bytes, p...)
+	k.at = len(k.bytes)
+}
+
+// rewind goes back to where the object begins, if all that was read of it is kept, or nothing was read.
+func (b *body) rewind() bool {
+	if b.kept.lost {
+		return false
+	}
+	n := int64(b.kept.at)
+	b.limit += n
+	b.n -= n
+	b.kept.at = 0
+	return true
 }
 
 // more reports whether there is another byte.
@@ -54,7 +87,11 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		return 0, nil
 	}
-	n := 0
+	n := copy(p, b.kept.bytes[b.kept.at:])
+	if n > 0 {
+		b.kept.at += n
+		return b.count(n), nil
+	}
 	if b.peeked {
 		p[0], b.peeked, n = b.peek[0], false, 1
 	}
@@ -64,12 +101,17 @@ func (b *body) Read(p []byte) (int, error) {
 		b.note(err)
 	}
 	b.sum.Write(p[:n])
-	b.limit -= int64(n)
-	b.n += int64(n)
+	b.kept.add(p[:n])
 	if n == 0 && b.ended {
 		return 0, io.EOF
 	}
-	return n, nil
+	return b.count(n), nil
+}
+
+func (b *body) count(n int) int {
+	b.limit -= int64(n)
+	b.n += int64(n)
+	return n
 }
 
 // verdict says what is wrong with a body that ended: it broke off, or is not as long as was said.

@@ -97,23 +97,40 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 			return nil, fail.E(fail.TooLarge, nil, "upload %s has %d pieces", in.up.ID, in.up.Seq).Code(oci.CodeBlobUploadInvalid).
 				Hint("a blob has at most %d: begin another upload with larger chunks (see OCI-Chunk-Min-Length)", maxObjects)
 		}
-		name, err := in.open()
+		o, err := in.store(b, size)
 		if err != nil {
 			return nil, err
 		}
-		before := b.n
-		b.limit = in.r.cfg.MaxObjectBytes
-		hint := int64(-1)
-		if size > before {
-			hint = min(size-before, b.limit)
-		}
-		if err = in.write(name, hint, b); err != nil {
-			in.abandon(name)
-			return nil, err
-		}
-		last = &object{name: name, size: b.n - before}
+		last = &o
 	}
 	return last, b.verdict(size)
+}
+
+// store makes the next object of a body: its row, then its bytes. Where the store is Unavailable and the bytes can be had again, another object is tried, under
+// another name: under the first there may be a part, or the whole, later still if the store is slow.
+func (in *intake) store(b *body, size int64) (object, error) {
+	before := b.n
+	b.limit = in.r.cfg.MaxObjectBytes
+	hint := int64(-1)
+	if size > before {
+		hint = min(size-before, b.limit)
+	}
+	giveBack := in.r.memory.lend(b, hint)
+	defer giveBack()
+	for tries := in.r.blobs.Tries(); ; {
+		name, err := in.open()
+		if err != nil {
+			return object{}, err
+		}
+		if err = in.write(name, hint, b); err == nil {
+			return object{name: name, size: b.n - before}, nil
+		}
+		in.abandon(name)
+		if in.r.blobs.Patience() == 0 || !fail.Is(err, fail.Unavailable) || !b.rewind() || !tries.Another(in.ctx) {
+			return object{}, err
+		}
+		in.r.metrics.repeated.Inc()
+	}
 }
 
 // open answers the name of the next object, whose row is written. It looks again whether the upload stands where this request goes on.

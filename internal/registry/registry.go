@@ -79,6 +79,7 @@ type Registry struct {
 	prepared *prepared
 	senders  senders
 	room     room
+	memory   memory
 	metrics  *metrics
 }
 
@@ -88,6 +89,8 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	r := &Registry{
 		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(cfg.DB.Sole()), pulls: newPulls(), prepared: newPrepared(), senders: senders{limit: cfg.MaxUploadsPerSubject, now: map[string]int{}}, metrics: newMetrics(cfg.Metrics),
 	}
+	r.memory.on = cfg.Blobs.Patience() > 0
+	r.memory.left.Store(keepAll)
 	if err := r.EnsureProject(ctx, Project{Name: oci.DefaultProject, Public: true}); err != nil {
 		return nil, err
 	}
@@ -155,6 +158,7 @@ type metrics struct {
 	pushes   *prometheus.CounterVec
 	received prometheus.Counter
 	lost     prometheus.Counter
+	repeated prometheus.Counter
 	dropped  prometheus.Counter
 	hit      prometheus.Counter
 	miss     prometheus.Counter
@@ -165,12 +169,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		pushes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_pushes_total", Help: "Blobs and manifests committed, by kind."}, []string{"kind"}),
 		received: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_bytes_total", Help: "Bytes of blobs received, committed or not."}),
 		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_lost_total", Help: "Objects that were written in vain because another request was faster."}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_repeated_total", Help: "Objects that the blob store did not take and that were written again, under another name."}),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_pull_counts_dropped_total", Help: "Pulls that were not counted because too many different ones waited."}),
 	}
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not."}, []string{"result"})
 	m.hit, m.miss = hits.WithLabelValues("hit"), hits.WithLabelValues("miss")
 	if reg != nil {
-		reg.MustRegister(m.pushes, m.received, m.lost, m.dropped, hits)
+		reg.MustRegister(m.pushes, m.received, m.lost, m.repeated, m.dropped, hits)
 	}
 	return m
 }

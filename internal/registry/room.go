@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -70,4 +71,38 @@ func (s *senders) begin(subject string) (func(), error) {
 			delete(s.now, subject)
 		}
 	}, nil
+}
+
+const (
+	// keepMost is how much of an object is kept in memory until a remote store has it. It is more than most blobs of most images by number have, though not by bytes:
+	// a larger one whose store breaks off is sent again by its client.
+	keepMost = 1 << 20
+	// keepAll is how much all bodies on a node may keep.
+	keepAll = 64 << 20
+)
+
+// memory lends room to keep what a store has not confirmed.
+type memory struct {
+	on   bool // the store is remote: writes break off there that succeed a moment later
+	left atomic.Int64
+}
+
+// lend begins an object of a body. size is that of the object, -1 if it is not known. The function that it answers takes the room back.
+func (m *memory) lend(b *body, size int64) func() {
+	b.kept = kept{}
+	if size < 0 {
+		size = keepMost
+	}
+	if !m.on || size > keepMost {
+		return func() {}
+	}
+	if m.left.Add(-size) < 0 {
+		m.left.Add(size)
+		return func() {}
+	}
+	b.kept.room = size
+	return func() {
+		b.kept = kept{}
+		m.left.Add(size)
+	}
 }

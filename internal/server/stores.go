@@ -51,7 +51,7 @@ func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log 
 	if err != nil {
 		return err
 	}
-	s.blobs = blob.NewStore(driver, blob.StoreConfig{Metrics: metrics, Clock: clock})
+	s.blobs = blob.NewStore(driver, storeConfig(c, metrics, clock))
 	if s.db, err = sqldb.Open(ctx, sqldb.Config{Engine: sqldb.SQLite, Path: path, Clock: clock, Log: log, Metrics: metrics}); err != nil {
 		return fmt.Errorf("open the database %s: %w", path, err)
 	}
@@ -94,6 +94,15 @@ func openDriver(c *config.Config, clock func() time.Time) (blob.Driver, error) {
 		return memory.New(clock), nil
 	}
 	return filesystem.New(c.BlobPath())
+}
+
+// storeConfig answers how a store is treated: one behind a network breaks off and hangs, a directory does not.
+func storeConfig(c *config.Config, metrics prometheus.Registerer, clock func() time.Time) blob.StoreConfig {
+	s := blob.StoreConfig{Metrics: metrics, Clock: clock}
+	if d := c.Storage.Driver; d != config.Filesystem && d != config.Memory {
+		s.Patience, s.Stall = blob.RemotePatience, blob.RemoteStall
+	}
+	return s
 }
 
 // close ends the use of the stores and gives the locks back.

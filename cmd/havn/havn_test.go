@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,6 +240,36 @@ func TestTheKeyOfTokensIsRotatedBetweenTwoStarts(t *testing.T) {
 		t.Errorf("doctor:\n%s", out)
 	}
 	spawn(t, data)
+}
+
+func TestTracesThatCannotBeSentAreALineOfTheLog(t *testing.T) {
+	t.Parallel()
+	c := spawn(t, "HAVN_TRACING_OTLP_ENDPOINT=http://127.0.0.1:1")
+	_, addr, _ := strings.Cut(c.log.String(), "msg=listening addr=")
+	addr, _, _ = strings.Cut(addr, " ")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = res.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.signal(t, syscall.SIGTERM)
+	if code := c.end(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(c.log.String(), "connection refused") {
+		t.Errorf("nothing about it in the log:\n%s", c.log)
+	}
+	for line := range strings.Lines(c.log.String()) {
+		if !strings.HasPrefix(line, "time=") {
+			t.Errorf("not a line of the log: %s", line)
+		}
+	}
 }
 
 func TestALogThatNobodyReadsIsNoReasonToEnd(t *testing.T) {

@@ -26,7 +26,7 @@ func (s *Server) serveWith(ctx context.Context, api http.Handler, reg *prometheu
 	c := s.cfg
 	var next http.Handler = &paths{api: api, ready: s.ready, clock: s}
 	if c.Tracing.OTLPEndpoint != nil {
-		t, err := newTracer(ctx, c, s.version, next)
+		t, err := newTracer(ctx, c, s.version, s.log, next)
 		if err != nil {
 			return err
 		}

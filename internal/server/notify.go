@@ -17,7 +17,7 @@ type notifier struct {
 	log      *slog.Logger
 }
 
-// newNotifier reads what systemd put into the environment, and takes it out, so that no child speaks for us.
+// newNotifier reads what systemd put into the environment.
 func newNotifier(log *slog.Logger, alive func(context.Context) error) *notifier {
 	n := &notifier{socket: os.Getenv("NOTIFY_SOCKET"), alive: alive, log: log}
 	if us, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64); err == nil && us > 0 {

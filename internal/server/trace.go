@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -26,7 +28,7 @@ type tracer struct {
 }
 
 // newTracer makes a tracer in front of a handler. Nothing is sent yet: a collector that is not there is no reason not to start.
-func newTracer(ctx context.Context, c *config.Config, version string, next http.Handler) (*tracer, error) {
+func newTracer(ctx context.Context, c *config.Config, version string, log *slog.Logger, next http.Handler) (*tracer, error) {
 	client, err := outbound(c)
 	if err != nil {
 		return nil, err
@@ -35,6 +37,8 @@ func newTracer(ctx context.Context, c *config.Config, version string, next http.
 	if err != nil {
 		return nil, fmt.Errorf("make a sender of traces: %w", err)
 	}
+	// OpenTelemetry has one place for errors in a process, which writes lines of a form of its own unless it is told where the log is.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(sendErr error) { log.Warn("traces are lost", "error", sendErr.Error(), "hint", "look at tracing.otlp_endpoint") }))
 	provider := sdk.NewTracerProvider(
 		sdk.WithBatcher(exporter), // bounded: what the collector does not take in time is dropped
 		sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(c.Tracing.Sample))),

@@ -38,7 +38,9 @@ func newTracer(ctx context.Context, c *config.Config, version string, log *slog.
 		return nil, fmt.Errorf("make a sender of traces: %w", err)
 	}
 	// OpenTelemetry has one place for errors in a process, which writes lines of a form of its own unless it is told where the log is.
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(sendErr error) { log.Warn("traces are lost", "error", sendErr.Error(), "hint", "look at tracing.otlp_endpoint") }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(sendErr error) {
+		log.Warn("traces are lost", "error", sendErr.Error(), "hint", "look at tracing.otlp_endpoint")
+	}))
 	provider := sdk.NewTracerProvider(
 		sdk.WithBatcher(exporter), // bounded: what the collector does not take in time is dropped
 		sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(c.Tracing.Sample))),

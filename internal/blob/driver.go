@@ -51,3 +51,9 @@ type Spacer interface {
 	// Space answers the free and the total bytes.
 	Space(ctx context.Context) (free, total int64, err error)
 }
+
+// Signer is a driver whose objects can be read by anybody who has a URL with a signature in it.
+type Signer interface {
+	// SignGet answers a URL that reads the whole object, and ranges of it, by GET for so long. It does not look whether the object is there.
+	SignGet(ctx context.Context, name string, life time.Duration) (url string, err error)
+}

@@ -52,6 +52,7 @@ type Store struct {
 	driver Driver
 	opener Opener // nil if objects are no files
 	spacer Spacer // nil if room is not known
+	signer Signer // nil if objects have no URLs
 	clock  func() time.Time
 
 	patience, stall time.Duration
@@ -79,6 +80,9 @@ func NewStore(d Driver, c StoreConfig) *Store {
 	}
 	if spacer, ok := d.(Spacer); ok {
 		s.spacer = spacer
+	}
+	if signer, ok := d.(Signer); ok {
+		s.signer = signer
 	}
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(s.took, s.failed, s.resumed)
@@ -194,6 +198,26 @@ func (s *Store) Space(ctx context.Context) (free, total int64, ok bool, err erro
 		return boundedErr
 	})
 	return free, total, err == nil, err
+}
+
+// CanSign reports whether objects can have URLs.
+func (s *Store) CanSign() bool { return s.signer != nil }
+
+// SignGet answers a URL that reads an object for so long: see Signer. Unsupported where objects have none.
+func (s *Store) SignGet(ctx context.Context, name string, life time.Duration) (url string, err error) {
+	if s.signer == nil {
+		return "", fail.E(fail.Unsupported, nil, "the blob store gives no URLs")
+	}
+	err = s.again(ctx, "sign", func(ctx context.Context) error {
+		return s.bounded(ctx, func(ctx context.Context) (tryErr error) {
+			url, tryErr = s.signer.SignGet(ctx, name, life)
+			return tryErr
+		})
+	})
+	if err != nil {
+		return "", fmt.Errorf("sign a URL of object %s: %w", name, err)
+	}
+	return url, nil
 }
 
 // ID answers the store's id, or NotFound if it has none yet, or one whose writing was cut off.

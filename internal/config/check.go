@@ -32,6 +32,12 @@ func (c *Config) consistent() Problems {
 	if c.Database.Engine != SQLite {
 		blame("database.engine", fmt.Sprintf("%q is not in this version: it comes with the HA stores", c.Database.Engine), string(SQLite))
 	}
+	if d := c.Storage.Driver; c.Storage.Redirect && (d == Filesystem || d == Memory) {
+		blame("storage.redirect", fmt.Sprintf("is on, and objects of the driver %s have no URLs", d), "off, or a store that clients can read from")
+	}
+	if len(c.Storage.RedirectNetworks) > 0 && !c.Storage.Redirect {
+		blame("storage.redirect_networks", "is set, and storage.redirect is off", "none, or storage.redirect: on")
+	}
 	if c.Storage.Driver == Memory {
 		if c.Database.Path != "" {
 			blame("database.path", "is set, and blobs in memory take an index that is thrown away with them", "no database.path, or storage.driver: filesystem")

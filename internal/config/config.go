@@ -134,6 +134,9 @@ type Storage struct {
 	Driver     Driver
 	Filesystem Directory
 	LowDisk    int64 // 0: no watermark
+
+	Redirect         bool
+	RedirectNetworks []netip.Prefix // empty: all
 }
 
 // Directory is the place of the driver filesystem; use Config.BlobPath.

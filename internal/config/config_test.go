@@ -189,6 +189,8 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"http:\n  tls:\n    min_version: 1.1\n", `"1.1" is not one of them; did you mean 1.2?; allowed: 1.2 or 1.3`},
 		{"metrics:\n  addr: 127.0.0.1:5000\n", "is one of http.addr too"},
 		{"database:\n  engine: postgres\n", `"postgres" is not in this version: it comes with the HA stores; allowed: sqlite`},
+		{"storage:\n  redirect: 'on'\n", "havn.yaml:2: storage.redirect: is on, and objects of the driver filesystem have no URLs"},
+		{"storage:\n  redirect_networks: 10.0.0.0/8\n", "havn.yaml:2: storage.redirect_networks: is set, and storage.redirect is off"},
 		{"storage:\n  driver: memory\ndatabase:\n  path: x.db\n", "havn.yaml:4: database.path: is set, and blobs in memory"},
 		{"admin:\n  password: " + strings.Repeat("a", 1025) + "\n", "admin.password: has 1025 bytes, too many; allowed: at most 1024 bytes"},
 		{"tokens:\n  secret: fifteen-letters\n", "havn.yaml:2: tokens.secret: has 15 bytes, too few; allowed: 16 bytes or more"},

@@ -96,6 +96,11 @@ func storeKeys() []key {
 			func(c *Config) *string { return &c.Storage.Filesystem.Path }, anyText).like("/srv/havn/blobs").empty("`blobs` in `data_dir`"),
 		size("storage.low_disk", "512MiB", "When less space than this is free in the blob store, pushes are refused with 507; pulls and deletes go on.",
 			func(c *Config) *int64 { return &c.Storage.LowDisk }, extent{min: mib, max: 1024 * tib, off: "no watermark"}),
+		choice("storage.redirect", "off", "Send clients that pull a blob to the store itself, with a signed URL that is good for five minutes. They must be able to reach it, and its bytes no longer go through Havn. Blobs of several objects go through Havn all the same.",
+			func(c *Config) *bool { return &c.Storage.Redirect }, []string{"off", "on"}, []bool{false, true}, equal),
+		listed("storage.redirect_networks", "list of networks", "addresses or networks, like 10.0.0.0/8", value{},
+			"Clients that are sent to the store, with storage.redirect on: those who can reach it.",
+			func(c *Config) *[]netip.Prefix { return &c.Storage.RedirectNetworks }, parsePrefix, netip.Prefix.String).like("10.0.0.0/8,fd00::/8").empty("all clients"),
 	}
 }
 

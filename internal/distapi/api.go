@@ -30,6 +30,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose forwarded headers count
 	// ProgressTimeout ends a request of whose bodies no byte moved for so long; 0: never.
 	ProgressTimeout time.Duration
+	// Redirect sends GETs of blobs to the store, where it gives URLs, for clients in RedirectNetworks; empty: for all.
+	Redirect         bool
+	RedirectNetworks []netip.Prefix
 }
 
 // API is the http.Handler of everything below /v2/ and of /service/token. It is safe for concurrent use.
@@ -42,6 +45,9 @@ type API struct {
 	patience time.Duration
 	table    [endpoints]methods
 	fixed    fixed
+
+	redirect bool
+	near     []netip.Prefix // whom it is for; empty: all
 }
 
 // fixed are header values that every answer has: made once, because the way of a manifest is counted in allocations.
@@ -51,6 +57,7 @@ type fixed struct{ nosniff, version, revalidate, immutable []string }
 func New(c Config) *API {
 	a := &API{
 		registry: c.Registry, access: c.Access, log: c.Log, clock: c.Clock, origin: NewOrigin(c.PublicURL, c.TrustedProxies), patience: c.ProgressTimeout,
+		redirect: c.Redirect, near: c.RedirectNetworks,
 		fixed: fixed{
 			nosniff: []string{"nosniff"}, version: []string{"registry/2.0"}, revalidate: []string{"private, no-cache"},
 			immutable: []string{"private, max-age=31536000, immutable"},

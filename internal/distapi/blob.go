@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,9 +60,13 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	if asked := c.Header.Get("Range"); strings.Count(asked, ",") >= maxRanges {
 		return fail.E(fail.RangeInvalid, nil, "more than %d ranges", maxRanges).Hint("ask for fewer at once")
 	}
-	in, err := a.registry.OpenBlob(c.Context(), c.route.name, d)
+	in, url, err := a.registry.PullBlob(c.Context(), c.route.name, d, a.lifeOfURL(c))
 	if err != nil {
 		return err
+	}
+	if url != "" {
+		redirect(w, d, url)
+		return nil
 	}
 	source := &watched{in: in}
 	defer a.closeQuietly(c, source)
@@ -86,6 +92,32 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 		panic(http.ErrAbortHandler) // the client is gone, or it must not take a part for the whole
 	}
 	return nil
+}
+
+// urlLife is how long a URL into the store is good: long enough for a client to begin, as a transfer that has begun goes on. It must be shorter than the time that
+// objects stay after their blob (sweep.dead_grace).
+const urlLife = 5 * time.Minute
+
+// lifeOfURL answers how long a URL into the store would be good for this caller, 0 if he gets none. One who names what he has already may be told that he has it.
+func (a *API) lifeOfURL(c *call) time.Duration {
+	if !a.redirect || c.Method != http.MethodGet || c.Header.Get("If-None-Match") != "" {
+		return 0
+	}
+	client := a.origin.Client(c.Request)
+	if len(a.near) > 0 && !slices.ContainsFunc(a.near, func(p netip.Prefix) bool { return p.Contains(client) }) {
+		return 0
+	}
+	return urlLife
+}
+
+// redirect sends a client to the store. The answer is for one client, and soon of no use.
+func redirect(w http.ResponseWriter, d oci.Digest, url string) {
+	header := w.Header()
+	header.Set("Docker-Content-Digest", d.String())
+	header.Set("Location", url)
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
 // refuseLate ends an answer whose source broke when its header was sent already: log, then cut the connection, so that nobody takes a part for the whole.

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
@@ -112,15 +113,40 @@ func (r *Registry) postpone(ctx context.Context, kind int, repo int64, d oci.Dig
 
 // OpenBlob opens a repository's blob for reading; the context bounds the reader's life. Objects that are not what the rows say are Internal.
 func (r *Registry) OpenBlob(ctx context.Context, name oci.Name, d oci.Digest) (*blob.Reader, error) {
+	in, _, err := r.PullBlob(ctx, name, d, 0)
+	return in, err
+}
+
+// PullBlob is OpenBlob for a client who may read from the store itself: if the blob is one object and the store gives URLs, it answers no reader but a URL that is
+// good for so long. A URL that can't be made is no reason to refuse the pull. With no life it is OpenBlob.
+func (r *Registry) PullBlob(ctx context.Context, name oci.Name, d oci.Digest, life time.Duration) (in *blob.Reader, url string, err error) {
 	b, err := r.findBlob(ctx, name, d)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	reader, err := r.blobs.Open(ctx, b.objects)
-	if err != nil {
-		return nil, fmt.Errorf("open blob %s in %s: %w", d, name, err)
+	if life > 0 {
+		if url = r.sign(ctx, d, b, life); url != "" {
+			return nil, url, nil
+		}
 	}
-	return reader, nil
+	if in, err = r.blobs.Open(ctx, b.objects); err != nil {
+		return nil, "", fmt.Errorf("open blob %s in %s: %w", d, name, err)
+	}
+	return in, "", nil
+}
+
+// sign answers a URL of a blob, "" if it has none.
+func (r *Registry) sign(ctx context.Context, d oci.Digest, b *held, life time.Duration) string {
+	if len(b.objects) == 1 && r.blobs.CanSign() {
+		url, err := r.blobs.SignGet(ctx, b.objects[0].Name, life)
+		if err == nil {
+			r.metrics.redirected.Inc()
+			return url
+		}
+		r.cfg.Log.WarnContext(ctx, "a blob goes through this node: the store gives no URL", "digest", d.String(), "error", err)
+	}
+	r.metrics.through.Inc()
+	return ""
 }
 
 func (r *Registry) findBlob(ctx context.Context, name oci.Name, d oci.Digest) (*held, error) {

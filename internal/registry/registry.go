@@ -162,6 +162,8 @@ type metrics struct {
 	dropped  prometheus.Counter
 	hit      prometheus.Counter
 	miss     prometheus.Counter
+
+	redirected, through prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -174,8 +176,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not."}, []string{"result"})
 	m.hit, m.miss = hits.WithLabelValues("hit"), hits.WithLabelValues("miss")
+	redirects := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "havn_blob_redirects_total", Help: "Pulls of blobs by clients that may be sent to the store: sent there or served through this node.",
+	}, []string{"result"})
+	m.redirected, m.through = redirects.WithLabelValues("redirected"), redirects.WithLabelValues("through")
 	if reg != nil {
-		reg.MustRegister(m.pushes, m.received, m.lost, m.repeated, m.dropped, hits)
+		reg.MustRegister(redirects, m.pushes, m.received, m.lost, m.repeated, m.dropped, hits)
 	}
 	return m
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/havn-registry/havn/internal/cluster"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/distapi"
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/sweep"
 )
@@ -116,6 +117,9 @@ func thisProcess(now time.Time) Holder {
 // build makes the services on open stores, and the handlers on the services.
 func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry) error {
 	c, db := s.cfg, s.stores.db
+	if c.Storage.Redirect && !s.stores.blobs.CanSign() {
+		return fail.E(fail.Invalid, nil, "storage.redirect is on, and the driver %s gives no URLs", c.Storage.Driver).Hint("set storage.redirect to off")
+	}
 	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
 	who, first, err := access.New(ctx, access.Config{
 		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
@@ -151,6 +155,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	api := distapi.New(distapi.Config{
 		Registry: s.registry, Access: who, Log: s.log, Clock: s.clock,
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
+		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
 	s.ready = &readiness{db: db, blobs: s.stores.blobs, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
 	s.notifier = newNotifier(s.log, db.Ping)

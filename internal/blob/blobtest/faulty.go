@@ -10,7 +10,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 )
 
-// ErrHang makes an operation of Faulty wait until its context ends, as behind a connection whose other end lost its power. the operation wait until its context ends, as behind a connection whose other end lost its power.
+// ErrHang makes an operation of Faulty wait until its context ends, as behind a connection whose other end lost its power.
 var ErrHang = errors.New("hangs")
 
 // Faulty is a driver that fails on purpose. It is safe for concurrent use if its functions are.

@@ -142,7 +142,7 @@ func (n *Node) watch(ctx context.Context) error {
 	if begin.Sub(n.looked) > blindness {
 		clear(n.seen)
 	}
-	n.looked = end
+	n.looked = begin // not end: nobody was seen while a look waited for the database
 	maps.DeleteFunc(n.seen, func(id int64, _ sighting) bool { _, present := beats[id]; return !present })
 	for id, beat := range beats {
 		s, ok := n.seen[id]

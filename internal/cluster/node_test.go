@@ -15,14 +15,24 @@ import (
 
 // watch is a clock that a test moves.
 type watch struct {
-	mu  sync.Mutex
-	now time.Time
+	mu   sync.Mutex
+	now  time.Time
+	jump time.Duration // passes behind the next reading
 }
 
 func (w *watch) time() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.now
+	now := w.now
+	w.now, w.jump = now.Add(w.jump), 0
+	return now
+}
+
+// stall lets time pass within the next look at the others.
+func (w *watch) stall(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.jump = d
 }
 
 func (w *watch) move(d time.Duration) {
@@ -269,6 +279,26 @@ func TestNobodyIsDeclaredDeadForATimeInWhichNobodyCouldBeSeen(t *testing.T) {
 	}
 	if _, ok := claim(t, b.Node); !ok {
 		t.Error("the second is not alive")
+	}
+}
+
+func TestNobodyIsDeclaredDeadForALookThatWaited(t *testing.T) {
+	t.Parallel()
+	db, w := open(t), &watch{now: time.Now()}
+	a, b := start(t, db, w), start(t, db, w)
+	revive(t, db)
+	a.beat(t)
+	b.beat(t)
+	a.beat(t)
+	// The database answers after ten minutes, within a look. Nobody could beat meanwhile.
+	w.stall(10 * time.Minute)
+	a.beat(t)
+	a.beat(t)
+	b.beat(t)
+	select {
+	case err := <-b.ended:
+		t.Errorf("the one that was not seen ended: %v", err)
+	default:
 	}
 }
 

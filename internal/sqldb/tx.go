@@ -143,14 +143,18 @@ func (db *DB) TxRelaxed(ctx context.Context, name string, fn func(tx *Tx) error)
 	return db.write(ctx, &work{name: name, relaxed: true, fn: fn})
 }
 
+// looks bounds how often a function is run again because a unique key was taken.
+const looks = 5
+
 func (db *DB) write(ctx context.Context, w *work) error {
 	begun := db.cfg.Clock()
-	taken := false
+	taken := 0
 	err := db.again(ctx, w.name, func() error {
 		err := db.store.write(ctx, w)
-		if !taken && db.engine != SQLite && fail.Is(err, fail.Exists) {
-			// The row came between the function's look and its insert: one more look decides.
-			taken = true
+		if taken < looks && db.engine != SQLite && fail.Is(err, fail.Exists) {
+			// The row came between the function's look and its insert: one more look decides. Where others insert and delete that row all the time, it may have
+			// gone before that look and come again behind it.
+			taken++
 			return &refusal{cause: err, reason: reasonUnique, final: err}
 		}
 		return err

@@ -9,9 +9,9 @@ LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CUR
 RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
-# The packages of test/, in the order in which `make test` runs them: LAST needs clients that take minutes to build.
-FIRST := harness prepare programs forgetfs engines redis stores faults scale
-LAST := conformance clients docs
+# The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or, as scale does, a machine that does nothing else.
+FIRST := harness prepare programs forgetfs engines redis stores faults
+LAST := scale conformance clients docs
 PACKAGES ?= ./...
 
 .PHONY: help build check format lint unit race prepare services test fuzz bench clean

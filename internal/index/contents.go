@@ -113,18 +113,24 @@ func Bury(ctx context.Context, tx *sqldb.Tx, content, notBefore int64) error {
 	return err
 }
 
-// DeadContents lists up to limit contents whose grace is over, in the order of their ids behind after.
-func DeadContents(ctx context.Context, q sqldb.Querier, now, after int64, limit int) ([]int64, error) {
-	var all []int64
-	for row, err := range q.Rows(ctx, "SELECT content FROM dead WHERE not_before <= ? AND content > ? ORDER BY content LIMIT ?", now, after, limit) {
+// Dead is a content whose grace is over, or was at NotBefore.
+type Dead struct{ NotBefore, Content int64 }
+
+// DeadContents lists up to limit contents whose grace is over, those that wait longest first, behind after.
+//
+// The order is that of the index, so that no database has a choice: one that goes by the ids reads through all whose grace is not over.
+func DeadContents(ctx context.Context, q sqldb.Querier, now int64, after Dead, limit int) ([]Dead, error) {
+	const query = "SELECT not_before, content FROM dead WHERE not_before <= ? AND not_before >= ? AND (not_before > ? OR content > ?) ORDER BY not_before, content LIMIT ?"
+	var all []Dead
+	for row, err := range q.Rows(ctx, query, now, after.NotBefore, after.NotBefore, after.Content, limit) {
 		if err != nil {
 			return nil, err
 		}
-		var id int64
-		if err = row.Scan(&id); err != nil {
+		var d Dead
+		if err = row.Scan(&d.NotBefore, &d.Content); err != nil {
 			return nil, err
 		}
-		all = append(all, id)
+		all = append(all, d)
 	}
 	return all, nil
 }

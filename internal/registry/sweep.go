@@ -55,8 +55,11 @@ func (r *Registry) forgetUploads(ctx context.Context, since time.Time, limit int
 // buryAtOnce bounds the objects that are deleted between two transactions, and the rows that one deletes.
 const buryAtOnce = 500
 
-// BuryDead deletes the objects, then the rows, of up to limit dead contents whose grace is over, in the order of their ids behind after. It answers how many
-// went, and the last id that it looked at: where to go on; 0 at the end.
+// DeadMark is how far the dead were gone through. The zero value is the beginning, and the end.
+type DeadMark struct{ last index.Dead }
+
+// BuryDead deletes the objects, then the rows, of up to limit dead contents whose grace is over, those that wait longest first, behind after. It answers how many
+// went, and where to go on.
 //
 //  1. Objects. A crash leaves rows that name absent objects: the next run deletes them again, which is no error.
 //  2. Rows. Only then is the content gone.
@@ -64,25 +67,25 @@ const buryAtOnce = 500
 // A content that is among the dead is never referred to again: what buries it takes it out of its upload or blob in the same transaction.
 //
 // One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer.
-func (r *Registry) BuryDead(ctx context.Context, hold Hold, after int64, limit int) (buried int, last int64, err error) {
-	dead, err := index.DeadContents(ctx, r.db, micros(r.cfg.Clock()), after, limit)
+func (r *Registry) BuryDead(ctx context.Context, hold Hold, after DeadMark, limit int) (buried int, last DeadMark, err error) {
+	dead, err := index.DeadContents(ctx, r.db, micros(r.cfg.Clock()), after.last, limit)
 	if err != nil {
-		return 0, 0, fmt.Errorf("find the dead: %w", err)
+		return 0, DeadMark{}, fmt.Errorf("find the dead: %w", err)
 	}
 	var first error
-	for _, content := range dead {
-		err = r.buryContent(ctx, hold, content)
+	for _, d := range dead {
+		err = r.buryContent(ctx, hold, d.Content)
 		if endsBatch(ctx, err) {
-			return buried, last, fmt.Errorf("bury content %d: %w", content, err)
+			return buried, last, fmt.Errorf("bury content %d: %w", d.Content, err)
 		}
-		if last = content; err == nil {
+		if last.last = d; err == nil {
 			buried++
 		} else if first == nil {
-			first = fmt.Errorf("bury content %d: %w", content, err)
+			first = fmt.Errorf("bury content %d: %w", d.Content, err)
 		}
 	}
 	if len(dead) < limit {
-		last = 0
+		last = DeadMark{}
 	}
 	return buried, last, first
 }

@@ -148,7 +148,7 @@ func (s *Sweeper) chores(claim *cluster.Claim) []chore {
 			return n, n >= limit, err
 		}
 	}
-	after := int64(0)
+	var after registry.DeadMark
 	return []chore{
 		{what: "uploads given up", do: full(atOnce, func(ctx context.Context) (int, error) {
 			return s.Registry.ExpireUploads(ctx, false, now.Add(-s.UploadTime), atOnce)
@@ -158,7 +158,7 @@ func (s *Sweeper) chores(claim *cluster.Claim) []chore {
 		})},
 		{what: "dead contents", do: func(ctx context.Context) (n int, more bool, err error) {
 			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, after, atOnce)
-			return n, after != 0, err
+			return n, after != registry.DeadMark{}, err
 		}},
 		{what: "objects without rows", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
 		{what: "pull counts", do: full(rowsAtOnce, func(ctx context.Context) (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) })},

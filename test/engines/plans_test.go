@@ -109,7 +109,10 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 			_, cause := index.DoneUploads(ctx, q, many/2+wanted, wanted)
 			return cause
 		},
-		"dead contents":    func(q sqldb.Querier) error { _, cause := index.DeadContents(ctx, q, wanted, 0, wanted); return cause },
+		"dead contents": func(q sqldb.Querier) error {
+			_, cause := index.DeadContents(ctx, q, wanted, index.Dead{}, wanted)
+			return cause
+		},
 		"use of a content": func(q sqldb.Querier) error { _, cause := index.IsReferred(ctx, q, many/2); return cause },
 		"old operations":   func(q sqldb.Querier) error { _, cause := index.OldOps(ctx, q, many, wanted); return cause },
 		"appended pulls":   func(q sqldb.Querier) error { _, cause := index.Pulls(ctx, q, wanted); return cause },

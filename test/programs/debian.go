@@ -16,6 +16,8 @@ type Package struct {
 
 // Packages are those that the tests of this module need.
 var Packages = []Package{
+	{"gcc", "gcc"}, // of the race detector
+	{"libc6-dev", "/usr/include/stdlib.h"},
 	{"skopeo", "skopeo"},
 	{"podman", "podman"},
 	{"buildah", "buildah"},

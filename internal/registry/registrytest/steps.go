@@ -169,13 +169,13 @@ func (l *life) sweep(repo oci.Name, image []byte) {
 		return err
 	})
 	l.w.Forward(25 * time.Hour)
-	for after := int64(0); ; {
+	for after := (registry.DeadMark{}); ; {
 		l.again("bury", nil, func() error {
 			_, last, err := l.w.BuryDead(l.t.Context(), Free, after, 100)
 			after = last
 			return err
 		})
-		if after == 0 {
+		if after == (registry.DeadMark{}) {
 			break
 		}
 	}

@@ -253,12 +253,12 @@ func Free(context.Context, *sqldb.Tx) error { return nil }
 func (w *World) Sweep(t *testing.T) {
 	t.Helper()
 	w.Forward(48 * time.Hour)
-	for after := int64(0); ; {
+	for after := (registry.DeadMark{}); ; {
 		_, last, err := w.BuryDead(t.Context(), Free, after, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if after = last; last == 0 {
+		if after = last; last == (registry.DeadMark{}) {
 			return
 		}
 	}

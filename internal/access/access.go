@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -39,9 +40,7 @@ type Config struct {
 	// only one that writes (SQLite), else DefaultAdminPatience.
 	AdminPatience time.Duration
 
-	// Secret seals the tokens' keys in the database, of which a copy is then of no use by itself. All nodes must have the same. "": they are stored as they are, and
-	// the database's own permissions guard them.
-	Secret string
+	Seal *seal.Seal // seals the tokens' keys in the database
 
 	Service    string        // the audience of tokens; "": DefaultService
 	TokenTTL   time.Duration // life of an access token; 0: the default

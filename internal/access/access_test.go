@@ -16,6 +16,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -78,9 +79,19 @@ func databaseAt(t *testing.T, clock func() time.Time) *sqldb.DB {
 	return db
 }
 
+// sealed answers the seal of a database, always the same.
+func sealed(t testing.TB, db *sqldb.DB) *seal.Seal {
+	t.Helper()
+	s, err := seal.Open(context.WithoutCancel(t.Context()), db, "a secret that is long enough")
+	if err != nil {
+		t.Error(err)
+	}
+	return s
+}
+
 func open(t *testing.T, db *sqldb.DB, w *watch) *access.Access {
 	t.Helper()
-	a, _, err := access.New(t.Context(), access.Config{DB: db, Clock: w.time, AdminPassword: password, Cost: cheap})
+	a, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Clock: w.time, AdminPassword: password, Cost: cheap})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +144,7 @@ func TestTheGivenPasswordCountsAtTheFirstStartOnly(t *testing.T) {
 	t.Parallel()
 	db, w := database(t), &watch{now: time.Now()}
 	open(t, db, w)
-	a, first, err := access.New(t.Context(), access.Config{DB: db, Clock: w.time, AdminPassword: "another", Cost: cheap})
+	a, first, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Clock: w.time, AdminPassword: "another", Cost: cheap})
 	if err != nil || first.Password != "" {
 		t.Fatalf("second start: %+v, %v", first, err)
 	}
@@ -155,7 +166,7 @@ func TestOneOfManyFirstStartsMakesThePassword(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			a, first, err := access.New(context.WithoutCancel(t.Context()), access.Config{DB: db, Cost: cheap})
+			a, first, err := access.New(context.WithoutCancel(t.Context()), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -448,7 +459,8 @@ func TestTokensOfOneNodeAreGoodOnAnother(t *testing.T) {
 
 func TestTheDefaultCostWorks(t *testing.T) {
 	t.Parallel()
-	a, _, err := access.New(t.Context(), access.Config{DB: database(t), AdminPassword: password})
+	db := database(t)
+	a, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, AdminPassword: password})
 	if err != nil {
 		t.Fatal(err)
 	}

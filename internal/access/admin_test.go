@@ -35,7 +35,7 @@ func TestOfManyNodesOneAnnouncesAPassword(t *testing.T) {
 	var all sync.WaitGroup
 	for range 6 {
 		all.Go(func() {
-			a, _, err := access.New(context.WithoutCancel(t.Context()), access.Config{DB: db, Cost: cheap, Announce: heard.add, AdminPatience: time.Minute})
+			a, _, err := access.New(context.WithoutCancel(t.Context()), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, Announce: heard.add, AdminPatience: time.Minute})
 			if err != nil {
 				t.Error(err)
 				return
@@ -59,10 +59,10 @@ func TestAFirstStartThatDiedIsFinishedByTheNext(t *testing.T) {
 	db := database(t)
 	heard := &announced{}
 	died := func(password string) error { return errors.Join(heard.add(password), errors.New("killed")) }
-	if _, _, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, Announce: died}); err == nil {
+	if _, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, Announce: died}); err == nil {
 		t.Fatal("the first start did not die")
 	}
-	a, first, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, Announce: heard.add})
+	a, first, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, Announce: heard.add})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,10 +85,10 @@ func TestANodeThatSleptWhileItMadeThePasswordHasNone(t *testing.T) {
 	var fast access.FirstStart
 	asleep := func(string) error { // another node starts and makes the administrator, while this one hands over its password
 		var err error
-		second, fast, err = access.New(t.Context(), access.Config{DB: db, Cost: cheap})
+		second, fast, err = access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap})
 		return err
 	}
-	_, slow, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, Announce: asleep})
+	_, slow, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, Announce: asleep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,10 +121,10 @@ func TestAnAdministratorUnderWayIsWaitedForAndIsNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(heardBy(cancel), nil)) // what it says is that it waits
-	if _, _, err = access.New(ctx, access.Config{DB: db, Log: log, Cost: cheap, AdminPassword: "mine", AdminPatience: time.Hour}); !fail.Is(err, fail.Unavailable) {
+	if _, _, err = access.New(ctx, access.Config{Seal: sealed(t, db), DB: db, Log: log, Cost: cheap, AdminPassword: "mine", AdminPatience: time.Hour}); !fail.Is(err, fail.Unavailable) {
 		t.Errorf("did not wait: %v", err)
 	}
-	a, first, err := access.New(t.Context(), access.Config{DB: db, Cost: cheap, AdminPassword: "mine"})
+	a, first, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, AdminPassword: "mine"})
 	if err != nil || first.Password != "" {
 		t.Fatalf("%+v, %v", first, err)
 	}
@@ -154,7 +154,7 @@ func TestNoStartTouchesAnAdministratorThatCountsOrIsAnothers(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			db, heard := database(t), &announced{}
-			cfg := access.Config{DB: db, Cost: cheap, Announce: func(password string) error {
+			cfg := access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, Announce: func(password string) error {
 				if c.under != "" {
 					change(t, db, c.under)
 				}

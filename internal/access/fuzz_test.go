@@ -63,7 +63,7 @@ func FuzzToken(f *testing.F) {
 	if err = db.Migrate(context.Background()); err != nil {
 		f.Fatal(err)
 	}
-	a, _, err := access.New(context.Background(), access.Config{DB: db, AdminPassword: password, Cost: cheap})
+	a, _, err := access.New(context.Background(), access.Config{Seal: sealed(f, db), DB: db, AdminPassword: password, Cost: cheap})
 	if err != nil {
 		f.Fatal(err)
 	}

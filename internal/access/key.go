@@ -2,19 +2,14 @@ package access
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -29,20 +24,17 @@ const (
 	// untilPrefix+id is a row for each key that only verifies: until when, in microseconds.
 	untilPrefix = "token_key_until:"
 	untilBehind = "token_key_until;"
-	sealedForm  = "sealed:"
 	// mostKeys bounds the keys that are read: one signs, and each verifies for the life of a token after it signed.
 	mostKeys = 100
 	// lookEvery bounds how often strangers can make us ask the database for a key that nobody has.
 	lookEvery = time.Second
-	// minSecret is the shortest secret in bytes: who has the database can try secrets as fast as he likes.
-	minSecret = 16
 )
 
 // keys are the cluster's, which are made once and kept in the database. RotateKey brings in a new one; the nodes take notice when they first see a token of it.
 type keys struct {
 	db    *sqldb.DB
 	clock func() time.Time
-	seal  cipher.AEAD // nil: no secret
+	seal  *seal.Seal
 
 	mu     sync.RWMutex
 	kid    string
@@ -52,13 +44,9 @@ type keys struct {
 
 // openKeys makes the first key where there is none: of several nodes, one wins.
 func openKeys(ctx context.Context, c Config) (*keys, error) {
-	k := &keys{db: c.DB, clock: c.Clock}
-	var err error
-	if k.seal, err = newSeal(c.Secret); err != nil {
-		return nil, err
-	}
+	k := &keys{db: c.DB, clock: c.Clock, seal: c.Seal}
 	var current string
-	err = c.DB.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current)
+	err := c.DB.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current)
 	if fail.Is(err, fail.NotFound) {
 		err = k.make(ctx)
 	}
@@ -68,30 +56,12 @@ func openKeys(ctx context.Context, c Config) (*keys, error) {
 	return k, k.load(ctx)
 }
 
-func newSeal(secret string) (cipher.AEAD, error) {
-	if secret == "" {
-		return nil, nil // no secret, no seal
-	}
-	if len(secret) < minSecret {
-		return nil, fail.E(fail.Invalid, nil, "secret of %d bytes", len(secret)).Hint("tokens.secret: use at least %d, made by chance: openssl rand -hex 32", minSecret)
-	}
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "havn: keys of tokens", keyBytes)
-	if err != nil {
-		return nil, fail.E(fail.Internal, err, "derive a key from the secret")
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fail.E(fail.Internal, err, "derive a key from the secret")
-	}
-	return cipher.NewGCMWithRandomNonce(block)
-}
-
 // random makes a key, as it is stored.
 func (k *keys) random() (kid, stored string) {
 	var b [kidBytes + keyBytes]byte
 	rand.Read(b[:])
 	kid = hex.EncodeToString(b[:kidBytes])
-	return kid, k.write(kid, b[kidBytes:])
+	return kid, k.seal.Seal(keyPrefix+kid, b[kidBytes:])
 }
 
 func (k *keys) make(ctx context.Context) error {
@@ -106,67 +76,38 @@ func (k *keys) make(ctx context.Context) error {
 	})
 }
 
-// write answers how a key is stored.
-func (k *keys) write(kid string, key []byte) string {
-	if k.seal == nil {
-		return hex.EncodeToString(key)
-	}
-	// The id is sealed along, so that the rows can't be changed for each other.
-	return sealedForm + base64.RawStdEncoding.EncodeToString(k.seal.Seal(nil, nil, key, []byte(kid)))
-}
-
-// read answers a stored key, and whether it is stored as it should be.
-func (k *keys) read(kid, stored string) (key []byte, asItShould bool, err error) {
-	text, sealed := strings.CutPrefix(stored, sealedForm)
-	switch {
-	case !sealed:
-		key, err = hex.DecodeString(stored)
-	case k.seal == nil:
-		return nil, false, fail.E(fail.Invalid, nil, "token key %s is sealed, and no secret is configured", kid).Hint("give this node the secret of the others: tokens.secret")
-	default:
-		if key, err = base64.RawStdEncoding.DecodeString(text); err == nil {
-			key, err = k.seal.Open(nil, nil, key, []byte(kid))
-		}
-		if err != nil {
-			return nil, false, fail.E(fail.Invalid, err, "token key %s is sealed with another secret", kid).Hint("give this node the secret of the others: tokens.secret")
-		}
-	}
-	if err != nil || len(key) != keyBytes {
-		return nil, false, fail.E(fail.Internal, err, "stored token key %s", kid)
-	}
-	return key, sealed == (k.seal != nil), nil
-}
-
-// find reads the keys that there are, the one that signs among them, and how those are stored that are not stored as they should be.
-func (k *keys) find(ctx context.Context) (current string, held map[string][]byte, bare map[string]string, err error) {
+// find reads the keys that there are, and which of them signs.
+func (k *keys) find(ctx context.Context) (current string, held map[string][]byte, err error) {
 	if err = k.db.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); err != nil {
-		return "", nil, nil, err
+		return "", nil, err
 	}
 	stored, err := rows(ctx, k.db, keyPrefix, keyBehind)
 	if err != nil {
-		return "", nil, nil, err
+		return "", nil, err
 	}
 	ends, err := readUntil(ctx, k.db)
 	if err != nil {
-		return "", nil, nil, err
+		return "", nil, err
 	}
-	held, bare = map[string][]byte{}, map[string]string{}
+	held = map[string][]byte{}
 	for kid, text := range stored {
 		if until, retired := ends[kid]; retired && !until.After(k.clock()) {
 			continue
 		}
-		key, asItShould, cause := k.read(kid, text)
+		// The name is sealed along, so that the rows can't be changed for each other.
+		key, cause := k.seal.Open(keyPrefix+kid, text)
 		if cause != nil {
-			return "", nil, nil, cause
+			return "", nil, cause
 		}
-		if held[kid] = key; !asItShould {
-			bare[kid] = text
+		if len(key) != keyBytes {
+			return "", nil, fail.E(fail.Internal, nil, "stored token key %s has %d bytes", kid, len(key))
 		}
+		held[kid] = key
 	}
 	if held[current] == nil {
-		return "", nil, nil, fail.E(fail.Internal, nil, "token key %s is named and not there", current)
+		return "", nil, fail.E(fail.Internal, nil, "token key %s is named and not there", current)
 	}
-	return current, held, bare, nil
+	return current, held, nil
 }
 
 // rows answers the rows of meta between two names, by what follows the first.
@@ -185,32 +126,15 @@ func rows(ctx context.Context, q sqldb.Querier, prefix, behind string) (map[stri
 	return all, nil
 }
 
-// load takes the keys that there are, and seals those that were stored before there was a secret.
+// load takes the keys that there are.
 func (k *keys) load(ctx context.Context) error {
-	current, held, bare, err := k.find(ctx)
+	current, held, err := k.find(ctx)
 	if err != nil {
 		return err
-	}
-	for kid, stored := range bare {
-		if err = k.sealStored(ctx, kid, stored, held[kid]); err != nil {
-			return err
-		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.kid, k.held = current, held
-	return nil
-}
-
-func (k *keys) sealStored(ctx context.Context, kid, stored string, key []byte) error {
-	sealed := k.write(kid, key)
-	err := k.db.Tx(ctx, "token.seal", func(tx *sqldb.Tx) error {
-		_, cause := tx.Exec(ctx, "UPDATE meta SET v = ? WHERE k = ? AND v = ?", sealed, keyPrefix+kid, stored)
-		return cause
-	})
-	if err != nil {
-		return fmt.Errorf("seal token key %s: %w", kid, err)
-	}
 	return nil
 }
 

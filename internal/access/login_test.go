@@ -164,7 +164,7 @@ func TestHashesOfAnotherCostAreMadeAnew(t *testing.T) {
 	t.Parallel()
 	db, w := database(t), &watch{now: time.Now()}
 	refresh := refreshToken(t, open(t, db, w))
-	a, _, err := access.New(t.Context(), access.Config{DB: db, Clock: w.time, Cost: access.Cost{Passes: 2, MemoryKiB: 128}})
+	a, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Clock: w.time, Cost: access.Cost{Passes: 2, MemoryKiB: 128}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,16 +6,13 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// CheckKey answers the id of the key that signs, and changes nothing. NotFound if there is none yet, Invalid if the keys can't be opened with this secret.
-func CheckKey(ctx context.Context, db *sqldb.DB, secret string, clock func() time.Time) (kid string, err error) {
-	seal, err := newSeal(secret)
-	if err != nil {
-		return "", err
-	}
-	kid, _, _, err = (&keys{db: db, clock: clock, seal: seal}).find(ctx)
+// CheckKey answers the id of the key that signs, and changes nothing. NotFound if there is none yet, Invalid if the keys can't be opened with this seal.
+func CheckKey(ctx context.Context, db *sqldb.DB, s *seal.Seal, clock func() time.Time) (kid string, err error) {
+	kid, _, err = (&keys{db: db, clock: clock, seal: s}).find(ctx)
 	return kid, err
 }
 
@@ -25,21 +22,17 @@ type Rotated struct {
 	Until    time.Time // when the old key's last token ends; zero if they ended at once
 }
 
-// RotateKey makes a new key that signs from now on; of c it takes DB, Clock, Secret and RefreshTTL. The old one verifies for as long as the longest token that it signed, a refresh token, may live; with revoke it and all
+// RotateKey makes a new key that signs from now on; of c it takes DB, Clock, Seal and RefreshTTL. The old one verifies for as long as the longest token that it signed, a refresh token, may live; with revoke it and all
 // others go at once, and with them every token: for a key that somebody else may know. Keys whose time is over go too. A node that runs takes notice of a new key when it
 // sees a token of it, and of one that went when it starts.
 func RotateKey(ctx context.Context, c Config, revoke bool) (Rotated, error) {
-	seal, err := newSeal(c.Secret)
-	if err != nil {
+	k := &keys{db: c.DB, clock: c.Clock, seal: c.Seal}
+	if _, _, err := k.find(ctx); err != nil {
 		return Rotated{}, err
-	}
-	k := &keys{db: c.DB, clock: c.Clock, seal: seal}
-	if _, _, _, err = k.find(ctx); err != nil {
-		return Rotated{}, err // above all for a secret that is not the others': the nodes could not open the new key
 	}
 	kid, stored := k.random()
 	done := Rotated{New: kid}
-	err = c.DB.Tx(ctx, "token.rotate", func(tx *sqldb.Tx) error {
+	err := c.DB.Tx(ctx, "token.rotate", func(tx *sqldb.Tx) error {
 		var current string
 		if cause := tx.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); cause != nil {
 			return cause

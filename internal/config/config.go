@@ -69,6 +69,7 @@ const (
 type Config struct {
 	DataDir  string
 	Admin    Admin
+	Cluster  Cluster
 	HTTP     HTTP
 	Metrics  Metrics
 	Log      Log
@@ -88,6 +89,11 @@ type Config struct {
 
 // Admin is the user that the first start makes.
 type Admin struct{ Password Secret }
+
+// Cluster is what nodes that share a database have in common.
+type Cluster struct {
+	Secret Secret // "": the one in the data directory
+}
 
 // HTTP is how clients are served.
 type HTTP struct {
@@ -163,11 +169,8 @@ type Sweep struct {
 	DeadGrace      time.Duration
 }
 
-// Tokens is how long tokens live, and what seals their keys.
-type Tokens struct {
-	TTL    time.Duration
-	Secret Secret
-}
+// Tokens is how long tokens live.
+type Tokens struct{ TTL time.Duration }
 
 // Outbound is how Havn calls others.
 type Outbound struct {

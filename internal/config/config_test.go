@@ -193,7 +193,7 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"storage:\n  redirect_networks: 10.0.0.0/8\n", "havn.yaml:2: storage.redirect_networks: is set, and storage.redirect is off"},
 		{"storage:\n  driver: memory\ndatabase:\n  path: x.db\n", "havn.yaml:4: database.path: is set, and blobs in memory"},
 		{"admin:\n  password: " + strings.Repeat("a", 1025) + "\n", "admin.password: has 1025 bytes, too many; allowed: at most 1024 bytes"},
-		{"tokens:\n  secret: fifteen-letters\n", "havn.yaml:2: tokens.secret: has 15 bytes, too few; allowed: 16 bytes or more"},
+		{"cluster:\n  secret: fifteen-letters\n", "havn.yaml:2: cluster.secret: has 15 bytes, too few; allowed: 16 bytes or more"},
 		{"admin:\n  password: a\n  password_file: b\n", "admin.password_file"},
 		{"admin:\n  password_file: /nowhere/at/all\n", `"/nowhere/at/all": no such file or directory`},
 		{"data_dir: a\ndata_dir: b\n", "havn.yaml:2: mapping key \"data_dir\" already defined"},

@@ -25,6 +25,8 @@ func generalKeys() []key {
 			func(c *Config) *string { return &c.DataDir }, someText).like("/var/lib/havn").common(),
 		secret("admin.password", "at most 1024 bytes", "Password of the user `admin`. It counts at the first start only; later it has no effect.",
 			func(c *Config) *Secret { return &c.Admin.Password }, 1, 1024).empty("one is made at the first start and shown, or written to a file whose path is logged"),
+		secret("cluster.secret", "16 bytes or more", "Seals the secrets that the database holds, like the keys that sign tokens, so that a copy of the database is not enough to make tokens. All nodes that share a database need the same, and it can't be changed once the database is used. Make it by chance: `openssl rand -hex 32`.",
+			func(c *Config) *Secret { return &c.Cluster.Secret }, 16, maxSecret).empty("the one in the file `cluster-secret` in `data_dir`, which the first start makes: keep it with the backups of the database, and copy it to further nodes"),
 	}
 }
 
@@ -115,8 +117,6 @@ func registryKeys() []key {
 			func(c *Config) *int64 { return &c.Uploads.MaxObjectSize }, extent{min: mib, max: 5 * tib}),
 		duration("tokens.ttl", "30m", "How long an access token is good. A push that takes longer is not cut off: the upload that it began may be finished.",
 			func(c *Config) *time.Duration { return &c.Tokens.TTL }, span{min: time.Minute, max: day}),
-		secret("tokens.secret", "16 bytes or more", "Seals the keys that sign tokens, so that a copy of the database is not enough to make tokens. Make it by chance: `openssl rand -hex 32`. Every node needs the same; once given, it can't be left out or changed.",
-			func(c *Config) *Secret { return &c.Tokens.Secret }, 16, maxSecret).empty("the keys are stored as they are, and the permissions of the database guard them"),
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/havn-registry/havn/internal/distapi"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -93,7 +94,9 @@ func start(t *testing.T, change ...func(*settings)) *service {
 	set.registry.DB, set.registry.Blobs, set.registry.Log, set.registry.Clock = s.db, s.store, log, s.clock.now
 	s.registry, err = registry.New(t.Context(), set.registry)
 	s.ok(err)
-	s.access, _, err = access.New(t.Context(), access.Config{DB: s.db, Log: log, Clock: s.clock.now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}})
+	sealer, err := seal.Open(t.Context(), s.db, seal.Random())
+	s.ok(err)
+	s.access, _, err = access.New(t.Context(), access.Config{Seal: sealer, DB: s.db, Log: log, Clock: s.clock.now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}})
 	s.ok(err)
 	set.api.Registry, set.api.Access, set.api.Log, set.api.Clock = s.registry, s.access, log, time.Now
 	s.handler = set.wrap(distapi.New(set.api))

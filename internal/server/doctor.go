@@ -143,8 +143,12 @@ func (d *doctor) dataDir() bool {
 	} else {
 		d.add("data_dir", Good, "", "%s", dir)
 	}
-	if secret := filepath.Join(dir, passwordName); exists(secret) {
-		d.add("password", Warning, "delete it once you have the password", "the password of the first start is still in %s", secret)
+	secret := filepath.Join(dir, secretName)
+	if file, statErr := os.Stat(secret); statErr == nil && file.Mode().Perm()&0o077 != 0 {
+		d.add("key", Warning, "chmod 600 "+secret, "others can read the cluster secret in %s", secret)
+	}
+	if password := filepath.Join(dir, passwordName); exists(password) {
+		d.add("password", Warning, "delete it once you have the password", "the password of the first start is still in %s", password)
 	}
 	return true
 }

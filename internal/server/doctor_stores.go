@@ -100,7 +100,11 @@ func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
 	if id == "" {
 		return ""
 	}
-	kid, err := access.CheckKey(ctx, db, d.c.Tokens.Secret.Reveal(), d.clock)
+	var kid string
+	sealer, err := checkSeal(ctx, d.c, db)
+	if err == nil {
+		kid, err = access.CheckKey(ctx, db, sealer, d.clock)
+	}
 	switch {
 	case fail.Is(err, fail.NotFound):
 		d.add("key", Warning, "the next start makes one; tokens given so far are refused then", "the database has no key to sign tokens with")

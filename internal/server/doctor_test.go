@@ -121,8 +121,8 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 
 func TestDoctorTriesTheSecretOfTheKeys(t *testing.T) {
 	t.Parallel()
-	const sealed = "HAVN_TOKENS_SECRET=0123456789abcdef"
-	r := start(t, sealed)
+	const given = "HAVN_CLUSTER_SECRET=0123456789abcdef"
+	r := start(t, given)
 	r.stop()
 	if err := r.wait(t); err != nil {
 		t.Fatal(err)
@@ -132,13 +132,22 @@ func TestDoctorTriesTheSecretOfTheKeys(t *testing.T) {
 		status server.Status
 		want   string
 	}{
-		{sealed, server.Good, "tokens are signed with key"},
-		{"HAVN_TOKENS_SECRET=0123456789abcdeF", server.Wrong, "is sealed with another secret"},
-		{"HAVN_TOKENS_SECRET=", server.Wrong, "is sealed, and no secret is configured"},
+		{given, server.Good, "tokens are signed with key"},
+		{"HAVN_CLUSTER_SECRET=0123456789abcdeF", server.Wrong, "are sealed with another cluster secret"},
+		{"HAVN_CLUSTER_SECRET=", server.Wrong, "are sealed, and this node has no cluster secret"},
 	} {
 		all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data, c.env)
 		if got := find(all, "key", c.status); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %+v", c.env, all)
 		}
+	}
+	mustBeAbsent(t, filepath.Join(r.data, "cluster-secret"))
+	mustWrite(t, filepath.Join(r.data, "cluster-secret"), "0123456789abcdef\n")
+	if err := os.Chmod(filepath.Join(r.data, "cluster-secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data)
+	if find(all, "key", server.Good) == "" || !strings.Contains(find(all, "key", server.Warning), "chmod 600") {
+		t.Errorf("%+v", all)
 	}
 }

@@ -40,5 +40,9 @@ func RotateKey(ctx context.Context, c *config.Config, revoke bool) (done access.
 		return done, fmt.Errorf("open the database %s: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return access.RotateKey(ctx, access.Config{DB: db, Clock: time.Now, Secret: c.Tokens.Secret.Reveal()}, revoke)
+	sealer, err := checkSeal(ctx, c, db)
+	if err != nil {
+		return done, err
+	}
+	return access.RotateKey(ctx, access.Config{DB: db, Clock: time.Now, Seal: sealer}, revoke)
 }

@@ -120,10 +120,14 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if c.Storage.Redirect && !s.stores.blobs.CanSign() {
 		return fail.E(fail.Invalid, nil, "storage.redirect is on, and the driver %s gives no URLs", c.Storage.Driver).Hint("set storage.redirect to off")
 	}
+	sealer, err := s.stores.seal(ctx, c)
+	if err != nil {
+		return fmt.Errorf("secrets: %w", err)
+	}
 	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
 	who, first, err := access.New(ctx, access.Config{
 		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
-		Secret:   c.Tokens.Secret.Reveal(),
+		Seal:     sealer,
 		Announce: handOver.announce,
 	})
 	if err == nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/registry/registrytest"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 	"github.com/havn-registry/havn/internal/sqldb/sqldbtest"
 	"github.com/havn-registry/havn/internal/sweep"
@@ -63,8 +64,13 @@ func firstStarts(t *testing.T, open sqldbtest.Opener) {
 	for i := range nodes {
 		db := sqldbtest.Open(t, open())
 		all.Go(func() {
+			sealer, err := seal.Open(t.Context(), db, "the secret of all nodes")
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			a, first, err := access.New(t.Context(), access.Config{
-				DB: db, Cost: access.Cost{Passes: 1, MemoryKiB: 64}, AdminPatience: time.Minute,
+				Seal: sealer, DB: db, Cost: access.Cost{Passes: 1, MemoryKiB: 64}, AdminPatience: time.Minute,
 				Announce: func(password string) error {
 					mu.Lock()
 					defer mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ const (
 	User     = "admin"
 	Password = "correct-horse-7-battery"
 )
+
+// Secret is the cluster secret of servers whose databases are on hosts, which several of them may share.
+const Secret = "the secret of every node that the harness starts"
 
 // Options of a server.
 type Options struct {
@@ -81,6 +85,9 @@ func (s *Server) Again(t testing.TB) {
 	if s.options.TLS {
 		env = append(env, "HAVN_HTTP_TLS_CERTIFICATE="+s.cert.cert, "HAVN_HTTP_TLS_KEY="+s.cert.key)
 		scheme = "https"
+	}
+	if slices.ContainsFunc(s.options.Env, func(pair string) bool { return strings.HasPrefix(pair, "HAVN_DATABASE_HOSTS=") }) {
+		env = append(env, "HAVN_CLUSTER_SECRET="+Secret)
 	}
 	program := Binary(t)
 	s.starts++

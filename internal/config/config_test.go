@@ -215,6 +215,18 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
+// The name of this key ends like that of a secret's file, and it is none.
+func TestKeysThatNameFilesAreReadFromTheFile(t *testing.T) {
+	t.Parallel()
+	c, _, err := config.Load(config.Source{File: file(t, "outbound:\n  ca_file: a.crt\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Outbound.CAFile != "a.crt" {
+		t.Errorf("outbound %+v", c.Outbound)
+	}
+}
+
 func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	p := refused(t, config.Source{

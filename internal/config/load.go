@@ -80,8 +80,11 @@ func (l *loading) file(name string) {
 	l.problems = append(l.problems, problems...)
 	for _, e := range entries {
 		where := fmt.Sprintf("%s:%d", name, e.line)
-		k, known := l.keys[strings.TrimSuffix(e.path, fileSuffix)]
-		known = known && (k.path == e.path || k.secret)
+		k, known := l.keys[e.path]
+		if !known { // a key's own name may end like that of a secret's file
+			k, known = l.keys[strings.TrimSuffix(e.path, fileSuffix)]
+			known = known && k.secret
+		}
 		switch {
 		case !known:
 			l.unknown(where, e)

@@ -26,6 +26,8 @@ const mariaPackages = "mariadb-server galera-4"
 // MariaDB is one server, alone or a node of a Galera cluster. Its methods are safe for concurrent use.
 type MariaDB struct {
 	Host string // host:port; the same after a restart
+	// Files of the authority and of the certificate that the server shows, which is good for a client too; "" without TLS.
+	CA, Certificate, Key string
 
 	a          account
 	place      place
@@ -44,11 +46,25 @@ type MariaDB struct {
 
 // StartMariaDB starts a server in dir, or in a temporary directory if dir is "", and waits until it answers.
 func StartMariaDB(ctx context.Context, dir string) (*MariaDB, error) {
+	return startMariaDB(ctx, dir, false)
+}
+
+// StartMariaDBWithTLS is StartMariaDB, and the server takes no connection without TLS.
+func StartMariaDBWithTLS(ctx context.Context, dir string) (*MariaDB, error) {
+	return startMariaDB(ctx, dir, true)
+}
+
+func startMariaDB(ctx context.Context, dir string, withTLS bool) (*MariaDB, error) {
 	a, place, err := mariaPlace(dir)
 	if err != nil {
 		return nil, err
 	}
 	m, err := newMariaDB(a, place, "n1")
+	if err == nil && withTLS {
+		var files authority
+		files, err = newAuthority(m.dir, a, []string{m.ip})
+		m.CA, m.Certificate, m.Key = files.ca, files.cert, files.key
+	}
 	if err == nil {
 		err = m.install(ctx)
 	}
@@ -111,6 +127,9 @@ func (m *MariaDB) configure() error {
 		"innodb_flush_log_at_trx_commit=2", "innodb_flush_method=nosync", "innodb_doublewrite=0",
 		"key_buffer_size=1M", "aria_pagecache_buffer_size=1M",
 	}
+	if m.CA != "" {
+		lines = append(lines, "ssl_ca="+m.CA, "ssl_cert="+m.Certificate, "ssl_key="+m.Key, "require_secure_transport=ON")
+	}
 	if m.provider != "" {
 		group := fmt.Sprintf("%s:%d", m.ip, m.ports[1])
 		ist := fmt.Sprintf("%s:%d", m.ip, m.ports[2])
@@ -155,7 +174,7 @@ func (m *MariaDB) install(ctx context.Context) error {
 		"FLUSH PRIVILEGES;",
 		"CREATE DATABASE " + Database + " CHARACTER SET utf8mb4;",
 		"CREATE USER '" + User + "'@'%' IDENTIFIED BY '" + Password + "';",
-		"GRANT ALL ON *.* TO '" + User + "'@'%';", "",
+		"GRANT ALL ON *.* TO '" + User + "'@'%' WITH GRANT OPTION;", "",
 	}, "\n")
 	file := filepath.Join(m.dir, "start.sql")
 	if err = os.WriteFile(file, []byte(start), 0o644); err != nil {
@@ -231,11 +250,18 @@ func (m *MariaDB) process() *process {
 func (m *MariaDB) ask(ctx context.Context, statement string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, m.mariadbCLI, "--no-defaults", "--protocol=tcp", "--host="+m.ip, fmt.Sprintf("--port=%d", m.ports[0]),
-		"--user="+User, "--connect-timeout=5", "-NBe", statement)
+	args := []string{"--no-defaults", "--protocol=tcp", "--host=" + m.ip, fmt.Sprintf("--port=%d", m.ports[0]), "--user=" + User, "--connect-timeout=5"}
+	if m.CA != "" {
+		args = append(args, "--ssl-ca="+m.CA)
+	}
+	cmd := exec.CommandContext(ctx, m.mariadbCLI, append(args, "-NBe", statement)...)
 	cmd.Env = append(os.Environ(), "MYSQL_PWD="+Password)
 	out, err := cmd.Output()
 	if err != nil {
+		var ended *exec.ExitError
+		if errors.As(err, &ended) {
+			err = errors.Join(err, errors.New(strings.TrimSpace(string(ended.Stderr))))
+		}
 		return "", fail.E(fail.Unavailable, err, "ask %s", m.name)
 	}
 	return strings.TrimSpace(string(out)), nil
@@ -245,6 +271,17 @@ func (m *MariaDB) ask(ctx context.Context, statement string) (string, error) {
 func (m *MariaDB) CreateDatabase(ctx context.Context, name string) error {
 	_, err := m.ask(ctx, "CREATE DATABASE "+name+" CHARACTER SET utf8mb4")
 	return err
+}
+
+// Run runs statements as the lab's user, who may do everything.
+func (m *MariaDB) Run(ctx context.Context, statements string) error {
+	_, err := m.ask(ctx, statements)
+	return err
+}
+
+// Ask is Run, and answers the rows that come, columns separated by tabs.
+func (m *MariaDB) Ask(ctx context.Context, statements string) (string, error) {
+	return m.ask(ctx, statements)
 }
 
 // Kill ends the server at once, as a power cut would but for the kernel's caches.

@@ -19,6 +19,8 @@ const postgresPackage = "postgresql"
 // Postgres is one PostgreSQL server. Its methods are safe for concurrent use.
 type Postgres struct {
 	Host string // host:port; the same after a restart
+	// Files of the authority and of the certificate that the server shows, which is good for a client too; "" without TLS.
+	CA, Certificate, Key string
 
 	a     account
 	place place
@@ -33,6 +35,15 @@ type Postgres struct {
 
 // StartPostgres starts a server in dir, or in a temporary directory if dir is "", and waits until it answers.
 func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
+	return startPostgres(ctx, dir, false)
+}
+
+// StartPostgresWithTLS is StartPostgres, and the server takes no connection without TLS.
+func StartPostgresWithTLS(ctx context.Context, dir string) (*Postgres, error) {
+	return startPostgres(ctx, dir, true)
+}
+
+func startPostgres(ctx context.Context, dir string, withTLS bool) (*Postgres, error) {
 	server, err := program(postgresPackage, "postgres", "/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
 		return nil, err
@@ -51,6 +62,9 @@ func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
 		p.port = ports[0]
 		p.Host = fmt.Sprintf("%s:%d", p.ip, p.port)
 		err = p.install(ctx)
+	}
+	if err == nil && withTLS {
+		err = p.secure()
 	}
 	if err == nil {
 		err = p.Start(ctx)
@@ -75,6 +89,24 @@ func (p *Postgres) install(ctx context.Context) error {
 	}
 	return p.a.run(ctx, p.place.dir, filepath.Join(p.bin, "initdb"), "--pgdata="+p.data, "--username="+User, "--pwfile="+secret,
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
+}
+
+// hostsTLS lets in who comes with TLS; whoever claims to be NeedsCertificate, only with a certificate too.
+const hostsTLS = "hostssl all " + NeedsCertificate + " all scram-sha-256 clientcert=verify-ca\nhostssl all all all scram-sha-256\n"
+
+// NeedsCertificate is the user that a PostgreSQL server with TLS lets in only with a certificate of its authority. A test makes it.
+const NeedsCertificate = "certified"
+
+func (p *Postgres) secure() error {
+	files, err := newAuthority(p.place.dir, p.a, []string{p.ip})
+	if err != nil {
+		return err
+	}
+	p.CA, p.Certificate, p.Key = files.ca, files.cert, files.key
+	if err = os.WriteFile(filepath.Join(p.data, "pg_hba.conf"), []byte(hostsTLS), 0o600); err != nil {
+		return fail.E(fail.Unavailable, err, "who may enter a lab")
+	}
+	return nil
 }
 
 // Start starts a server that is down, and waits until it answers.
@@ -103,6 +135,9 @@ func (p *Postgres) begin() error {
 	defer closeLog(log)
 	cmd := p.a.command(p.place.dir, filepath.Join(p.bin, "postgres"), "-D", p.data, "-h", p.ip, "-p", fmt.Sprint(p.port),
 		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=200")
+	if p.CA != "" {
+		cmd.Args = append(cmd.Args, "-c", "ssl=on", "-c", "ssl_ca_file="+p.CA, "-c", "ssl_cert_file="+p.Certificate, "-c", "ssl_key_file="+p.Key)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	child, err := begin(cmd)
 	if err != nil {
@@ -128,6 +163,16 @@ func (p *Postgres) database(ctx context.Context) error {
 	return p.CreateDatabase(ctx, Database)
 }
 
+// Run runs statements in the lab's database as its user, who may do everything.
+func (p *Postgres) Run(ctx context.Context, statements string) error {
+	return p.ask(ctx, Database, statements)
+}
+
+// RunIn is Run in another database.
+func (p *Postgres) RunIn(ctx context.Context, database, statements string) error {
+	return p.ask(ctx, database, statements)
+}
+
 // CreateDatabase makes another, empty database.
 func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
 	return p.ask(ctx, "postgres", "CREATE DATABASE "+name)
@@ -151,6 +196,12 @@ func (p *Postgres) Kill() {
 		child.kill()
 	}
 }
+
+// Pause freezes the server with all its processes: its connections stay open and nothing answers. Resume lets it go on.
+func (p *Postgres) Pause() error { return p.process().signalAll(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (p *Postgres) Resume() error { return p.process().signalAll(syscall.SIGCONT) }
 
 // Restart ends the server as Kill does, and starts it again.
 func (p *Postgres) Restart(ctx context.Context) error {

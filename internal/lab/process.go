@@ -117,6 +117,17 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
+// signalAll signals the process and its children; one that ended meanwhile hears nothing.
+func (p *process) signalAll(s syscall.Signal) error {
+	err := p.signal(s)
+	for _, pid := range childrenOf(p.cmd.Process.Pid) {
+		if childErr := syscall.Kill(pid, s); childErr != nil && !errors.Is(childErr, syscall.ESRCH) {
+			err = errors.Join(err, fail.E(fail.Internal, childErr, "signal %v to a child of %s", s, p.cmd.Path))
+		}
+	}
+	return err
+}
+
 func (p *process) ended() bool {
 	select {
 	case <-p.done:

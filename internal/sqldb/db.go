@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"crypto/tls"
 	"iter"
 	"log/slog"
 	"time"
@@ -35,10 +36,13 @@ const (
 type Config struct {
 	Engine   Engine
 	Path     string   // SQLite's file; its directory exists
-	Hosts    []string // host:port of every node of the cluster, tried in this order
+	Hosts    []string // host:port of servers of the cluster, preferred in this order
 	User     string
 	Password string
 	Database string
+	TLS      *tls.Config      // nil: none; the server's name is set for each
+	Discover bool             // also use the servers that these name
+	Members  string           // the file in which those are remembered; "": none
 	MaxConns int              // connections to a server; 0: a default that fits one node of Havn
 	Clock    func() time.Time // nil: the system's
 	Log      *slog.Logger     // nil: discarded
@@ -71,6 +75,11 @@ type store interface {
 	migrate(ctx context.Context, steps []migration, now time.Time) error
 	// check answers what is wrong, for people.
 	check(ctx context.Context) []Finding
+	// hopeless answers why it makes no sense to try again now; nil if it does.
+	hopeless() error
+	// servers answers the servers that are known, none for SQLite; seen waits until each was looked at.
+	servers() []Server
+	seen(ctx context.Context)
 	close() error
 }
 
@@ -110,6 +119,18 @@ func (db *DB) Engine() Engine { return db.engine }
 // Sole reports whether this process is the only one that can write, so that what it knows of the rows is exact.
 func (db *DB) Sole() bool { return db.engine == SQLite }
 
+// Servers answers the servers of the database, as this node sees them; none for SQLite.
+func (db *DB) Servers() []Server { return db.store.servers() }
+
+// Survey is Servers after each was looked at, which may take seconds.
+func (db *DB) Survey(ctx context.Context) []Server {
+	db.store.seen(ctx)
+	return db.store.servers()
+}
+
+// Lost answers why the database has been out of reach for longer than a failover takes, nil if it has not: no server that may be written to was seen since.
+func (db *DB) Lost() error { return settled(db.store.hopeless()) }
+
 // Ping proves that a real table can be read now: a node without a quorum answers a ping, but not this.
 func (db *DB) Ping(ctx context.Context) error {
 	var v string
@@ -122,20 +143,45 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // Finding is one thing that was looked at by Check.
 type Finding struct {
-	OK   bool
-	What string // what was looked at, and what was seen
-	Hint string // what to do if it is not OK
+	OK    bool
+	Minor bool   // not OK, and nothing fails of it now
+	What  string // what was looked at, and what was seen
+	Hint  string // what to do if it is not OK
 }
 
 // Check looks at what commonly goes wrong with a database, for the operator.
 func (db *DB) Check(ctx context.Context) []Finding {
 	var found []Finding
-	if err := db.Ping(ctx); err != nil {
-		found = append(found, Finding{What: "read a table: " + err.Error(), Hint: fail.HintOf(err)})
-	} else {
-		found = append(found, Finding{OK: true, What: "a table can be read"})
+	for _, s := range db.Survey(ctx) {
+		f := Finding{OK: s.State == fit.String(), Minor: true, What: "server " + s.Addr + " is " + s.State, Hint: s.Advice()}
+		if s.Why != "" {
+			f.What += ": " + s.Why
+		}
+		if s.Current {
+			f.What += "; this node writes to it"
+		}
+		found = append(found, f)
 	}
-	return append(found, db.store.check(ctx)...)
+	return append(append(found, db.schema(ctx)), db.Settings(ctx)...)
+}
+
+// Settings looks at the settings of the server that is written to, or of SQLite's file.
+func (db *DB) Settings(ctx context.Context) []Finding { return db.store.check(ctx) }
+
+// Time answers the time of the server's clock; on SQLite that is ours.
+func (db *DB) Time(ctx context.Context) (time.Time, error) {
+	var query string
+	switch db.engine {
+	case MySQL:
+		query = "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"
+	case Postgres:
+		query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+	default:
+		return db.cfg.Clock(), nil
+	}
+	var us int64
+	err := db.Row(ctx, query).Scan(&us)
+	return FromMicros(us), err
 }
 
 // Row reads one row in a round trip of its own.

@@ -164,8 +164,11 @@ func brief(query string) string {
 	return query
 }
 
-// codeFK marks a fail.Conflict that a foreign key caused.
-const codeFK = "fk"
+// codeFK marks a fail.Conflict that a foreign key caused; codeSchema a table that is not there.
+const (
+	codeFK     = "fk"
+	codeSchema = "schema"
+)
 
 func unclassified(err error) meaning {
 	return meaning{kind: fail.KindOf(err)}

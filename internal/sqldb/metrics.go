@@ -16,6 +16,8 @@ type metrics struct {
 	commits *prometheus.CounterVec
 	batch   prometheus.Histogram
 	log     prometheus.Gauge
+	hosts   *prometheus.GaugeVec
+	moves   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -39,9 +41,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		log: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "havn_db_wal_bytes", Help: "Bytes in SQLite's write-ahead log that are in use.",
 		}),
+		hosts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "havn_db_server_condition", Help: "Servers of the database: 4 fit, 3 strained, 2 unfit, 1 down.",
+		}, []string{"server"}),
+		moves: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "havn_db_moves_total", Help: "How often this node began to write through another server of the database.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.txs, m.views, m.retries, m.commits, m.batch, m.log)
+		reg.MustRegister(m.txs, m.views, m.retries, m.commits, m.batch, m.log, m.hosts, m.moves)
 	}
 	return m
 }
@@ -64,6 +72,10 @@ func (m *metrics) committed(functions int, flushed bool) {
 	m.commits.WithLabelValues(label).Inc()
 	m.batch.Observe(float64(functions))
 }
+
+func (m *metrics) server(addr string, c condition) { m.hosts.WithLabelValues(addr).Set(float64(c)) }
+
+func (m *metrics) moved() { m.moves.Inc() }
 
 func outcome(err error) string {
 	if err == nil {

@@ -36,19 +36,77 @@ func (db *DB) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var done int64
-	err = db.Row(ctx, schemaVersion).Scan(&done)
+	var done, at int64
+	err = db.Row(ctx, schemaVersion).Scan(&done, &at)
 	switch {
 	case fail.Is(err, fail.Unavailable):
 		return err
 	case err == nil && done >= int64(len(steps)):
 		// Nothing is to be defined: on Galera even a definition that changes nothing ends transactions on every node.
 		return known(done, steps)
+	case err != nil && db.engine != SQLite:
+		if err = db.ours(ctx); err != nil {
+			return err
+		}
 	}
 	return db.again(ctx, "migrate", func() error { return db.store.migrate(ctx, steps, db.cfg.Clock()) })
 }
 
-const schemaVersion = "SELECT COALESCE(MAX(version), 0) FROM schema_migrations"
+// schemaVersion also reads a column that no other application's table of this name has.
+const schemaVersion = "SELECT COALESCE(MAX(version), 0), COALESCE(MAX(applied_at), 0) FROM schema_migrations"
+
+// schema looks whether this program can use the tables that are there.
+func (db *DB) schema(ctx context.Context) Finding {
+	steps, err := migrations(db.engine)
+	var done, at int64
+	if err == nil {
+		err = db.Row(ctx, schemaVersion).Scan(&done, &at)
+	}
+	if err != nil && db.engine != SQLite && !fail.Is(err, fail.Unavailable) {
+		if err = db.ours(ctx); err == nil {
+			return Finding{OK: true, What: "its tables are not there yet: the first start makes them"}
+		}
+	}
+	if err == nil {
+		err = known(done, steps)
+	}
+	if err == nil && done == int64(len(steps)) {
+		err = db.Ping(ctx)
+	}
+	switch {
+	case err != nil:
+		return Finding{What: "read its tables: " + err.Error(), Hint: fail.HintOf(err)}
+	case done < int64(len(steps)):
+		return Finding{OK: true, What: fmt.Sprintf("its tables are at version %d: the next start brings them to %d", done, len(steps))}
+	}
+	return Finding{OK: true, What: "its tables can be read"}
+}
+
+// ours refuses a database that has tables, and our list of migrations not among them: a table of another application that is called like one of ours would be taken for it. Nodes that start at
+// once don't see each other's tables without that list, because it is made first.
+func (db *DB) ours(ctx context.Context) error {
+	schema := "DATABASE()"
+	if db.engine == Postgres {
+		schema = "current_schema()"
+	}
+	var one, list string
+	err := db.Row(ctx, "SELECT MIN(table_name), COALESCE(MAX(CASE WHEN table_name = 'schema_migrations' THEN table_name END), '') FROM information_schema.tables "+
+		"WHERE table_schema = "+schema+" HAVING COUNT(*) > 0").Scan(&one, &list)
+	if fail.Is(err, fail.NotFound) || err == nil && list != "" && db.listed(ctx) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for other tables in the database: %w", err)
+	}
+	return fail.E(fail.Conflict, nil, "the database %s has tables of another application (%s)", db.cfg.Database, one).
+		Hint("give Havn a database of its own: database.name")
+}
+
+// listed reports whether the list of migrations is ours.
+func (db *DB) listed(ctx context.Context) bool {
+	var done, at int64
+	return db.Row(ctx, schemaVersion).Scan(&done, &at) == nil
+}
 
 // known refuses a schema of a newer program.
 func known(done int64, steps []migration) error {
@@ -104,8 +162,8 @@ func apply(ctx context.Context, s *session, steps []migration, now int64) error 
 	if _, err := s.exec(ctx, schemaTable, nil); err != nil {
 		return err
 	}
-	var done int64
-	if err := s.scanRow(ctx, schemaVersion, nil, []any{&done}); err != nil {
+	var done, at int64
+	if err := s.scanRow(ctx, schemaVersion, nil, []any{&done, &at}); err != nil {
 		return err
 	}
 	if err := known(done, steps); err != nil {

@@ -2,14 +2,11 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -22,22 +19,18 @@ const (
 	mysqlReadTime = 1900 * time.Millisecond
 	// mysqlLockWait, in seconds, ends a wait for a row before the read time-out closes the connection.
 	mysqlLockWait = 1
+	// mysqlIdleTime, in seconds, is how long a transaction of ours may be idle. They are never, but where this process was stopped.
+	mysqlIdleTime      = 10
+	errUnknownVariable = 1193
+	errAccessDenied    = 1045
 	// migrationTime bounds one statement of a migration, which may build an index.
 	migrationTime = 30 * time.Minute
 )
 
 // mysqlProduct is MariaDB or MySQL, one server or a Galera cluster.
 type mysqlProduct struct {
-	cfg   *Config
-	nodes *nodes
-}
-
-func openMySQL(cfg *Config) (*sql.DB, *mysqlProduct, error) {
-	n, err := newNodes(cfg, mysqlReadTime)
-	if err != nil {
-		return nil, nil, err
-	}
-	return sql.OpenDB(n), &mysqlProduct{cfg: cfg, nodes: n}, nil
+	cfg      *Config
+	readTime time.Duration
 }
 
 func (p *mysqlProduct) beginView() []string {
@@ -45,161 +38,60 @@ func (p *mysqlProduct) beginView() []string {
 	return []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY"}
 }
 
-func (p *mysqlProduct) node(conn *sql.Conn) uint64 {
-	turn := p.nodes.current()
-	err := conn.Raw(func(c any) error {
-		if nc, ok := c.(*nodeConn); ok {
-			turn = nc.turn
-		}
-		return nil
-	})
-	if err != nil {
-		p.cfg.Log.Debug("ask a database connection for its node", "error", err)
-	}
-	return turn
+func (p *mysqlProduct) patient(d time.Duration) product {
+	return &mysqlProduct{cfg: p.cfg, readTime: d}
 }
-
-func (p *mysqlProduct) avoid(node uint64) { p.nodes.leave(node) }
 
 // migrate runs each statement by itself: definitions are not transactional here. Nodes may run it at once: every statement may
 // run twice, Galera runs definitions in one order everywhere, and its locks would not reach other nodes.
-func (p *mysqlProduct) migrate(ctx context.Context, steps []migration, now int64) error {
-	n, err := newNodes(p.cfg, migrationTime)
+func (p *mysqlProduct) migrate(ctx context.Context, s *session, steps []migration, now int64) error {
+	return apply(ctx, s, steps, now)
+}
+
+// connect implements family.
+func (p *mysqlProduct) connect(ctx context.Context, addr string, dial dialer) (driver.Conn, error) {
+	c, err := p.open(ctx, addr, p.readTime, dial)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n.turn = p.nodes.current()
-	pool := sql.OpenDB(n)
-	defer func() {
-		if closeErr := pool.Close(); closeErr != nil {
-			p.cfg.Log.DebugContext(ctx, "close the migration's connection", "error", closeErr)
-		}
-	}()
-	d := newDialect(MySQL, classifyMySQL)
-	err = apply(ctx, &session{run: pool, d: d}, steps, now)
-	if isRefusal(err) {
-		p.nodes.leave(n.current())
+	if err = greet(ctx, c); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
-	return err
+	return c, nil
 }
 
-func (p *mysqlProduct) check(ctx context.Context, s *session) []Finding {
-	var found []Finding
-	vars, err := variables(ctx, s)
+// visit implements family.
+func (p *mysqlProduct) visit(ctx context.Context, addr string) (driver.Conn, error) {
+	return p.open(ctx, addr, lookTime, nil)
+}
+
+func (p *mysqlProduct) open(ctx context.Context, addr string, readTime time.Duration, dial dialer) (driver.Conn, error) {
+	mc := mysql.NewConfig()
+	mc.Net, mc.Addr = "tcp", addr
+	mc.User, mc.Passwd, mc.DBName = p.cfg.User, p.cfg.Password, p.cfg.Database
+	mc.TLS = serverTLS(p.cfg, addr)
+	mc.DialFunc = dial
+	mc.Collation = "utf8mb4_bin"
+	mc.ClientFoundRows = true
+	mc.InterpolateParams = true // one round trip a statement, and nothing to keep on a node that may go
+	mc.Timeout, mc.ReadTimeout, mc.WriteTimeout = dialTime, readTime, readTime
+	mc.Logger = silent{}
+	mc.Params = map[string]string{
+		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_ZERO_DATE,ONLY_FULL_GROUP_BY,ANSI_QUOTES'",
+		"innodb_lock_wait_timeout": fmt.Sprint(mysqlLockWait),
+		"time_zone":                "'+00:00'",
+	}
+	connector, err := mysql.NewConnector(mc)
 	if err != nil {
-		return []Finding{{What: "read the server's variables: " + err.Error()}}
+		return nil, fail.E(fail.Invalid, err, "database host %q", addr)
 	}
-	found = append(found, Finding{OK: true, What: "server " + vars["version"]})
-	if vars["innodb_flush_log_at_trx_commit"] != "1" && vars["wsrep_on"] != "ON" {
-		found = append(found, Finding{
-			What: "innodb_flush_log_at_trx_commit is " + vars["innodb_flush_log_at_trx_commit"] + ": a power cut loses acknowledged pushes",
-			Hint: "set it to 1",
-		})
-	}
-	return found
-}
-
-func variables(ctx context.Context, s *session) (map[string]string, error) {
-	vars := map[string]string{}
-	var scanErr error
-	_, err := s.each(ctx, "SHOW VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'wsrep_on')", nil,
-		func(row Scanner, _ error) bool {
-			var k, v string
-			scanErr = row.Scan(&k, &v)
-			vars[k] = v
-			return scanErr == nil
-		})
-	if scanErr != nil {
-		return nil, scanErr
-	}
-	return vars, err
-}
-
-// nodes connects to one of the nodes of a cluster, and stays with it until it fails: all nodes of a Galera cluster take writes,
-// but the fewer write, the fewer transactions are refused. It is the driver.Connector of the pool.
-type nodes struct {
-	names      []string
-	connectors []driver.Connector
-
-	mu   sync.Mutex
-	turn uint64 // counts the changes; the current node is turn modulo their number
-}
-
-func newNodes(cfg *Config, readTime time.Duration) (*nodes, error) {
-	n := &nodes{names: cfg.Hosts}
-	for _, host := range cfg.Hosts {
-		mc := mysql.NewConfig()
-		mc.Net, mc.Addr = "tcp", host
-		if strings.HasPrefix(host, "/") {
-			mc.Net = "unix"
-		}
-		mc.User, mc.Passwd, mc.DBName = cfg.User, cfg.Password, cfg.Database
-		mc.Collation = "utf8mb4_bin"
-		mc.ClientFoundRows = true
-		mc.InterpolateParams = true // one round trip a statement, and nothing to keep on a node that may go
-		mc.Timeout, mc.ReadTimeout, mc.WriteTimeout = dialTime, readTime, readTime
-		mc.Logger = silent{}
-		mc.Params = map[string]string{
-			"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_ZERO_DATE,ONLY_FULL_GROUP_BY,ANSI_QUOTES'",
-			"innodb_lock_wait_timeout": fmt.Sprint(mysqlLockWait),
-			"time_zone":                "'+00:00'",
-		}
-		c, err := mysql.NewConnector(mc)
-		if err != nil {
-			return nil, fail.E(fail.Invalid, err, "database host %q", host)
-		}
-		n.connectors = append(n.connectors, c)
-	}
-	return n, nil
+	return connector.Connect(ctx)
 }
 
 // silent drops what the driver would write to standard error: it returns the same as errors.
 type silent struct{}
 
 func (silent) Print(...any) {}
-
-// Connect implements driver.Connector: the current node, else the next that can be used.
-func (n *nodes) Connect(ctx context.Context) (driver.Conn, error) {
-	var errs []error
-	for range n.connectors {
-		turn := n.current()
-		i := int(turn % uint64(len(n.connectors)))
-		c, err := n.connectors[i].Connect(ctx)
-		if err == nil {
-			if err = greet(ctx, c); err == nil {
-				if full, ok := c.(fullConn); ok {
-					return &nodeConn{fullConn: full, nodes: n, turn: turn}, nil
-				}
-				err = fail.E(fail.Internal, nil, "the MySQL driver's connection lacks a method")
-			}
-			errs = append(errs, c.Close())
-		}
-		errs = append(errs, fmt.Errorf("node %s: %w", n.names[i], err))
-		if ctx.Err() != nil {
-			break
-		}
-		n.leave(turn)
-	}
-	return nil, errors.Join(errs...)
-}
-
-// Driver implements driver.Connector.
-func (n *nodes) Driver() driver.Driver { return n.connectors[0].Driver() }
-
-func (n *nodes) current() uint64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.turn
-}
-
-// leave goes on to the next node, unless somebody did since turn.
-func (n *nodes) leave(turn uint64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.turn == turn && len(n.names) > 1 {
-		n.turn++
-	}
-}
 
 // errNotReady says that a node of a cluster has no quorum or is not synced. A ping and SELECT 1 succeed on it.
 var errNotReady = errors.New("the node is not ready (wsrep_ready is not ON)")
@@ -212,6 +104,12 @@ func greet(ctx context.Context, c driver.Conn) error {
 	}
 	// A statement, because the variable has different names in MariaDB and MySQL.
 	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return err
+	}
+	// MariaDB alone has it: it ends a transaction whose node of Havn hangs, with the locks that all others wait for.
+	_, err := e.ExecContext(ctx, fmt.Sprintf("SET SESSION idle_transaction_timeout = %d", mysqlIdleTime), nil)
+	var unknown *mysql.MySQLError
+	if err != nil && (!errors.As(err, &unknown) || unknown.Number != errUnknownVariable) {
 		return err
 	}
 	on, err := show(ctx, c, "SHOW VARIABLES LIKE 'wsrep_on'")
@@ -232,73 +130,28 @@ func greet(ctx context.Context, c driver.Conn) error {
 
 // show answers the value of the one row of a SHOW, or "".
 func show(ctx context.Context, c driver.Conn, query string) (string, error) {
-	q, ok := c.(driver.QueryerContext)
-	if !ok {
-		return "", errNotReady
-	}
-	rows, err := q.QueryContext(ctx, query, nil)
-	if err != nil {
+	rows, err := rawRows(ctx, c, query)
+	if err != nil || len(rows) == 0 || len(rows[0]) < 2 {
 		return "", err
 	}
-	row := make([]driver.Value, 2)
-	err = rows.Next(row)
-	if closeErr := rows.Close(); closeErr != nil {
-		return "", closeErr
-	}
-	if errors.Is(err, io.EOF) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	switch v := row[1].(type) {
-	case []byte:
-		return string(v), nil
-	case string:
-		return v, nil
-	}
-	return "", nil
+	return rows[0][1], nil
 }
 
-// fullConn is what the MySQL driver's connections can do.
-type fullConn interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.QueryerContext
-	driver.NamedValueChecker
-	driver.SessionResetter
-	driver.Validator
-	driver.Pinger
-}
-
-// nodeConn is a connection that ends when its node was left.
-type nodeConn struct {
-	fullConn
-	nodes *nodes
-	turn  uint64
-}
-
-// IsValid implements driver.Validator: the pool drops connections to a node that was left.
-func (c *nodeConn) IsValid() bool { return c.turn == c.nodes.current() && c.fullConn.IsValid() }
-
-// ResetSession implements driver.SessionResetter: an idle connection to a node that was left is not used again.
-func (c *nodeConn) ResetSession(ctx context.Context) error {
-	if c.turn != c.nodes.current() {
-		return driver.ErrBadConn
-	}
-	return c.fullConn.ResetSession(ctx)
-}
-
-// classifyMySQL says what an error of MariaDB or MySQL means.
-func classifyMySQL(err error) meaning {
+// classify says what an error of MariaDB or MySQL means.
+func (p *mysqlProduct) classify(err error) meaning {
 	var me *mysql.MySQLError
 	if errors.As(err, &me) {
-		return meaningMySQL(me.Number)
+		m := meaningMySQL(me.Number)
+		if me.Number == errAccessDenied && p.cfg.TLS == nil {
+			m.hint += "; MariaDB says the same to who comes without TLS where it wants that: database.tls.mode"
+		}
+		return m
+	}
+	if m, ok := meaningTLS(err); ok {
+		return m
 	}
 	if errors.Is(err, errNotReady) || isConnection(err) || errors.Is(err, mysql.ErrInvalidConn) {
-		return meaning{reason: reasonNode}
+		return meaning{reason: reasonNode, hint: adviceOn(err)}
 	}
 	return unclassified(err)
 }
@@ -321,10 +174,29 @@ func meaningMySQL(number uint16) meaning {
 		return meaning{kind: fail.Invalid}
 	case 1021, 1114:
 		return meaning{kind: fail.Exhausted, hint: "the database's disk is full"}
-	case 1044, 1045, 1049, 1130:
-		return meaning{kind: fail.Unavailable, hint: "check the database's user, password and name"}
+	case 1044, 1045, 1698:
+		return meaning{kind: fail.Unavailable, hint: "look at database.user and database.password, and at what the user may do: GRANT ALL ON the database TO the user"}
+	case 1049:
+		return meaning{kind: fail.Unavailable, hint: "make the database, or correct database.name: CREATE DATABASE … CHARACTER SET utf8mb4"}
+	case 1129:
+		return meaning{kind: fail.Unavailable, hint: "the server blocks this machine after too many connections that broke off: run FLUSH HOSTS there"}
+	case 1130:
+		return meaning{kind: fail.Unavailable, hint: "the server lets no user in from this machine: make the user for '%'"}
+	case 3159:
+		return meaning{kind: fail.Unavailable, hint: "the server wants TLS: set database.tls.mode"}
+	case 1146:
+		return meaning{kind: fail.Unsupported, code: codeSchema, hint: "the first start of havn serve makes the tables"}
 	}
 	return meaning{kind: fail.Internal}
+}
+
+// adviceOn answers what to do about an error of the network, "" if it may pass by itself.
+func adviceOn(err error) string {
+	var name *net.DNSError
+	if errors.As(err, &name) {
+		return "correct the name in database.hosts, or look at this machine's name servers"
+	}
+	return ""
 }
 
 // isConnection reports whether an error is one of the network or of a driver that lost it.

@@ -2,9 +2,10 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,103 +23,157 @@ const (
 	migrationLock = 0x6861766e
 )
 
-// postgresProduct is PostgreSQL; of several hosts the one that takes writes is used.
+// postgresProduct is PostgreSQL; of several servers the primary is used.
 type postgresProduct struct {
-	cfg  *Config
-	pool *sql.DB
+	cfg *Config
 }
 
-func openPostgres(cfg *Config) (*sql.DB, *postgresProduct, error) {
-	var names, ports []string
-	for _, h := range cfg.Hosts {
-		name, port, err := net.SplitHostPort(h)
-		if err != nil {
-			return nil, nil, fail.E(fail.Invalid, err, "database host %q", h).Hint("write host:port")
-		}
-		names, ports = append(names, name), append(ports, port)
-	}
-	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
-	pc, err := pgx.ParseConfig("host='" + quote.Replace(strings.Join(names, ",")) + "' port='" + quote.Replace(strings.Join(ports, ",")) +
-		"' user='" + quote.Replace(cfg.User) + "' password='" + quote.Replace(cfg.Password) + "' dbname='" + quote.Replace(cfg.Database) +
-		"' target_session_attrs=read-write")
-	if err != nil {
-		// The text of this error may hold the password.
-		return nil, nil, fail.E(fail.Invalid, nil, "database %q on %s", cfg.Database, hosts(cfg.Hosts))
-	}
-	pc.ConnectTimeout = dialTime
-	pc.RuntimeParams["application_name"] = "havn"
-	pc.RuntimeParams["default_transaction_isolation"] = "read committed"
-	pc.RuntimeParams["lock_timeout"] = "1500"
-	pc.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
-	pc.RuntimeParams["timezone"] = "UTC"
-	// Every query goes by keys to few rows. The planner does not know that a base image's layers, which every repository has, are few in each of them, and reads whole tables for them.
-	for _, whole := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
-		pc.RuntimeParams[whole] = "off"
-	}
-	pool := stdlib.OpenDB(*pc)
-	return pool, &postgresProduct{cfg: cfg, pool: pool}, nil
-}
+func (p *postgresProduct) patient(time.Duration) product { return p }
 
 func (p *postgresProduct) beginView() []string {
 	return []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 }
 
-// avoid has nothing to do: the driver asks the hosts in turn for one that takes writes, and a broken connection is closed.
-func (p *postgresProduct) avoid(uint64) {}
+// connect implements family.
+func (p *postgresProduct) connect(ctx context.Context, addr string, dial dialer) (driver.Conn, error) {
+	pc, err := p.config(addr)
+	if err != nil {
+		return nil, err
+	}
+	pc.DialFunc = pgconn.DialFunc(dial)
+	pc.ConnectTimeout = dialTime
+	pc.RuntimeParams["default_transaction_isolation"] = "read committed"
+	pc.RuntimeParams["lock_timeout"] = "1500"
+	// It ends a transaction whose node of Havn hangs, with the locks that all others wait for.
+	pc.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
+	// Every query goes by keys to few rows. The planner does not know that a base image's layers, which every repository has, are few in each of them, and reads whole tables for them.
+	for _, whole := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+		pc.RuntimeParams[whole] = "off"
+	}
+	pc.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		// A primary that became a standby, or was made read-only: connections to it would fail at the first write.
+		return pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, c)
+	}
+	return p.open(ctx, pc)
+}
 
-func (p *postgresProduct) node(*sql.Conn) uint64 { return 0 }
+// visit implements family.
+func (p *postgresProduct) visit(ctx context.Context, addr string) (driver.Conn, error) {
+	pc, err := p.config(addr)
+	if err != nil {
+		return nil, err
+	}
+	pc.ConnectTimeout = lookTime
+	return p.open(ctx, pc)
+}
+
+func (p *postgresProduct) open(ctx context.Context, pc *pgx.ConnConfig) (driver.Conn, error) {
+	never := func(context.Context, stdlib.ShouldPingParams) bool { return false } // the looks know more than a ping
+	return stdlib.GetConnector(*pc, stdlib.OptionShouldPing(never)).Connect(ctx)
+}
+
+func (p *postgresProduct) config(addr string) (*pgx.ConnConfig, error) {
+	name, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fail.E(fail.Invalid, err, "database host %q", addr).Hint("write host:port")
+	}
+	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	pc, err := pgx.ParseConfig("host='" + quote.Replace(name) + "' port='" + quote.Replace(port) + "' user='" + quote.Replace(p.cfg.User) +
+		"' password='" + quote.Replace(p.cfg.Password) + "' dbname='" + quote.Replace(p.cfg.Database) + "' sslmode=disable target_session_attrs=any")
+	if err != nil {
+		// The text of this error may hold the password.
+		return nil, fail.E(fail.Invalid, nil, "database %q on %s", p.cfg.Database, addr)
+	}
+	pc.TLSConfig = serverTLS(p.cfg, addr)
+	pc.Fallbacks = nil
+	pc.RuntimeParams["application_name"] = "havn"
+	pc.RuntimeParams["timezone"] = "UTC"
+	return pc, nil
+}
+
+const (
+	// lookPostgres asks for: is it a standby; is it read-only; which cluster; its timeline; who follows it, and whom it follows.
+	lookPostgres = `SELECT pg_is_in_recovery()::text, current_setting('default_transaction_read_only'),
+	(SELECT system_identifier::text FROM pg_control_system()),
+	CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+	COALESCE((SELECT string_agg(DISTINCT host(client_addr), ',') FROM pg_stat_replication WHERE client_addr IS NOT NULL AND state = 'streaming'), ''),
+	current_setting('port'),
+	COALESCE((SELECT sender_host || ' ' || sender_port FROM pg_stat_wal_receiver WHERE sender_host NOT LIKE '/%' LIMIT 1), '')`
+	fromPostgres = 7
+)
+
+// look implements family.
+func (p *postgresProduct) look(ctx context.Context, c driver.Conn) (sight, error) {
+	rows, err := rawRows(ctx, c, lookPostgres)
+	if err != nil {
+		return sight{}, err
+	}
+	if len(rows) != 1 || len(rows[0]) != fromPostgres {
+		return sight{}, errNotReady
+	}
+	return postgresSight(rows[0]), nil
+}
+
+// postgresSight judges a server by the row of lookPostgres.
+func postgresSight(row []string) sight {
+	s := sight{cond: fit, group: row[2]}
+	if n, err := strconv.ParseInt(row[3], 16, 64); err == nil {
+		s.timeline = n
+	}
+	for _, follower := range strings.Split(row[4], ",") {
+		if follower != "" {
+			s.others = append(s.others, net.JoinHostPort(follower, row[5]))
+		}
+	}
+	if host, port, ok := strings.Cut(row[6], " "); ok {
+		s.others = append(s.others, net.JoinHostPort(host, port))
+	}
+	switch {
+	case row[0] == "true" || row[0] == "t":
+		s.cond, s.why = unfit, "is a standby"
+	case isOn(strings.ToUpper(row[1])):
+		s.cond, s.why = unfit, "is read-only"
+	}
+	return s
+}
 
 // migrate runs all steps in one transaction, one node at a time.
-func (p *postgresProduct) migrate(ctx context.Context, steps []migration, now int64) error {
-	d := newDialect(Postgres, classifyPostgres)
-	d.statementTime = migrationTime
-	tx, err := p.pool.BeginTx(ctx, nil)
-	if err != nil {
-		return d.translate(err, "BEGIN")
-	}
-	defer func() {
-		if rollErr := tx.Rollback(); rollErr != nil && !errors.Is(rollErr, sql.ErrTxDone) {
-			p.cfg.Log.DebugContext(ctx, "roll back a migration", "error", rollErr)
-		}
-	}()
-	s := &session{run: tx, d: d}
-	if _, err = s.exec(ctx, "SET LOCAL lock_timeout = 0", nil); err != nil {
+func (p *postgresProduct) migrate(ctx context.Context, s *session, steps []migration, now int64) error {
+	run := func(query string, args ...any) error {
+		_, err := s.exec(ctx, query, args)
 		return err
 	}
-	if _, err = s.exec(ctx, "SELECT pg_advisory_xact_lock(?)", []any{migrationLock}); err != nil {
-		return err
+	err := run("BEGIN")
+	if err == nil {
+		err = run("SET LOCAL lock_timeout = 0")
 	}
-	if err = apply(ctx, s, steps, now); err != nil {
-		return err
+	if err == nil {
+		err = run("SELECT pg_advisory_xact_lock(?)", migrationLock)
 	}
-	return d.translate(tx.Commit(), "COMMIT")
+	if err == nil {
+		err = apply(ctx, s, steps, now)
+	}
+	if err == nil {
+		return run("COMMIT")
+	}
+	if rollErr := run("ROLLBACK"); rollErr != nil {
+		p.cfg.Log.DebugContext(ctx, "roll back a migration", "error", rollErr)
+	}
+	return err
 }
 
-func (p *postgresProduct) check(ctx context.Context, s *session) []Finding {
-	var version, flushed string
-	err := s.scanRow(ctx, "SELECT current_setting('server_version'), current_setting('synchronous_commit') || current_setting('fsync')",
-		nil, []any{&version, &flushed})
-	if err != nil {
-		return []Finding{{What: "read the server's settings: " + err.Error()}}
-	}
-	found := []Finding{{OK: true, What: "PostgreSQL " + version}}
-	if strings.Contains(flushed, "off") {
-		found = append(found, Finding{
-			What: "synchronous_commit or fsync is off: a power cut loses acknowledged pushes", Hint: "set both to on",
-		})
-	}
-	return found
-}
-
-// classifyPostgres says what an error of PostgreSQL means.
-func classifyPostgres(err error) meaning {
+// classify says what an error of PostgreSQL means.
+func (p *postgresProduct) classify(err error) meaning {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		return meaningPostgres(pe)
 	}
+	if m, ok := meaningTLS(err); ok {
+		return m
+	}
 	var ce *pgconn.ConnectError
-	if errors.As(err, &ce) || isConnection(err) || pgconn.SafeToRetry(err) {
-		return meaning{reason: reasonNode}
+	if errors.Is(err, errNotReady) || errors.As(err, &ce) || isConnection(err) || pgconn.SafeToRetry(err) {
+		return meaning{reason: reasonNode, hint: adviceOn(err)}
 	}
 	return unclassified(err)
 }
@@ -142,8 +197,16 @@ func meaningPostgres(pe *pgconn.PgError) meaning {
 		return meaning{kind: fail.Invalid}
 	case "53100":
 		return meaning{kind: fail.Exhausted, hint: "the database's disk is full"}
-	case "28000", "28P01", "3D000":
-		return meaning{kind: fail.Unavailable, hint: "check the database's user, password and name"}
+	case "28000":
+		return meaning{kind: fail.Unavailable, hint: "look at the server's pg_hba.conf and at database.tls.mode: it lets nobody in that comes like this"}
+	case "28P01":
+		return meaning{kind: fail.Unavailable, hint: "look at database.user and database.password"}
+	case "3D000":
+		return meaning{kind: fail.Unavailable, hint: "make the database, or correct database.name: CREATE DATABASE … OWNER …"}
+	case "42501":
+		return meaning{kind: fail.Denied, hint: "make database.user the owner of the database"}
+	case "42P01":
+		return meaning{kind: fail.Unsupported, code: codeSchema, hint: "the first start of havn serve makes the tables"}
 	}
 	if strings.HasPrefix(pe.Code, "08") {
 		return meaning{reason: reasonNode}

@@ -54,7 +54,7 @@ func TestARefusalBehindTheRowsIsSeen(t *testing.T) {
 		}
 		return errors.New("no row")
 	}}
-	err := w.call(&session{run: pool, d: newDialect(MySQL, classifyMySQL)}, time.Unix(1, 0))
+	err := w.call(&session{run: pool, d: newDialect(MySQL, (&mysqlProduct{cfg: &Config{}}).classify)}, time.Unix(1, 0))
 	if !isRefusal(err) {
 		t.Errorf("the transaction goes on to its COMMIT: %v", err)
 	}

@@ -17,24 +17,25 @@ const (
 	idleTime = 5 * time.Minute
 )
 
-// server is MySQL or PostgreSQL: a pool of connections to one node of a cluster at a time.
+// server is MySQL or PostgreSQL: a pool of connections to one server of a cluster at a time.
 type server struct {
 	cfg     *Config
 	metrics *metrics
 	d       *dialect
+	watch   *watch
 	pool    *sql.DB
 	product product
 }
 
-// product is what the two kinds of servers do differently.
+// product is what the two kinds of servers do differently, besides how to connect to them.
 type product interface {
+	family
 	// beginView answers the statements that begin a read-only transaction on one snapshot.
 	beginView() []string
-	// node answers which node is behind conn; avoid is told that it can't be used, so that new connections go elsewhere.
-	node(conn *sql.Conn) uint64
-	avoid(node uint64)
-	// migrate runs the migrations.
-	migrate(ctx context.Context, steps []migration, now int64) error
+	// migrate runs the migrations on a connection whose statements may take long.
+	migrate(ctx context.Context, s *session, steps []migration, now int64) error
+	// patient answers the same product with a longer time for statements.
+	patient(d time.Duration) product
 	// check answers what is wrong with the server.
 	check(ctx context.Context, s *session) []Finding
 }
@@ -43,30 +44,45 @@ func openServer(ctx context.Context, cfg *Config, m *metrics) (*server, error) {
 	if len(cfg.Hosts) == 0 || cfg.Database == "" {
 		return nil, fail.E(fail.Invalid, nil, "database %q on %s", cfg.Database, hosts(cfg.Hosts)).Hint("give host:port of each node, and the database's name")
 	}
-	s := &server{cfg: cfg, metrics: m}
-	var err error
-	if cfg.Engine == MySQL {
-		s.d = newDialect(MySQL, classifyMySQL)
-		s.pool, s.product, err = openMySQL(cfg)
-	} else {
-		s.d = newDialect(Postgres, classifyPostgres)
+	for _, host := range cfg.Hosts {
+		if !address(host) {
+			return nil, fail.E(fail.Invalid, nil, "database host %q", host).Hint("write host:port")
+		}
+	}
+	s := &server{cfg: cfg, metrics: m, product: newProduct(cfg)}
+	s.d = newDialect(cfg.Engine, s.product.classify)
+	if cfg.Engine == Postgres {
 		s.d.statementTime = postgresStatementTime
-		s.pool, s.product, err = openPostgres(cfg)
 	}
-	if err != nil {
-		return nil, err
-	}
+	s.watch = newWatch(cfg, m, s.product)
+	s.pool = sql.OpenDB(s.watch)
 	s.pool.SetMaxOpenConns(cfg.MaxConns)
 	s.pool.SetMaxIdleConns(cfg.MaxConns)
 	s.pool.SetConnMaxIdleTime(idleTime)
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return nil, errors.Join(settled(err), s.pool.Close())
+	err := s.watch.start(ctx)
+	if err == nil {
+		err = s.try(ctx)
 	}
-	if err = conn.Close(); err != nil {
-		return nil, errors.Join(s.d.translate(err, "connect"), s.pool.Close())
+	if err != nil {
+		return nil, errors.Join(settled(err), s.close())
 	}
 	return s, nil
+}
+
+func newProduct(cfg *Config) product {
+	if cfg.Engine == MySQL {
+		return &mysqlProduct{cfg: cfg, readTime: mysqlReadTime}
+	}
+	return &postgresProduct{cfg: cfg}
+}
+
+// try makes one connection.
+func (s *server) try(ctx context.Context) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return s.d.translate(conn.Close(), "connect")
 }
 
 // connect takes a connection. What fails is worth another try.
@@ -88,11 +104,15 @@ func (s *server) on(ctx context.Context, fn func(*sql.Conn) error) error {
 		return err
 	}
 	defer s.release(conn)
-	node := s.product.node(conn) // now: a connection that broke can't be asked
+	m := memberOf(conn) // now: a connection that broke can't be asked
 	err = fn(conn)
 	var r *refusal
-	if errors.As(err, &r) && r.reason == reasonNode {
-		s.product.avoid(node)
+	switch {
+	case m == nil:
+	case errors.As(err, &r) && (r.reason == reasonNode || r.reason == reasonCommit):
+		s.watch.doubt(m)
+	case err == nil:
+		s.watch.trust(m)
 	}
 	return err
 }
@@ -174,8 +194,33 @@ func (s *server) drop(conn *sql.Conn) {
 	}
 }
 
+// migrate uses connections of its own: a statement may take long, and is cut off only where its server is left.
 func (s *server) migrate(ctx context.Context, steps []migration, now time.Time) error {
-	return s.product.migrate(ctx, steps, now.UnixMicro())
+	m, _, err := s.watch.target()
+	if err != nil {
+		return err
+	}
+	p := s.product.patient(migrationTime)
+	pool := sql.OpenDB(&only{w: s.watch, m: m, p: p})
+	pool.SetMaxOpenConns(1)
+	defer func() {
+		if closeErr := pool.Close(); closeErr != nil {
+			s.cfg.Log.DebugContext(ctx, "close the migration's connection", "error", closeErr)
+		}
+	}()
+	d := newDialect(s.cfg.Engine, p.classify)
+	if s.cfg.Engine == Postgres {
+		d.statementTime = migrationTime
+	}
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return d.translate(err, "connect")
+	}
+	defer s.release(conn)
+	if err = p.migrate(ctx, &session{run: conn, d: d}, steps, now.UnixMicro()); isRefusal(err) {
+		m.nudge()
+	}
+	return err
 }
 
 func (s *server) check(ctx context.Context) []Finding {
@@ -190,4 +235,14 @@ func (s *server) check(ctx context.Context) []Finding {
 	return found
 }
 
-func (s *server) close() error { return s.pool.Close() }
+func (s *server) hopeless() error { return s.watch.hopeless() }
+
+func (s *server) servers() []Server { return s.watch.servers() }
+
+func (s *server) seen(ctx context.Context) { s.watch.seen(ctx) }
+
+func (s *server) close() error {
+	err := s.pool.Close()
+	s.watch.close()
+	return err
+}

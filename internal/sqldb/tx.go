@@ -197,6 +197,9 @@ func (db *DB) again(ctx context.Context, name string, once func() error) error {
 		if r.reason != reasonConflict {
 			db.cfg.Log.DebugContext(ctx, "database refused, run again", "tx", name, "times", n, "reason", r.reason, "cause", r.cause)
 		}
+		if lost := db.store.hopeless(); lost != nil {
+			return fail.E(fail.Unavailable, settled(lost), "database transaction %s", name).RetryAfter(retryAfter)
+		}
 		tired, late := n >= retryTimes, db.cfg.Clock().Sub(begun) > retryTime
 		if tired && late || db.engine == SQLite && (tired || late) {
 			if r.final != nil {

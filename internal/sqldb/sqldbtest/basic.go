@@ -3,6 +3,7 @@ package sqldbtest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -231,5 +232,22 @@ func newerSchema(t *testing.T, open Opener) {
 	must(t, db, "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)", 9999, "future", 1)
 	if err := db.Migrate(t.Context()); !fail.Is(err, fail.Unsupported) {
 		t.Errorf("answered %v, want unsupported", err)
+	}
+}
+
+func otherTables(t *testing.T, open Opener) {
+	db := connect(t, open())
+	if db.Engine() == sqldb.SQLite {
+		return // its file is Havn's by its place
+	}
+	must(t, db, "CREATE TABLE users (id BIGINT NOT NULL PRIMARY KEY)")
+	if err := db.Migrate(t.Context()); !fail.Is(err, fail.Conflict) || !strings.Contains(fail.HintOf(err), "database.name") {
+		t.Errorf("answered %v, want a conflict that says what to do", err)
+	}
+	// As golang-migrate has it.
+	must(t, db, "CREATE TABLE schema_migrations (version BIGINT NOT NULL PRIMARY KEY, dirty BOOLEAN NOT NULL)")
+	must(t, db, "INSERT INTO schema_migrations (version, dirty) VALUES (150, FALSE)")
+	if err := db.Migrate(t.Context()); !fail.Is(err, fail.Conflict) {
+		t.Errorf("with another's list of migrations it answered %v, want a conflict", err)
 	}
 }

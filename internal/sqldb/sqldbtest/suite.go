@@ -40,6 +40,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"rows survive closing and opening", reopen},
 		{"many may migrate at once", migrateAtOnce},
 		{"a newer schema is refused", newerSchema},
+		{"a database with another application's tables is refused", otherTables},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, fresh(t)) })
 	}

@@ -1,0 +1,112 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The states of a Galera node (wsrep_local_state) that matter.
+const (
+	galeraDonor  = "2" // feeds a state transfer, or is desynced
+	galeraSynced = "4"
+)
+
+const (
+	lookStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_local_state', 'wsrep_local_state_comment', " +
+		"'wsrep_incoming_addresses', 'wsrep_cluster_state_uuid')"
+	lookVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only')"
+)
+
+// look implements family.
+func (p *mysqlProduct) look(ctx context.Context, c driver.Conn) (sight, error) {
+	vars, err := pairs(ctx, c, lookVariables)
+	if err != nil {
+		return sight{}, err
+	}
+	if vars["wsrep_on"] != "ON" {
+		if isOn(vars["read_only"]) {
+			return sight{cond: unfit, why: "is read-only: a replica?"}, nil
+		}
+		return sight{cond: fit}, nil
+	}
+	status, err := pairs(ctx, c, lookStatus)
+	if err != nil {
+		return sight{}, err
+	}
+	return galeraSight(status, isOn(vars["read_only"])), nil
+}
+
+// galeraSight judges a node of a Galera cluster.
+func galeraSight(status map[string]string, readOnly bool) sight {
+	s := sight{cond: fit, group: status["wsrep_cluster_state_uuid"]}
+	for _, addr := range strings.Split(status["wsrep_incoming_addresses"], ",") {
+		if addr = strings.TrimSpace(addr); addr != "" {
+			s.others = append(s.others, addr)
+		}
+	}
+	state := status["wsrep_local_state_comment"]
+	switch {
+	case status["wsrep_cluster_status"] != "Primary":
+		s.cond, s.why = unfit, "has no quorum: wsrep_cluster_status is "+status["wsrep_cluster_status"]
+	case status["wsrep_ready"] != "ON":
+		s.cond, s.why = unfit, "wsrep_ready is "+status["wsrep_ready"]+", state "+state
+	case readOnly:
+		s.cond, s.why = unfit, "is read-only"
+	case status["wsrep_local_state"] == galeraDonor:
+		s.cond, s.why = strained, "its state is "+state
+	case status["wsrep_local_state"] != galeraSynced:
+		s.cond, s.why = unfit, "its state is "+state
+	}
+	return s
+}
+
+func isOn(v string) bool { return v == "ON" || v == "1" }
+
+// pairs answers the rows of a SHOW of names and values.
+func pairs(ctx context.Context, c driver.Conn, query string) (map[string]string, error) {
+	all := map[string]string{}
+	rows, err := rawRows(ctx, c, query)
+	for _, row := range rows {
+		if len(row) >= 2 {
+			all[row[0]] = row[1]
+		}
+	}
+	return all, err
+}
+
+// rawRows answers the rows of a query on a connection of a driver, as texts.
+func rawRows(ctx context.Context, c driver.Conn, query string) (all [][]string, err error) {
+	q, ok := c.(driver.QueryerContext)
+	if !ok {
+		return nil, errors.New("the driver's connection can't query")
+	}
+	rows, err := q.QueryContext(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	values := make([]driver.Value, len(rows.Columns()))
+	for {
+		if err = rows.Next(values); errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		row := make([]string, len(values))
+		for i, v := range values {
+			switch v := v.(type) {
+			case nil:
+			case []byte:
+				row[i] = string(v)
+			default:
+				row[i] = fmt.Sprint(v)
+			}
+		}
+		all = append(all, row)
+	}
+}

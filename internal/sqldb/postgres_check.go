@@ -1,0 +1,46 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+)
+
+// check looks at the settings of the server.
+func (p *postgresProduct) check(ctx context.Context, s *session) []Finding {
+	var version, fsync, commit, pages, standbys, connections string
+	var followers int64
+	err := s.scanRow(ctx, `SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
+		current_setting('synchronous_standby_names'), current_setting('max_connections'), (SELECT COUNT(*) FROM pg_stat_replication)`,
+		nil, []any{&version, &fsync, &commit, &pages, &standbys, &connections, &followers})
+	if err != nil {
+		return []Finding{{What: "read the server's settings: " + err.Error()}}
+	}
+	found := []Finding{{OK: true, What: "PostgreSQL " + version}}
+	durable := true
+	if fsync != "on" {
+		durable = false
+		found = append(found, Finding{What: "fsync is off: a power cut loses acknowledged pushes, and may destroy the database", Hint: "set it to on"})
+	}
+	if commit == "off" {
+		durable = false
+		found = append(found, Finding{What: "synchronous_commit is off: a power cut loses acknowledged pushes", Hint: "set it to on"})
+	}
+	if pages != "on" {
+		found = append(found, Finding{Minor: true, What: "full_page_writes is off: a power cut may leave pages half written, unless the file system writes them as a whole", Hint: "set it to on"})
+	}
+	if durable {
+		found = append(found, Finding{OK: true, What: "a commit is flushed before it is answered"})
+	}
+	switch {
+	case followers > 0 && standbys == "":
+		found = append(found, Finding{
+			Minor: true, What: fmt.Sprintf("%d standbys follow, none of them synchronously: if one is promoted, the last acknowledged pushes may be lost", followers),
+			Hint: "set synchronous_standby_names, as Patroni's synchronous_mode does",
+		})
+	case standbys != "" && (commit == "local" || commit == "remote_write"):
+		found = append(found, Finding{Minor: true, What: "synchronous_commit is " + commit + ": a commit does not wait until a standby has flushed it", Hint: "set it to on"})
+	case standbys != "":
+		found = append(found, Finding{OK: true, What: "commits wait for a standby"})
+	}
+	return append(found, room(connections, p.cfg.MaxConns)...)
+}

@@ -1,0 +1,114 @@
+package engines
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/lab"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// Only a standby's address is configured: the primary is discovered. The primary hangs, then dies; the standby is promoted; the old primary comes back, believes to be one, and is not written to.
+func TestThePrimaryIsFollowedWhereverItIs(t *testing.T) {
+	first, err := lab.StartPostgres(t.Context(), "")
+	need(t, err)
+	stopAfter(t, first.Stop)
+	second, err := first.StartStandby(t.Context(), "")
+	need(t, err)
+	stopAfter(t, second.Stop)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cfg := sqldb.Config{
+		Engine: sqldb.Postgres, Hosts: []string{second.Host}, Discover: true, Members: filepath.Join(t.TempDir(), "hosts.json"),
+		User: lab.User, Password: lab.Password, Database: lab.Database,
+	}
+	// The standby names its primary as soon as it follows.
+	var db *sqldb.DB
+	for db == nil {
+		if db, err = sqldb.Open(ctx, cfg); err != nil && ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() { need(t, db.Close()) }()
+	need(t, db.Migrate(ctx))
+	used(ctx, t, db, first.Host)
+	need(t, first.Run(ctx, "ALTER SYSTEM SET synchronous_standby_names = '*'"))
+	need(t, first.Run(ctx, "SELECT pg_reload_conf()"))
+
+	c := &counter{db: db, name: "primary"}
+	insertClaim(t, db, c.name, 0)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if countErr := c.one(ctx); countErr != nil {
+					t.Error(countErr)
+					return
+				}
+			}
+		})
+	}
+	more := func() {
+		t.Helper()
+		for want := c.done.Load() + 30; c.done.Load() < want; time.Sleep(5 * time.Millisecond) {
+			if ctx.Err() != nil {
+				t.Fatalf("%d were counted, and no more; %+v", c.done.Load(), db.Servers())
+			}
+		}
+	}
+	more()
+	need(t, first.Pause())
+	need(t, second.Promote(ctx))
+	used(ctx, t, db, second.Host)
+	more()
+	need(t, first.Resume())
+	judged(ctx, t, db, first.Host, "was promoted since")
+	more()
+	first.Kill()
+	judged(ctx, t, db, first.Host, "refuses connections")
+	more()
+	close(stop)
+	wg.Wait()
+	var n int64
+	need(t, db.Row(ctx, "SELECT epoch FROM claims WHERE name = ?", c.name).Scan(&n))
+	if n != c.done.Load() {
+		t.Errorf("%d were acknowledged and %d applied", c.done.Load(), n)
+	}
+	t.Logf("%d counted, %d times not known in time", c.done.Load(), c.late.Load())
+}
+
+// used waits until a server is the one that is written to.
+func used(ctx context.Context, t *testing.T, db *sqldb.DB, addr string) {
+	t.Helper()
+	await(ctx, t, db, func(s sqldb.Server) bool { return s.Addr == addr && s.Current })
+}
+
+// judged waits until a server is said to be something.
+func judged(ctx context.Context, t *testing.T, db *sqldb.DB, addr, why string) {
+	t.Helper()
+	await(ctx, t, db, func(s sqldb.Server) bool { return s.Addr == addr && strings.Contains(s.Why, why) })
+}
+
+func await(ctx context.Context, t *testing.T, db *sqldb.DB, so func(sqldb.Server) bool) {
+	t.Helper()
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		for _, s := range db.Servers() {
+			if so(s) {
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the servers are %+v", db.Servers())
+		}
+	}
+}

@@ -29,9 +29,7 @@ func (c *Config) consistent() Problems {
 	case t.Key != "" && t.Certificate == "":
 		blame("http.tls.key", "is set, and http.tls.certificate is not", "both or none")
 	}
-	if c.Database.Engine != SQLite {
-		blame("database.engine", fmt.Sprintf("%q is not in this version: it comes with the HA stores", c.Database.Engine), string(SQLite))
-	}
+	c.consistentDatabase(blame)
 	if d := c.Storage.Driver; c.Storage.Redirect && (d == Filesystem || d == Memory) {
 		blame("storage.redirect", fmt.Sprintf("is on, and objects of the driver %s have no URLs", d), "off, or a store that clients can read from")
 	}
@@ -59,8 +57,9 @@ func anyPort(addr string) bool {
 func (c *Config) Probe() Problems {
 	var all Problems
 	if t := c.HTTP.TLS; t.Enabled() {
-		all = append(all, c.probeTLS(t)...)
+		all = append(all, c.probePair("http.tls.certificate", t.Certificate, "http.tls.key", t.Key)...)
 	}
+	all = append(all, c.probeDatabase()...)
 	if c.Outbound.CAFile != "" {
 		if _, err := c.OutboundRoots(); err != nil {
 			all = append(all, Problem{c.origins["outbound.ca_file"].source, "outbound.ca_file", err.Error(), "a readable PEM file with certificates"})
@@ -69,10 +68,11 @@ func (c *Config) Probe() Problems {
 	return all
 }
 
-func (c *Config) probeTLS(t TLS) Problems {
+// probePair looks whether two files are a certificate and its key.
+func (c *Config) probePair(certKey, certificate, keyKey, key string) Problems {
 	var all Problems
 	var pem [2][]byte
-	for i, f := range []struct{ key, path string }{{"http.tls.certificate", t.Certificate}, {"http.tls.key", t.Key}} {
+	for i, f := range []struct{ key, path string }{{certKey, certificate}, {keyKey, key}} {
 		body, err := readBounded(f.path, maxCertificates)
 		if err != nil {
 			all = append(all, Problem{c.origins[f.key].source, f.key, fmt.Sprintf("%q: %s", f.path, plainError(err)), "a readable PEM file"})
@@ -84,7 +84,7 @@ func (c *Config) probeTLS(t TLS) Problems {
 	}
 	if _, err := tls.X509KeyPair(pem[0], pem[1]); err != nil {
 		all = append(all, Problem{
-			c.origins["http.tls.certificate"].source, "http.tls.certificate", fmt.Sprintf("%q and %q: %s", t.Certificate, t.Key, err),
+			c.origins[certKey].source, certKey, fmt.Sprintf("%q and %q: %s", certificate, key, err),
 			"a certificate in PEM, its chain behind it, and the private key that belongs to it",
 		})
 	}
@@ -100,12 +100,16 @@ func (c *Config) OutboundRoots() (*x509.CertPool, error) {
 	if c.Outbound.CAFile == "" {
 		return pool, nil
 	}
-	body, err := readBounded(c.Outbound.CAFile, maxCertificates)
+	return pool, appendAuthorities(pool, c.Outbound.CAFile)
+}
+
+func appendAuthorities(pool *x509.CertPool, path string) error {
+	body, err := readBounded(path, maxCertificates)
 	if err != nil {
-		return nil, fmt.Errorf("%q: %s", c.Outbound.CAFile, plainError(err))
+		return fmt.Errorf("%q: %s", path, plainError(err))
 	}
 	if !pool.AppendCertsFromPEM(body) {
-		return nil, fmt.Errorf("%q holds no certificate in PEM", c.Outbound.CAFile)
+		return fmt.Errorf("%q holds no certificate in PEM", path)
 	}
-	return pool, nil
+	return nil
 }

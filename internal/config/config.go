@@ -40,7 +40,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // Engine names a database engine.
 type Engine string
 
-// The engines. Only SQLite is wired in so far.
+// The engines. MySQL stands for MariaDB, MySQL and Galera clusters of either.
 const (
 	SQLite   Engine = "sqlite"
 	MySQL    Engine = "mysql"
@@ -131,8 +131,43 @@ type Log struct {
 
 // Database is the index.
 type Database struct {
-	Engine Engine
-	Path   string // of SQLite's file; use Config.DatabasePath
+	Engine         Engine
+	Path           string   // of SQLite's file; use Config.DatabasePath
+	Hosts          []string // host:port each
+	Discover       bool
+	Name           string
+	User           string
+	Password       Secret
+	TLS            DatabaseTLS // use its Effective mode
+	MaxConnections int
+}
+
+// TLSMode says how much TLS is asked for.
+type TLSMode string
+
+// The modes.
+const (
+	TLSOff     TLSMode = "off"
+	TLSRequire TLSMode = "require"
+	TLSVerify  TLSMode = "verify"
+)
+
+// DatabaseTLS is the TLS of connections to the database. Certificate and key are given both or none.
+type DatabaseTLS struct {
+	Mode             TLSMode // "": see Effective
+	CAFile           string
+	Certificate, Key string
+}
+
+// Effective answers the mode: where none is given, an authority says that it is to be verified.
+func (t DatabaseTLS) Effective() TLSMode {
+	switch {
+	case t.Mode != "":
+		return t.Mode
+	case t.CAFile != "":
+		return TLSVerify
+	}
+	return TLSOff
 }
 
 // Storage is where blobs are.

@@ -188,9 +188,20 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"http:\n  tls:\n    certificate: a.crt\n", "havn.yaml:3: http.tls.certificate: is set, and http.tls.key is not; allowed: both or none"},
 		{"http:\n  tls:\n    min_version: 1.1\n", `"1.1" is not one of them; did you mean 1.2?; allowed: 1.2 or 1.3`},
 		{"metrics:\n  addr: 127.0.0.1:5000\n", "is one of http.addr too"},
-		{"database:\n  engine: postgres\n", `"postgres" is not in this version: it comes with the HA stores; allowed: sqlite`},
 		{"storage:\n  redirect: 'on'\n", "havn.yaml:2: storage.redirect: is on, and objects of the driver filesystem have no URLs"},
 		{"storage:\n  redirect_networks: 10.0.0.0/8\n", "havn.yaml:2: storage.redirect_networks: is set, and storage.redirect is off"},
+		{"database:\n  engine: postgres\n", `havn.yaml:2: database.engine: is postgres, and database.hosts is not set`},
+		{"database:\n  hosts: db1:3306\n", `database.hosts: is set, and database.engine is sqlite`},
+		{"database:\n  engine: mysql\n  hosts: db1\n", `"db1" has no port: write db1:3306, or db1:5432 for PostgreSQL`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306,db1:3306\n", `"db1:3306" is there twice`},
+		{"database:\n  engine: mysql\n  hosts: db1:0\n", `the port "0" is not a number from 1 to 65535`},
+		{"database:\n  engine: mysql\n  hosts: u:p@db1:3306\n", `is not host:port`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306\n  path: x.db\n", `database.path: is set, and database.engine is mysql`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306\n  tls:\n    mode: on\n", `"on" is not one of them; allowed: off, require or verify`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306\n  tls:\n    key: k\n", `database.tls.key: is set, and database.tls.certificate is not`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306\n  tls:\n    mode: require\n    ca_file: ca\n", `database.tls.mode is require, which checks no certificate`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306\n  tls:\n    mode: off\n    ca_file: ca\n", `database.tls.mode: is off, and files for TLS are given`},
+		{"database:\n  engine: mysql\n  hosts: db1:3306\nstorage:\n  driver: memory\n", `the index would outlive them`},
 		{"storage:\n  driver: memory\ndatabase:\n  path: x.db\n", "havn.yaml:4: database.path: is set, and blobs in memory"},
 		{"admin:\n  password: " + strings.Repeat("a", 1025) + "\n", "admin.password: has 1025 bytes, too many; allowed: at most 1024 bytes"},
 		{"cluster:\n  secret: fifteen-letters\n", "havn.yaml:2: cluster.secret: has 15 bytes, too few; allowed: 16 bytes or more"},
@@ -215,15 +226,15 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-// The name of this key ends like that of a secret's file, and it is none.
+// The names of these keys end like that of a secret's file, and they are none.
 func TestKeysThatNameFilesAreReadFromTheFile(t *testing.T) {
 	t.Parallel()
-	c, _, err := config.Load(config.Source{File: file(t, "outbound:\n  ca_file: a.crt\n")})
+	c, _, err := config.Load(config.Source{File: file(t, "outbound:\n  ca_file: a.crt\ndatabase:\n  engine: mysql\n  hosts: [\"db1:3306\", \"[::1]:3306\"]\n  password: x\n  tls:\n    ca_file: b.crt\n")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Outbound.CAFile != "a.crt" {
-		t.Errorf("outbound %+v", c.Outbound)
+	if c.Outbound.CAFile != "a.crt" || c.Database.TLS.CAFile != "b.crt" || c.Database.TLS.Effective() != config.TLSVerify || len(c.Database.Hosts) != 2 {
+		t.Errorf("outbound %+v, database %+v", c.Outbound, c.Database)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func keys() []key {
 	var all []key
 	for _, section := range [][]key{
-		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), storeKeys(), registryKeys(), sweepKeys(), outboundKeys(),
+		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), databaseKeys(), storeKeys(), registryKeys(), sweepKeys(), outboundKeys(),
 	} {
 		all = append(all, section...)
 	}
@@ -88,10 +88,6 @@ func logKeys() []key {
 
 func storeKeys() []key {
 	return []key{
-		choice("database.engine", "sqlite", "Database that holds the index. Only sqlite is built in so far: mysql and postgres come with the HA stores.",
-			func(c *Config) *Engine { return &c.Database.Engine }, []string{"sqlite", "mysql", "postgres"}, []Engine{SQLite, MySQL, Postgres}, equal),
-		text("database.path", "a file on a local disk", "", "SQLite's file. Network file systems are refused: their locks do not hold.",
-			func(c *Config) *string { return &c.Database.Path }, anyText).like("/var/lib/havn/havn.db").empty("`havn.db` in `data_dir`"),
 		choice("storage.driver", "filesystem", "Where blobs are kept: in a directory, or in memory for a trial (everything pushed is gone at the end, the index too).",
 			func(c *Config) *Driver { return &c.Storage.Driver }, []string{"filesystem", "memory"}, []Driver{Filesystem, Memory}, equal),
 		text("storage.filesystem.path", "a directory", "", "Directory of the blobs. It may be on a shared file system, but must be able to flush files and directories.",

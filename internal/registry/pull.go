@@ -34,8 +34,15 @@ func (r *Registry) Manifest(ctx context.Context, name oci.Name, ref oci.Referenc
 	if known != nil {
 		have = known.Descriptor.Digest
 	}
-	row, err := index.FindManifest(ctx, r.db, name, ref, have)
-	if fail.Is(err, fail.NotFound) {
+	row, err := fromDatabase(ctx, r, known != nil && ref.IsDigest(), func(ctx context.Context) (index.Manifest, error) {
+		return index.FindManifest(ctx, r.db, name, ref, have)
+	})
+	switch {
+	case fail.Is(err, fail.Unavailable) && known != nil && ref.IsDigest():
+		r.metrics.outage.Inc()
+		return known, nil
+	case fail.Is(err, fail.NotFound):
+		r.recent.drop(name)
 		return nil, r.unknown(ctx, name, manifestUnknown(name, ref.String()))
 	}
 	if err != nil {
@@ -150,24 +157,51 @@ func (r *Registry) sign(ctx context.Context, d oci.Digest, b *held, life time.Du
 }
 
 func (r *Registry) findBlob(ctx context.Context, name oci.Name, d oci.Digest) (*held, error) {
-	if r.recent.exact {
-		if b := r.recent.blob(name, d); b != nil {
-			return b, nil
-		}
+	known := r.recent.blob(name, d)
+	if known != nil && r.recent.exact {
+		return known, nil
 	}
 	t := r.recent.begin(name)
-	f, ok, err := index.FindBlob(ctx, r.db, name, d)
+	type answer struct {
+		found index.Found
+		ok    bool
+	}
+	a, err := fromDatabase(ctx, r, known != nil, func(ctx context.Context) (a answer, err error) {
+		a.found, a.ok, err = index.FindBlob(ctx, r.db, name, d)
+		return a, err
+	})
+	if fail.Is(err, fail.Unavailable) && known != nil {
+		r.metrics.outage.Inc()
+		return known, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find blob %s in %s: %w", d, name, err)
 	}
-	if !ok {
+	if !a.ok {
+		r.recent.drop(name)
 		return nil, r.unknown(ctx, name, blobUnknown(name, d))
 	}
-	b := &held{size: f.Size, objects: objects(f.Objects)}
-	if r.recent.exact {
-		r.recent.keepBlob(name, d, t, b)
-	}
+	b := &held{size: a.found.Size, objects: objects(a.found.Objects)}
+	r.recent.keepBlob(name, d, t, b)
 	return b, nil
+}
+
+// outageTime is how long a pull by digest waits for the database, where this node knows the answer of a moment ago: that may no longer be right (the manifest may have been deleted), so it
+// counts only while nobody can be asked. The bytes behind a digest never change.
+const outageTime = 3 * time.Second
+
+// fromDatabase asks the database, not for long where there is a guess, and not at all where it is known to be out of reach.
+func fromDatabase[T any](ctx context.Context, r *Registry, guess bool, ask func(ctx context.Context) (T, error)) (T, error) {
+	if !guess || r.db.Sole() {
+		return ask(ctx)
+	}
+	if err := r.db.Lost(); err != nil {
+		var none T
+		return none, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, outageTime)
+	defer cancel()
+	return ask(bounded)
 }
 
 func objects(rows []index.Object) []blob.Object {

@@ -24,7 +24,7 @@ const (
 // the write and ends after it brings a ticket with an old generation, and is not kept either. A read that begins after endWrite sees the write in the database.
 // So each hit answers what the database held at some moment of the request.
 //
-// On other engines nothing is answered from here: entries are guesses, which save the transfer of a manifest's bytes if the database says the same digest.
+// On other engines entries are guesses, which save the transfer of a manifest's bytes if the database says the same digest, and answer pulls by digest while the database is out of reach.
 //
 // Entries are in two generations: when the young one is full it becomes the old one, and the old one is forgotten. What is used moves to the young one.
 type recent struct {
@@ -96,6 +96,20 @@ func (c *recent) forget() {
 	clear(c.young)
 	clear(c.old)
 	c.size = 0
+}
+
+// drop forgets what is known of a repository, because some of it was seen to be wrong.
+func (c *recent) drop(repo oci.Name) {
+	c.mu.RLock()
+	known := c.young[repo] != nil || c.old[repo] != nil
+	c.mu.RUnlock()
+	if !known {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, repo)
+	delete(c.old, repo)
 }
 
 // begin answers a ticket for a read that begins now.

@@ -162,6 +162,7 @@ type metrics struct {
 	dropped  prometheus.Counter
 	hit      prometheus.Counter
 	miss     prometheus.Counter
+	outage   prometheus.Counter
 
 	redirected, through prometheus.Counter
 }
@@ -174,8 +175,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_repeated_total", Help: "Objects that the blob store did not take and that were written again, under another name."}),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_pull_counts_dropped_total", Help: "Pulls that were not counted because too many different ones waited."}),
 	}
-	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not."}, []string{"result"})
-	m.hit, m.miss = hits.WithLabelValues("hit"), hits.WithLabelValues("miss")
+	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not; outage: of manifests and blobs, from memory alone because the database was out of reach."}, []string{"result"})
+	m.hit, m.miss, m.outage = hits.WithLabelValues("hit"), hits.WithLabelValues("miss"), hits.WithLabelValues("outage")
 	redirects := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "havn_blob_redirects_total", Help: "Pulls of blobs by clients that may be sent to the store: sent there or served through this node.",
 	}, []string{"result"})

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -39,6 +41,9 @@ func (d *doctor) stores(ctx context.Context) {
 	if err != nil {
 		if h, ok := fail.DetailOf(err).(Holder); ok {
 			d.running(ctx, h)
+			if d.c.Database.Engine != config.SQLite {
+				d.database(ctx) // its servers are for everybody, also while this node serves
+			}
 			return
 		}
 		d.wrong("lock", err)
@@ -67,34 +72,63 @@ func (d *doctor) look(ctx context.Context) {
 // database answers the database's id, "" if it has none.
 func (d *doctor) database(ctx context.Context) string {
 	path := d.c.DatabasePath()
-	if !exists(path) {
+	if d.c.Database.Engine == config.SQLite && !exists(path) {
 		d.add("database", Good, "", "%s is not there yet: the first start makes it", path)
 		return ""
 	}
-	db, err := sqldb.Open(ctx, sqldb.Config{Engine: sqldb.SQLite, Path: path, Clock: d.clock, Log: slog.New(slog.DiscardHandler)})
+	cfg, err := databaseConfig(d.c, d.clock, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "" // a file for TLS: config.Probe says what is wrong with it
+	}
+	cfg.Path = path
+	db, err := sqldb.Open(ctx, cfg)
 	if err != nil {
 		d.wrong("database", err)
 		return ""
 	}
 	for _, f := range db.Check(ctx) {
-		status := Good
-		if !f.OK {
-			status = Wrong
-		}
-		d.add("database", status, f.Hint, "%s", f.What)
+		d.add("database", statusOf(f), f.Hint, "%s", f.What)
 	}
 	id := d.key(ctx, db)
+	d.clear()
 	if err = db.Close(); err != nil {
 		d.wrong("database", err)
 	}
 	return id
 }
 
+func statusOf(f sqldb.Finding) Status {
+	switch {
+	case f.OK:
+		return Good
+	case f.Minor:
+		return Warning
+	}
+	return Wrong
+}
+
+// clear looks whether passwords go to another machine in the clear.
+func (d *doctor) clear() {
+	c := d.c.Database
+	if c.Engine == config.SQLite || c.TLS.Effective() != config.TLSOff {
+		return
+	}
+	for _, addr := range c.Hosts {
+		host, _, err := net.SplitHostPort(addr)
+		if ip, ipErr := netip.ParseAddr(host); err == nil && host != "localhost" && (ipErr != nil || !ip.IsLoopback()) {
+			d.add("database", Warning, "set database.tls.mode, and database.tls.ca_file", "passwords and data go to %s in the clear", addr)
+			return
+		}
+	}
+}
+
 // key looks whether the database has its id and the key that tokens are signed with.
 func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
 	var id string
 	if err := db.Row(ctx, "SELECT v FROM meta WHERE k = ?", "database_id").Scan(&id); err != nil && !fail.Is(err, fail.NotFound) {
-		d.wrong("database", err)
+		if !fail.Is(err, fail.Unsupported) { // there are no tables yet
+			d.wrong("database", err)
+		}
 		return ""
 	}
 	if id == "" {
@@ -141,7 +175,7 @@ func (d *doctor) blobs(ctx context.Context, id string) {
 	case err != nil:
 		d.wrong("blobs", err)
 	case id != "" && found != id:
-		d.add("blobs", Wrong, "look at storage.filesystem.path and database.path: one of them is of another registry", "%s belongs to database %s, and the database is %s", path, found, id)
+		d.add("blobs", Wrong, "look at storage.filesystem.path and at where the database is: one of them is of another registry", "%s belongs to database %s, and the database is %s", path, found, id)
 	default:
 		d.add("blobs", Good, "", "%s can be written and flushed, and belongs to the database", path)
 	}

@@ -8,12 +8,15 @@ import (
 )
 
 // flushNames flushes the directories by whose names the stores are found, before anything in them is acknowledged: else a power cut after the first start
-// may take the data directory as a whole. It is done at every start, for the last one may have ended between making and flushing.
+// may take the data directory as a whole. It is done at every start, for the last one may have ended between making and flushing. database is SQLite's file, "" if it is another's.
 func (s *stores) flushNames(database string) error {
 	if s.trash != "" {
 		return nil
 	}
-	dirs := []string{filepath.Dir(database), filepath.Dir(filepath.Dir(database))}
+	var dirs []string
+	if database != "" {
+		dirs = append(dirs, filepath.Dir(database), filepath.Dir(filepath.Dir(database)))
+	}
 	for _, l := range []*lock{s.apart, s.home} {
 		if l == nil {
 			continue

@@ -43,22 +43,28 @@ func openStores(ctx context.Context, c *config.Config, holder Holder, log *slog.
 }
 
 func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log *slog.Logger, metrics prometheus.Registerer, clock func() time.Time) error {
-	path, err := s.databasePath(c, holder)
+	d, err := databaseConfig(c, clock, log)
 	if err != nil {
 		return err
+	}
+	d.Metrics = metrics
+	if d.Engine == sqldb.SQLite {
+		if d.Path, err = s.databasePath(c, holder); err != nil {
+			return err
+		}
 	}
 	driver, err := openDriver(c, clock)
 	if err != nil {
 		return err
 	}
 	s.blobs = blob.NewStore(driver, storeConfig(c, metrics, clock))
-	if s.db, err = sqldb.Open(ctx, sqldb.Config{Engine: sqldb.SQLite, Path: path, Clock: clock, Log: log, Metrics: metrics}); err != nil {
-		return fmt.Errorf("open the database %s: %w", path, err)
+	if s.db, err = sqldb.Open(ctx, d); err != nil {
+		return fmt.Errorf("open the database %s: %w", databaseName(d), err)
 	}
 	if err = s.db.Migrate(ctx); err != nil {
-		return fmt.Errorf("migrate the database %s: %w", path, err)
+		return fmt.Errorf("migrate the database %s: %w", databaseName(d), err)
 	}
-	if err = s.flushNames(path); err != nil {
+	if err = s.flushNames(d.Path); err != nil {
 		return fmt.Errorf("flush the data directory: %w", err)
 	}
 	return nil

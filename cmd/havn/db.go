@@ -1,0 +1,58 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/server"
+)
+
+// mostRounds bounds how long a check may take.
+const mostRounds = 10000
+
+func (p *program) db() *cobra.Command {
+	cmd := p.group(&cobra.Command{Use: "db", Short: "Check the database"})
+	cmd.AddCommand(p.dbCheck())
+	return cmd
+}
+
+func (p *program) dbCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Try on your database what Havn rests on",
+		Long: `Try on your own database what Havn rests on: that of two transactions on two servers which must not both succeed one is refused, that what one server
+acknowledged is found through every other at once, that names and counts are what they are elsewhere; and look at the settings and the clock of each server.
+
+It makes three tables whose names begin with havn_check_, and drops them. It may run while Havn serves: on Galera each table that is made or dropped holds writes up for a moment.
+
+Exit codes:
+  0  all is well (warnings may be shown)
+  1  something is wrong
+  2  the command line or the configuration can't be used`,
+		Example: "  havn db check --config /etc/havn/havn.yaml\n  havn db check --rounds 200 --output json",
+		Args:    noArguments,
+	}
+	load, asJSON := p.settings(cmd), output(cmd)
+	rounds := cmd.Flags().Int("rounds", 20, "how often each rule is tried")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wantJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		if *rounds < 1 || *rounds > mostRounds {
+			return fail.E(fail.Invalid, nil, "--rounds %d", *rounds).Hint("use 1 to %d", mostRounds)
+		}
+		c, _, err := load()
+		if err == nil {
+			if problems := c.Probe(); len(problems) > 0 {
+				err = failed(config.Invalid(problems))
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return p.report(server.CheckDatabase(cmd.Context(), c, *rounds), wantJSON, nil)
+	}
+	return cmd
+}

@@ -10,7 +10,7 @@ RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./inter
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or, as scale does, a machine that does nothing else.
-FIRST := harness prepare programs forgetfs engines redis stores faults
+FIRST := harness prepare programs forgetfs engines ha redis stores faults
 LAST := scale conformance clients docs
 PACKAGES ?= ./...
 

@@ -1,0 +1,82 @@
+package ha
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/havn-registry/havn/internal/lab"
+	"github.com/havn-registry/havn/test/harness"
+)
+
+// report is what `havn db check --output json` says.
+type report struct {
+	OK       bool
+	Findings []struct{ Subject, Status, Text, Hint string }
+}
+
+// checkDatabase runs `havn db check`, and answers what it says and its exit code.
+func checkDatabase(t *testing.T, hosts []string, env ...string) (r report, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), harness.Binary(t), "db", "check", "--rounds", "10", "--output", "json")
+	cmd.Env = append(append(database("mysql", lab.Database, hosts, ""), "HAVN_DATA_DIR="+t.TempDir()), env...)
+	out, err := cmd.Output()
+	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil {
+		t.Fatalf("%s: %v", out, jsonErr)
+	}
+	if err != nil {
+		code = cmd.ProcessState.ExitCode()
+	}
+	for _, f := range r.Findings {
+		t.Logf("%s: %s: %s (%s)", f.Status, f.Subject, f.Text, f.Hint)
+	}
+	return r, code
+}
+
+func (r report) has(status, text string) bool {
+	for _, f := range r.Findings {
+		if f.Status == status && strings.Contains(f.Text, text) {
+			return true
+		}
+	}
+	return false
+}
+
+func checkSound(t *testing.T, g *lab.Galera) {
+	r, code := checkDatabase(t, g.Hosts(0))
+	if !r.OK || code != 0 {
+		t.Errorf("ok %v, exit code %d", r.OK, code)
+	}
+	for _, text := range []string{"a Galera cluster of 3 nodes", "what one of 3 servers acknowledged is found", "two take one claim: exactly one", "names are compared byte by byte", "its clock is this machine's"} {
+		if !r.has("ok", text) {
+			t.Errorf("it does not say %q", text)
+		}
+	}
+	// The lab's servers flush nothing.
+	if !r.has("warning", "innodb_flush_log_at_trx_commit is 2") {
+		t.Error("it does not warn of commits that are not flushed")
+	}
+	left, err := g.Nodes[1].Ask(t.Context(), "SET SESSION wsrep_sync_wait = 7; SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'havn_check%'")
+	if need(t, err); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+func TestDatabaseCheckFindsServersThatAreNoCluster(t *testing.T) {
+	var hosts []string
+	for range 2 {
+		m, err := lab.StartMariaDB(t.Context(), "")
+		need(t, err)
+		t.Cleanup(func() { need(t, m.Stop()) })
+		hosts = append(hosts, m.Host)
+	}
+	if r, code := checkDatabase(t, hosts); r.OK || code != 1 || !r.has("wrong", "causal reads") {
+		t.Errorf("ok %v, exit code %d", r.OK, code)
+	}
+	r, code := checkDatabase(t, hosts[:1], "HAVN_DATABASE_PASSWORD=wrong")
+	if r.OK || code != 1 || !r.has("wrong", "Access denied") || !strings.Contains(fmt.Sprint(r.Findings), "database.password") {
+		t.Errorf("with a wrong password: ok %v, exit code %d", r.OK, code)
+	}
+}

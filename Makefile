@@ -9,8 +9,8 @@ LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CUR
 RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
-# The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or, as scale does, a machine that does nothing else.
-FIRST := harness prepare programs forgetfs engines ha redis stores faults
+# The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or a machine that does nothing else.
+FIRST := harness prepare programs forgetfs nfs engines redis stores ha faults
 LAST := scale conformance clients docs
 PACKAGES ?= ./...
 

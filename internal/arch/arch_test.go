@@ -92,6 +92,7 @@ func TestForeignPackagesStayInTheirRooms(t *testing.T) {
 		"go.opentelemetry.io/otel/sdk":             {"server"},
 		module + "/internal/blob/filesystem":       {"server"},
 		module + "/internal/blob/memory":           {"server"},
+		module + "/internal/blob/readcache":        {"server"},
 		"net/http/pprof":                           {"server"},
 		"github.com/prometheus/client_golang/prom": {"server"},
 	}

@@ -2,12 +2,14 @@ package blob
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"os"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
 )
 
 // Info is what a store knows of an object.
@@ -57,3 +59,17 @@ type Signer interface {
 	// SignGet answers a URL that reads the whole object, and ranges of it, by GET for so long. It does not look whether the object is there.
 	SignGet(ctx context.Context, name string, life time.Duration) (url string, err error)
 }
+
+// Cache keeps copies of objects on this machine. It never fails a read: what it can't do is left to the store. It is safe for concurrent use.
+type Cache interface {
+	// File opens the copy of an object, nil if there is no whole one.
+	File(o Object) *os.File
+	// Read reads an object from off on, from its copy or from one that is being made: the first who asks makes it from what source opens. digest is the object's,
+	// zero if it is not known. It answers nil where the store is to be read, and its reader fails with ErrNoCopy where the store is to be read on.
+	Read(ctx context.Context, o Object, digest oci.Digest, off int64, source func(context.Context) io.ReadCloser) io.ReadCloser
+	// Forget drops the copy of an object that is deleted.
+	Forget(name string)
+}
+
+// ErrNoCopy says that a copy can't be read on.
+var ErrNoCopy = errors.New("the copy can't be read on")

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
 )
 
 const damageHint = "the store lost or changed data: restore the object, or push the blob again"
@@ -17,15 +18,18 @@ const damageHint = "the store lost or changed data: restore the object, or push 
 type Reader struct {
 	ctx     context.Context
 	store   *Store
+	cache   Cache // nil: the store is read
 	objects []Object
+	digest  oci.Digest // of the whole, zero if it is not known
 	size    int64
 	pos     int64
 
-	file  *os.File      // of the only object, where it is a file
-	in    io.ReadCloser // of the object under pos, or nil
-	left  int64         // bytes that in still has to bring
-	moved bool          // in brought bytes
-	tries Tries         // of the byte under pos, if it was tried before
+	file   *os.File      // of the only object, where it is a file
+	copied bool          // file is a copy: the store has the object too
+	in     io.ReadCloser // of the object under pos, or nil
+	left   int64         // bytes that in still has to bring
+	moved  bool          // in brought bytes
+	tries  Tries         // of the byte under pos, if it was tried before
 }
 
 // Open makes a reader of the objects in this order. A single object that is a file is opened at once and its size compared; other objects when they are
@@ -53,6 +57,20 @@ func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	r.file = file
+	return r, nil
+}
+
+// OpenCached is Open, from copies on this machine where there are some. digest is that of the whole.
+func (s *Store) OpenCached(ctx context.Context, objects []Object, digest oci.Digest) (*Reader, error) {
+	if s.cache == nil {
+		return s.Open(ctx, objects)
+	}
+	r := s.reader(ctx, objects)
+	r.cache, r.digest = s.cache, digest
+	if len(objects) == 1 {
+		r.file = s.cache.File(objects[0])
+		r.copied = r.file != nil
+	}
 	return r, nil
 }
 
@@ -109,7 +127,10 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.file != nil {
 		n, err := r.file.Read(p)
-		if err != nil && !errors.Is(err, io.EOF) {
+		switch {
+		case r.copied && n == 0 && err != nil && r.LeaveFile():
+			return r.Read(p)
+		case err != nil && !errors.Is(err, io.EOF):
 			err = fail.E(r.store.driver.Classify(err), err, "read blob")
 		}
 		return n, err
@@ -124,6 +145,26 @@ func (r *Reader) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// LeaveFile gives up a file that is a copy and can't be read where it stands, and reports whether it did: the reader goes on there, in the store.
+func (r *Reader) LeaveFile() bool {
+	if !r.copied {
+		return false
+	}
+	var next [1]byte
+	pos, err := r.file.Seek(0, io.SeekCurrent)
+	if err != nil || pos >= r.size {
+		return false
+	}
+	if _, err = r.file.ReadAt(next[:], pos); err == nil {
+		return false
+	}
+	r.cache.Forget(r.objects[0].Name)
+	_ = r.file.Close() //nolint:errcheck // it can't be read: how it takes being closed says nothing
+	r.file, r.copied, r.cache, r.pos = nil, false, nil, pos
+	r.store.resumed.Inc()
+	return true
 }
 
 // step reads once. Neither bytes nor an error: the object is to be opened again.
@@ -144,6 +185,10 @@ func (r *Reader) step(p []byte) (int, error) {
 		return n, r.drop()
 	case err == nil:
 		return n, nil
+	}
+	if errors.Is(err, ErrNoCopy) {
+		r.cache = nil
+		return n, r.drop()
 	}
 	return n, r.broke(err)
 }
@@ -179,7 +224,7 @@ func (r *Reader) next() error {
 			off -= o.Size
 			continue
 		}
-		in, err := r.store.get(r.ctx, o.Name, off, o.Size-off)
+		in, err := r.object(o, off)
 		if err != nil {
 			return damaged(err, o)
 		}
@@ -187,6 +232,21 @@ func (r *Reader) next() error {
 		return nil
 	}
 	return fail.E(fail.Internal, nil, "blob of %d bytes has no byte %d", r.size, r.pos)
+}
+
+// object opens an object: its copy, one that is made of it, or itself.
+func (r *Reader) object(o Object, off int64) (io.ReadCloser, error) {
+	if r.cache != nil {
+		var digest oci.Digest
+		if len(r.objects) == 1 {
+			digest = r.digest
+		}
+		source := func(ctx context.Context) io.ReadCloser { return r.store.reader(ctx, []Object{o}) }
+		if in := r.cache.Read(r.ctx, o, digest, off, source); in != nil {
+			return in, nil
+		}
+	}
+	return r.store.get(r.ctx, o.Name, off, o.Size-off)
 }
 
 func (r *Reader) drop() error {

@@ -39,6 +39,7 @@ type StoreConfig struct {
 	// Stall is how long the store may move no byte until what it does is broken off, and tried again where that is possible; four times as long for a write.
 	// 0: for ever. See RemoteStall.
 	Stall time.Duration
+	Cache Cache // nil: none
 }
 
 // Object is one piece of a blob.
@@ -53,6 +54,7 @@ type Store struct {
 	opener Opener // nil if objects are no files
 	spacer Spacer // nil if room is not known
 	signer Signer // nil if objects have no URLs
+	cache  Cache  // nil if there is none
 	clock  func() time.Time
 
 	patience, stall time.Duration
@@ -68,7 +70,7 @@ func NewStore(d Driver, c StoreConfig) *Store {
 		c.Clock = time.Now //nolint:forbidigo // the default of the package's own clock
 	}
 	s := &Store{
-		driver: d, clock: c.Clock, patience: c.Patience, stall: c.Stall,
+		driver: d, cache: c.Cache, clock: c.Clock, patience: c.Patience, stall: c.Stall,
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "havn_store_seconds", Help: "Time that the blob store took, by operation.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
 		}, []string{"operation"}),
@@ -170,6 +172,9 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	remove := func(ctx context.Context) error { return s.driver.Delete(ctx, name) }
 	if err := s.again(ctx, "delete", func(ctx context.Context) error { return s.bounded(ctx, remove) }); err != nil {
 		return fmt.Errorf("delete object %s: %w", name, err)
+	}
+	if s.cache != nil {
+		s.cache.Forget(name)
 	}
 	return nil
 }

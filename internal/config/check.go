@@ -43,6 +43,9 @@ func (c *Config) consistent() Problems {
 		if c.Storage.Filesystem.Path != "" {
 			blame("storage.filesystem.path", "is set, and storage.driver is memory", "no path, or storage.driver: filesystem")
 		}
+		if c.Storage.Cache.Path != "" {
+			blame("storage.cache.path", "is set, and storage.driver is memory, which nothing is faster than", "no path, or another storage.driver")
+		}
 	}
 	return all
 }

@@ -178,6 +178,14 @@ type Storage struct {
 
 	Redirect         bool
 	RedirectNetworks []netip.Prefix // empty: all
+
+	Cache ReadCache
+}
+
+// ReadCache is a directory for copies of blobs that are read often.
+type ReadCache struct {
+	Path string // "": none
+	Size int64
 }
 
 // Directory is the place of the driver filesystem; use Config.BlobPath.

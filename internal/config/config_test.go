@@ -202,6 +202,7 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"database:\n  engine: mysql\n  hosts: db1:3306\n  tls:\n    mode: require\n    ca_file: ca\n", `database.tls.mode is require, which checks no certificate`},
 		{"database:\n  engine: mysql\n  hosts: db1:3306\n  tls:\n    mode: off\n    ca_file: ca\n", `database.tls.mode: is off, and files for TLS are given`},
 		{"database:\n  engine: mysql\n  hosts: db1:3306\nstorage:\n  driver: memory\n", `the index would outlive them`},
+		{"storage:\n  driver: memory\n  cache:\n    path: x\n", "havn.yaml:4: storage.cache.path: is set, and storage.driver is memory"},
 		{"storage:\n  driver: memory\ndatabase:\n  path: x.db\n", "havn.yaml:4: database.path: is set, and blobs in memory"},
 		{"admin:\n  password: " + strings.Repeat("a", 1025) + "\n", "admin.password: has 1025 bytes, too many; allowed: at most 1024 bytes"},
 		{"cluster:\n  secret: fifteen-letters\n", "havn.yaml:2: cluster.secret: has 15 bytes, too few; allowed: 16 bytes or more"},

@@ -99,6 +99,10 @@ func storeKeys() []key {
 		listed("storage.redirect_networks", "list of networks", "addresses or networks, like 10.0.0.0/8", value{},
 			"Clients that are sent to the store, with storage.redirect on: those who can reach it.",
 			func(c *Config) *[]netip.Prefix { return &c.Storage.RedirectNetworks }, parsePrefix, netip.Prefix.String).like("10.0.0.0/8,fd00::/8").empty("all clients"),
+		text("storage.cache.path", "a directory on a local disk", "", "Directory for copies of blobs that are pulled through this node, so that those that are pulled often come from a local disk. It is made if it is not there; one process may use it at a time. Nothing in it needs a backup.",
+			func(c *Config) *string { return &c.Storage.Cache.Path }, anyText).like("/var/cache/havn").empty("no copies"),
+		size("storage.cache.size", "10GiB", "What the copies in storage.cache.path may take in all. Blobs of more than half of it are not copied. What was not read for longest goes first.",
+			func(c *Config) *int64 { return &c.Storage.Cache.Size }, extent{min: mib, max: 1024 * tib}),
 	}
 }
 

@@ -72,11 +72,20 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	defer a.closeQuietly(c, source)
 	content := io.ReadSeeker(source)
 	file := in.File()
+	if strings.Contains(c.Header.Get("Range"), ",") {
+		file = nil // the parts are glued together before they are sent
+	}
 	if file != nil {
 		content = file
 	}
 	a.describeBlob(w.Header(), d)
 	t := &transfer{ResponseWriter: w, pace: a.newPace(w, false), direct: c.TLS == nil && c.ProtoMajor == 1}
+	t.spare = func() io.Reader {
+		if in.LeaveFile() {
+			return source
+		}
+		return nil
+	}
 	http.ServeContent(t, c.Request, "", time.Time{}, content)
 	switch {
 	case t.refused:

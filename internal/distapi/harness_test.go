@@ -67,6 +67,7 @@ type service struct {
 // settings are what a test changes.
 type settings struct {
 	driver   blob.Driver
+	store    blob.StoreConfig
 	registry registry.Config
 	api      distapi.Config
 	wrap     func(http.Handler) http.Handler
@@ -90,7 +91,7 @@ func start(t *testing.T, change ...func(*settings)) *service {
 		}
 	})
 	s.ok(s.db.Migrate(t.Context()))
-	s.store = blob.NewStore(set.driver, blob.StoreConfig{})
+	s.store = blob.NewStore(set.driver, set.store)
 	set.registry.DB, set.registry.Blobs, set.registry.Log, set.registry.Clock = s.db, s.store, log, s.clock.now
 	s.registry, err = registry.New(t.Context(), set.registry)
 	s.ok(err)

@@ -111,7 +111,9 @@ type transfer struct {
 	pace    *pace
 	direct  bool // the connection is plain HTTP/1.1: a file may go by sendfile
 	refused bool // the answer is 416: its body is ours
-	err     error
+	// spare answers what to read on where a file can't be read any more, nil if there is no other source or the file is not at fault.
+	spare func() io.Reader
+	err   error
 }
 
 // copyBytes is the buffer for what can't go by sendfile: as large as a TLS record holds four times.
@@ -143,18 +145,29 @@ func (t *transfer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom copies src to the client. A deadline that passes while a file moves is renewed: the kernel says how much went out, so nothing is lost or sent
-// twice. The header goes first and alone, so that this holds for whatever is sent after it.
+// ReadFrom copies src to the client. A file that can't be read to its end is changed for its spare.
 func (t *transfer) ReadFrom(src io.Reader) (int64, error) {
+	n, err := t.copy(src)
+	if file, ok := src.(*io.LimitedReader); ok && file.N > 0 && isFile(file.R) {
+		if rest := t.spare(); rest != nil {
+			var m int64
+			m, err = t.copy(io.LimitReader(rest, file.N))
+			n += m
+		}
+	}
+	t.keep(err)
+	return n, err
+}
+
+// copy copies as the connection can. A deadline that passes while a file moves is renewed: the kernel says how much went out, so nothing is lost or sent
+// twice. The header goes first and alone, so that this holds for whatever is sent after it.
+func (t *transfer) copy(src io.Reader) (int64, error) {
 	to, ok := t.ResponseWriter.(io.ReaderFrom)
 	if !ok || !t.direct || !isLargeFile(src) {
-		n, err := io.CopyBuffer(plainWriter{t}, src, make([]byte, copyBytes))
-		t.keep(err)
-		return n, err
+		return io.CopyBuffer(plainWriter{t}, src, make([]byte, copyBytes))
 	}
 	t.pace.extend()
 	if err := t.pace.control.Flush(); err != nil {
-		t.keep(err)
 		return 0, err
 	}
 	var sum int64
@@ -163,7 +176,6 @@ func (t *transfer) ReadFrom(src io.Reader) (int64, error) {
 		n, err := to.ReadFrom(src)
 		sum += n
 		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.keep(err)
 			return sum, err
 		}
 	}
@@ -178,10 +190,11 @@ func (t *transfer) keep(err error) {
 // isLargeFile reports whether io.Copy's source is a piece of a file that is worth a system call of its own.
 func isLargeFile(src io.Reader) bool {
 	limited, ok := src.(*io.LimitedReader)
-	if !ok || limited.N < directBytes {
-		return false
-	}
-	_, ok = limited.R.(*os.File)
+	return ok && limited.N >= directBytes && isFile(limited.R)
+}
+
+func isFile(r io.Reader) bool {
+	_, ok := r.(*os.File)
 	return ok
 }
 

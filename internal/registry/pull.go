@@ -136,7 +136,7 @@ func (r *Registry) PullBlob(ctx context.Context, name oci.Name, d oci.Digest, li
 			return nil, url, nil
 		}
 	}
-	if in, err = r.blobs.Open(ctx, b.objects); err != nil {
+	if in, err = r.blobs.OpenCached(ctx, b.objects, d); err != nil {
 		return nil, "", fmt.Errorf("open blob %s in %s: %w", d, name, err)
 	}
 	return in, "", nil

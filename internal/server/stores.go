@@ -14,6 +14,7 @@ import (
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/blob/filesystem"
 	"github.com/havn-registry/havn/internal/blob/memory"
+	"github.com/havn-registry/havn/internal/blob/readcache"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/sqldb"
@@ -26,6 +27,7 @@ type stores struct {
 	trash string
 	db    *sqldb.DB
 	blobs *blob.Store
+	cache *readcache.Cache // nil: none
 }
 
 // openStores locks and opens the stores, and brings the schema up to date. After an error nothing is locked, and nothing is left that this
@@ -57,7 +59,11 @@ func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log 
 	if err != nil {
 		return err
 	}
-	s.blobs = blob.NewStore(driver, storeConfig(c, metrics, clock))
+	cfg := storeConfig(c, metrics, clock)
+	if s.cache = openCache(c, log, metrics, clock); s.cache != nil {
+		cfg.Cache = s.cache
+	}
+	s.blobs = blob.NewStore(driver, cfg)
 	if s.db, err = sqldb.Open(ctx, d); err != nil {
 		return fmt.Errorf("open the database %s: %w", databaseName(d), err)
 	}
@@ -111,6 +117,19 @@ func storeConfig(c *config.Config, metrics prometheus.Registerer, clock func() t
 	return s
 }
 
+// openCache opens the read cache, if there is to be one. A node whose cache can't be used serves without it: it is only there to be fast.
+func openCache(c *config.Config, log *slog.Logger, metrics prometheus.Registerer, clock func() time.Time) *readcache.Cache {
+	if c.Storage.Cache.Path == "" {
+		return nil
+	}
+	cache, err := readcache.New(readcache.Config{Dir: c.Storage.Cache.Path, Size: c.Storage.Cache.Size, Log: log, Clock: clock, Metrics: metrics})
+	if err != nil {
+		log.Error("this node serves without a read cache", "error", err.Error(), "hint", fail.HintOf(err))
+		return nil
+	}
+	return cache
+}
+
 // close ends the use of the stores and gives the locks back.
 func (s *stores) close() error {
 	err := s.shut()
@@ -137,6 +156,9 @@ func (s *stores) shut() error {
 	var err error
 	if s.db != nil {
 		err = s.db.Close()
+	}
+	if s.cache != nil {
+		err = errors.Join(err, s.cache.Close())
 	}
 	if s.trash != "" {
 		err = errors.Join(err, os.RemoveAll(s.trash))

@@ -154,6 +154,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 // settings adds the flags of the configuration to a command and answers what loads it.
 func (p *program) settings(cmd *cobra.Command) func() (*config.Config, []config.Warning, error) {
 	file := cmd.Flags().String("config", "", "configuration file (YAML; also HAVN_CONFIG)")
+	harbor := cmd.Flags().String("harbor-cfg", "", "harbor.cfg of Harbor 1.5, for what nothing else sets (also "+config.HarborVariable+")")
 	given := map[string]*string{}
 	for _, f := range config.Flags() {
 		given[f.Key] = cmd.Flags().String(f.Name, "", f.Doc)
@@ -165,8 +166,14 @@ func (p *program) settings(cmd *cobra.Command) func() (*config.Config, []config.
 				from.Flags[f.Key] = *given[f.Key]
 			}
 		}
-		c, warnings, err := config.Load(from)
-		return c, warnings, failed(err)
+		if *harbor == "" {
+			*harbor = variable(p.environ, config.HarborVariable)
+		}
+		if *harbor == "" {
+			c, warnings, err := config.Load(from)
+			return c, warnings, failed(err)
+		}
+		return p.onHarbor(*harbor, from)
 	}
 }
 

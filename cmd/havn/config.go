@@ -16,9 +16,9 @@ func (p *program) config() *cobra.Command {
 		Use:     "config",
 		Short:   "Check, show and explain the configuration",
 		Long:    "Check, show and explain the configuration.\n\n" + exitText,
-		Example: "  havn config check --config /etc/havn/havn.yaml\n  havn config print\n  havn config reference",
+		Example: "  havn config check --config /etc/havn/havn.yaml\n  havn config print\n  havn config import harbor.cfg\n  havn config reference",
 	})
-	cmd.AddCommand(p.configCheck(), p.configPrint(), p.configReference())
+	cmd.AddCommand(p.configCheck(), p.configPrint(), p.configImport(), p.configReference())
 	return cmd
 }
 

@@ -40,7 +40,7 @@ Exit codes:
 		c, warnings, err := load()
 		var found []server.Finding
 		for _, w := range warnings {
-			found = append(found, server.Finding{Subject: "configuration", Status: server.Warning, Text: string(w), Hint: "correct its name, or take it away"})
+			found = append(found, server.Finding{Subject: "configuration", Status: server.Warning, Text: string(w), Hint: "correct it, or take it away"})
 		}
 		if err != nil {
 			found = append(found, wrongConfiguration(err)...)

@@ -67,6 +67,11 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"print with a bad value": {[]string{"HAVN_LOG_ACCESS=maybe"}, "config print", `environment HAVN_LOG_ACCESS: log.access: "maybe" is neither true nor false`, 2},
 		"print in what form":     {nil, "config print --output xml", `--output "xml"`, 2},
 		"reference with more":    {nil, "config reference all", "havn config reference takes no arguments", 2},
+		"import nothing":         {nil, "config import", "takes the path of one harbor.cfg", 2},
+		"import nowhere":         {nil, "config import /nowhere/harbor.cfg", "/nowhere/harbor.cfg: no such file or directory", 2},
+		"import YAML":            {nil, "config import " + bad, bad + ": holds not one key of Harbor's; allowed: the harbor.cfg of Harbor 1.5", 2},
+		"serve on no harbor.cfg": {nil, "serve --harbor-cfg " + bad, bad + ": holds not one key of Harbor's", 2},
+		"check no harbor.cfg":    {[]string{"HAVN_HARBOR_CFG=/nowhere/harbor.cfg"}, "config check", "/nowhere/harbor.cfg: no such file", 2},
 		"no such config command": {nil, "config chek", "did you mean havn config check?", 2},
 		"version in what form":   {nil, "version --output yaml", "use text or json", 2},
 		"version of what":        {nil, "version 2", "havn version takes no arguments", 2},
@@ -98,7 +103,7 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config reference", "doctor", "key", "key rotate", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "key", "key rotate", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)
@@ -160,11 +165,17 @@ func (l *logged) String() string {
 
 func spawn(t *testing.T, env ...string) *child {
 	t.Helper()
+	return spawnWith(t, nil, env...)
+}
+
+// spawnWith is spawn with more arguments.
+func spawnWith(t *testing.T, args []string, env ...string) *child {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: exec.Command(self, "serve"), log: &logged{}}
+	c := &child{cmd: exec.Command(self, append([]string{"serve"}, args...)...), log: &logged{}}
 	c.cmd.Env = append([]string{asProgram + "=1", "HAVN_HTTP_ADDR=127.0.0.1:0", "HAVN_DATA_DIR=" + filepath.Join(t.TempDir(), "data"), "HAVN_ADMIN_PASSWORD=correct-horse-7"}, env...)
 	c.cmd.Stderr = c.log
 	if err = c.cmd.Start(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"github.com/mattn/go-isatty"
+
+	"github.com/havn-registry/havn/internal/harborcfg"
 )
 
 func main() {
@@ -22,4 +24,6 @@ type program struct {
 	environ  []string
 	out, err io.Writer
 	terminal bool // err is one
+
+	harbor *harborcfg.File // the harbor.cfg that the configuration was loaded with, nil if none
 }

@@ -28,7 +28,7 @@ Exit codes:
   1    it could not start, or something that must run ended
   2    the command line or the configuration can't be used; nothing was started
   130  a second SIGINT, 143 a second SIGTERM: ended at once`,
-		Example: "  havn serve\n  HAVN_ADMIN_PASSWORD=… havn serve --http-addr :5000 --data-dir /var/lib/havn\n  havn serve --config /etc/havn/havn.yaml",
+		Example: "  havn serve\n  HAVN_ADMIN_PASSWORD=… havn serve --http-addr :5000 --data-dir /var/lib/havn\n  havn serve --config /etc/havn/havn.yaml\n  havn serve --harbor-cfg harbor.cfg",
 		Args:    noArguments,
 	}
 	load := p.settings(cmd)
@@ -44,7 +44,7 @@ Exit codes:
 		ctx, done := stopped(cmd.Context())
 		defer done()
 		s, err := server.New(ctx, server.Options{
-			Config: c, Warnings: warnings, Version: buildVersion().Version, Stderr: p.err, Terminal: p.terminal, Reload: reload,
+			Config: c, Warnings: warnings, Version: buildVersion().Version, Stderr: p.err, Terminal: p.terminal, Reload: reload, Announce: p.announce(),
 		})
 		if err != nil {
 			return failed(err)

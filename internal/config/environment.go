@@ -9,6 +9,9 @@ import (
 // fileVariable names the file in the environment; it is not a key, because a file can't name itself.
 const fileVariable = "HAVN_CONFIG"
 
+// HarborVariable names Harbor's file in the environment. What reads it is another package, which answers Source.Base.
+const HarborVariable = "HAVN_HARBOR_CFG"
+
 // ourServices are the variables that Kubernetes sets in every pod for a service called havn.
 var ourServices = regexp.MustCompile(`^HAVN_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 

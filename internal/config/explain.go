@@ -45,7 +45,8 @@ Nothing has to be configured. A value is taken from the first of these that has 
 1. a flag of the command line (the common keys have one);
 2. an environment variable: ` + "`HAVN_`" + ` and the key in capitals, dots as ` + "`_`" + ` (lists are separated by commas; an empty variable counts as not set);
 3. the file that ` + "`--config`" + ` or ` + "`HAVN_CONFIG`" + ` names, in YAML: ` + "`http.addr`" + ` is the key ` + "`addr`" + ` in the section ` + "`http`" + `;
-4. the default.
+4. Harbor's ` + "`harbor.cfg`" + `, if ` + "`--harbor-cfg`" + ` or ` + "`" + HarborVariable + "`" + ` names one: see [migrating.md](migrating.md);
+5. the default.
 
 An unknown key in the file is an error; an unknown ` + "`HAVN_`" + ` variable is a warning, except for those that Kubernetes sets for a service called havn.
 ` + "`havn config check`" + ` says what is wrong without starting; ` + "`havn config print`" + ` shows each key's value and where it came from.

@@ -155,7 +155,7 @@ func choice[T any](path, fallback, doc string, at func(*Config) *T, words []stri
 			}
 		}
 		var none T
-		if near, ok := nearest(s, words); ok {
+		if near, ok := Nearest(s, words); ok {
 			return none, fmt.Errorf("%q is not one of them; did you mean %s?", s, near)
 		}
 		return none, fmt.Errorf("%q is not one of them", s)

@@ -10,6 +10,7 @@ type Source struct {
 	File  string            // path of the file; "": that of HAVN_CONFIG, or none
 	Env   []string          // as of os.Environ
 	Flags map[string]string // by key path, only those that were given
+	Base  []Given           // of another program's file; everything else goes before it
 }
 
 const (
@@ -36,7 +37,8 @@ type loading struct {
 
 // The ranks of the sources.
 const (
-	rankFile = iota + 1
+	rankBase = iota + 1
+	rankFile
 	rankEnv
 	rankFlag
 )
@@ -66,6 +68,7 @@ func Load(from Source) (*Config, []Warning, error) {
 			l.take(path, l.split(path, given), origin{rankFlag, "flag --" + key{path: path}.flagName()})
 		}
 	}
+	l.base(from.Base)
 	if len(l.problems) == 0 {
 		l.problems = l.c.consistent()
 	}
@@ -119,7 +122,7 @@ func (l *loading) unknown(where string, e entry) {
 		shown = shown[:maxKey] + "…"
 	}
 	p := Problem{Where: where, Key: shown, Text: "is an unknown key", Allowed: "the keys of `havn config reference`"}
-	if near, ok := nearest(e.path, l.paths); ok {
+	if near, ok := Nearest(e.path, l.paths); ok {
 		p.Text += "; did you mean " + near + "?"
 	}
 	l.problems = append(l.problems, p)
@@ -138,10 +141,10 @@ func (l *loading) environment(set map[string]string, names []string) {
 		switch {
 		case ok:
 			l.take(path, l.split(path, set[name]), origin{rankEnv, "environment " + name})
-		case name == fileVariable || injected(name, set[name]):
+		case name == fileVariable || name == HarborVariable || injected(name, set[name]):
 		default:
 			w := "the environment's " + name + " is no variable of Havn's and is ignored"
-			if near, found := nearest(name, known); found {
+			if near, found := Nearest(name, known); found {
 				w += "; did you mean " + near + "?"
 			}
 			l.warnings = append(l.warnings, Warning(w))

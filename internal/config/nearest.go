@@ -5,8 +5,8 @@ import "strings"
 // maxNearest is the longest word that is compared: longer ones are no typing mistakes of ours, and the comparison is quadratic.
 const maxNearest = 80
 
-// nearest answers which of the words the given one was probably meant to be.
-func nearest(word string, words []string) (string, bool) {
+// Nearest answers which of the words the given one was probably meant to be.
+func Nearest(word string, words []string) (string, bool) {
 	if len(word) > maxNearest {
 		return "", false
 	}

@@ -51,7 +51,7 @@ func TestTheNearestWordIsTheOneMeant(t *testing.T) {
 	t.Parallel()
 	words := []string{"http.addr", "http.public_url", "data_dir", "log.level"}
 	for word, want := range map[string]string{"http.adr": "http.addr", "datadir": "data_dir", "lgo.level": "log.level", "HTTP.ADDR": "http.addr", "zzzzzzzzzzzzz": ""} {
-		if got, _ := nearest(word, words); got != want {
+		if got, _ := Nearest(word, words); got != want {
 			t.Errorf("%s: %q, want %q", word, got, want)
 		}
 	}

@@ -27,9 +27,10 @@ type Options struct {
 	Config   *config.Config
 	Warnings []config.Warning
 	Version  string
-	Stderr   io.Writer        // where the log goes
-	Terminal bool             // Stderr is one: a person reads it, and a secret may be shown there
-	Reload   <-chan os.Signal // asks to load the certificate again; may be nil
+	Stderr   io.Writer          // where the log goes
+	Terminal bool               // Stderr is one: a person reads it, and a secret may be shown there
+	Reload   <-chan os.Signal   // asks to load the certificate again; may be nil
+	Announce func(*slog.Logger) // what else is to be said once about the configuration; may be nil
 }
 
 // Server is a registry that is ready to serve: its stores are open and its addresses bound.
@@ -66,6 +67,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.log = newLog(s.lines, o.Config.Log)
 	for _, w := range o.Warnings {
 		s.log.Warn(string(w))
+	}
+	if o.Announce != nil {
+		o.Announce(s.log)
 	}
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.closeListeners())

@@ -120,6 +120,7 @@ func TestTheCommandsOfTheProgramWork(t *testing.T) {
 	s := harness.Start(t, harness.Options{})
 	program := harness.Binary(t)
 	env := []string{"HAVN_DATA_DIR=" + s.Data, "HAVN_HTTP_ADDR=" + s.Addr}
+	harborCfg(t, s.Data)
 	run := func(c command, args []string) {
 		if code, out := execute(t, s.Data, env, append([]string{program}, args...)...); code != 0 {
 			t.Errorf("%s: exit code %d\n%s", c, code, out)
@@ -144,10 +145,21 @@ func TestTheCommandsOfTheProgramWork(t *testing.T) {
 	}
 }
 
+// harborCfg puts a harbor.cfg where the reader of the documentation has his.
+func harborCfg(t *testing.T, dir string) {
+	t.Helper()
+	text := "hostname = registry.example.com\nui_url_protocol = http\nharbor_admin_password = correct-horse-7\ndb_host = mysql\nredis_url = redis:6379\n" +
+		"registry_storage_provider_name = filesystem\nregistry_storage_provider_config = rootdirectory: " + filepath.Join(dir, "blobs") + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "harbor.cfg"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // serve runs a command that does not end by itself, until it says that it is ready.
 func serve(t *testing.T, c command, argv []string) {
 	t.Helper()
 	dir := t.TempDir()
+	harborCfg(t, dir)
 	p := harness.Launch(t, harness.Spawn{Name: "documented", Dir: dir, Env: append(os.Environ(), "HAVN_HTTP_ADDR=127.0.0.1:0", "HAVN_DATA_DIR="+filepath.Join(dir, "data")), Argv: argv})
 	p.Await(t, func() error {
 		if !strings.Contains(p.Log(), "msg=ready") {

@@ -73,3 +73,9 @@ type Cache interface {
 
 // ErrNoCopy says that a copy can't be read on.
 var ErrNoCopy = errors.New("the copy can't be read on")
+
+// Tidier is a driver in which a writer that died leaves what List does not show: pieces of an object that never came to be.
+type Tidier interface {
+	// Tidy removes such leftovers of Havn's own names that were begun before a time by the store's clock, and answers how many.
+	Tidy(ctx context.Context, before time.Time) (int, error)
+}

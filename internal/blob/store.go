@@ -55,6 +55,7 @@ type Store struct {
 	spacer Spacer // nil if room is not known
 	signer Signer // nil if objects have no URLs
 	cache  Cache  // nil if there is none
+	tidier Tidier // nil if writers that die leave nothing but objects
 	clock  func() time.Time
 
 	patience, stall time.Duration
@@ -85,6 +86,9 @@ func NewStore(d Driver, c StoreConfig) *Store {
 	}
 	if signer, ok := d.(Signer); ok {
 		s.signer = signer
+	}
+	if tidier, ok := d.(Tidier); ok {
+		s.tidier = tidier
 	}
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(s.took, s.failed, s.resumed)
@@ -223,6 +227,18 @@ func (s *Store) SignGet(ctx context.Context, name string, life time.Duration) (u
 		return "", fmt.Errorf("sign a URL of object %s: %w", name, err)
 	}
 	return url, nil
+}
+
+// Tidy removes what writers that died before a time left beside objects, and answers how many pieces: see Tidier.
+func (s *Store) Tidy(ctx context.Context, before time.Time) (int, error) {
+	if s.tidier == nil {
+		return 0, nil
+	}
+	n, err := s.tidier.Tidy(ctx, before)
+	if err != nil {
+		return n, fmt.Errorf("tidy the store up: %w", err)
+	}
+	return n, nil
 }
 
 // ID answers the store's id, or NotFound if it has none yet, or one whose writing was cut off.

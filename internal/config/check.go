@@ -47,6 +47,7 @@ func (c *Config) consistent() Problems {
 			blame("storage.cache.path", "is set, and storage.driver is memory, which nothing is faster than", "no path, or another storage.driver")
 		}
 	}
+	c.consistentS3(blame)
 	return all
 }
 
@@ -66,6 +67,11 @@ func (c *Config) Probe() Problems {
 	if c.Outbound.CAFile != "" {
 		if _, err := c.OutboundRoots(); err != nil {
 			all = append(all, Problem{c.origins["outbound.ca_file"].source, "outbound.ca_file", err.Error(), "a readable PEM file with certificates"})
+		}
+	}
+	if file := c.Storage.S3.CAFile; file != "" && c.Storage.Driver.inBucket() {
+		if err := appendAuthorities(x509.NewCertPool(), file); err != nil {
+			all = append(all, Problem{c.origins["storage.s3.ca_file"].source, "storage.s3.ca_file", err.Error(), "a readable PEM file with certificates"})
 		}
 	}
 	return all

@@ -54,6 +54,9 @@ type Driver string
 const (
 	Filesystem Driver = "filesystem"
 	Memory     Driver = "memory"
+	S3Driver   Driver = "s3"
+	GCS        Driver = "gcs" // Google's, by its S3-compatible API
+	OSS        Driver = "oss" // Alibaba's, likewise
 )
 
 // LogFormat is the form of log lines.
@@ -174,7 +177,9 @@ func (t DatabaseTLS) Effective() TLSMode {
 type Storage struct {
 	Driver     Driver
 	Filesystem Directory
-	LowDisk    int64 // 0: no watermark
+	LowDisk    int64  // 0: no watermark
+	Prefix     string // of every object's name in a bucket; no slash at its ends
+	S3         S3
 
 	Redirect         bool
 	RedirectNetworks []netip.Prefix // empty: all

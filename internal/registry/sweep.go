@@ -191,6 +191,14 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 	if err := flush(); err != nil {
 		return found, err
 	}
+	// A writer that died may have left more than the list shows. Who still writes is refused at his end, and nothing that was acknowledged is touched.
+	n, err := r.blobs.Tidy(ctx, before)
+	if n > 0 {
+		r.cfg.Log.InfoContext(ctx, "removed unfinished uploads from the blob store", "uploads", n)
+	}
+	if err != nil {
+		r.cfg.Log.WarnContext(ctx, "unfinished uploads stay in the blob store until the next walk", "error", err, "hint", fail.HintOf(err))
+	}
 	found.Last, found.Done = "", true
 	return found, first
 }

@@ -151,6 +151,10 @@ func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
 }
 
 func (d *doctor) blobs(ctx context.Context, id string) {
+	if d.c.Storage.Driver != config.Filesystem {
+		d.remote(ctx, id)
+		return
+	}
 	path := d.c.BlobPath()
 	if !exists(path) {
 		if id != "" {
@@ -160,7 +164,7 @@ func (d *doctor) blobs(ctx context.Context, id string) {
 		d.add("blobs", Good, "", "%s is not there yet: the first start makes it", path)
 		return
 	}
-	driver, err := openDriver(d.c, d.clock)
+	driver, err := openDriver(ctx, d.c, "", d.clock)
 	if err != nil {
 		d.wrong("blobs", err)
 		return
@@ -180,6 +184,29 @@ func (d *doctor) blobs(ctx context.Context, id string) {
 		d.add("blobs", Good, "", "%s can be written and flushed, and belongs to the database", path)
 	}
 	d.disk(ctx, store)
+}
+
+// remote looks at a blob store behind a network.
+func (d *doctor) remote(ctx context.Context, id string) {
+	name := string(d.c.Storage.Driver)
+	driver, err := openDriver(ctx, d.c, "", d.clock)
+	if err != nil {
+		d.wrong("blobs", err)
+		return
+	}
+	found, err := blob.NewStore(driver, blob.StoreConfig{Clock: d.clock}).ID(ctx)
+	switch {
+	case fail.Is(err, fail.NotFound) && id == "":
+		d.add("blobs", Good, "", "%s can be written", name)
+	case fail.Is(err, fail.NotFound):
+		d.add("blobs", Wrong, "look at the keys of storage."+name+" and at storage.prefix", "the store behind %s has no id: it is empty, or not the one that the database belongs to", name)
+	case err != nil:
+		d.wrong("blobs", err)
+	case id != "" && found != id:
+		d.add("blobs", Wrong, "one of them is of another registry: look at the keys of storage."+name+", storage.prefix and database", "the store behind %s belongs to database %s, and the database is %s", name, found, id)
+	default:
+		d.add("blobs", Good, "", "%s can be written, and belongs to the database", name)
+	}
 }
 
 func (d *doctor) disk(ctx context.Context, store *blob.Store) {

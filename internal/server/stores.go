@@ -55,7 +55,7 @@ func (s *stores) open(ctx context.Context, c *config.Config, holder Holder, log 
 			return err
 		}
 	}
-	driver, err := openDriver(c, clock)
+	driver, err := openDriver(ctx, c, filepath.Join(c.DataDir, partsName), clock)
 	if err != nil {
 		return err
 	}
@@ -101,9 +101,14 @@ func (s *stores) databasePath(c *config.Config, holder Holder) (string, error) {
 	return path, nil
 }
 
-func openDriver(c *config.Config, clock func() time.Time) (blob.Driver, error) {
-	if c.Storage.Driver == config.Memory {
+// openDriver opens the blob store. partsDir is a directory of this process for pieces of objects on their way to a store behind a network: see parts.NewPool.
+func openDriver(ctx context.Context, c *config.Config, partsDir string, clock func() time.Time) (blob.Driver, error) {
+	switch c.Storage.Driver {
+	case config.Memory:
 		return memory.New(clock), nil
+	case config.S3Driver, config.GCS, config.OSS:
+		return openS3(ctx, c, partsDir)
+	case config.Filesystem:
 	}
 	return filesystem.New(c.BlobPath())
 }

@@ -1,0 +1,297 @@
+package s3_test
+
+import (
+	"bytes"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/blob/blobtest"
+	"github.com/havn-registry/havn/internal/blob/s3"
+	"github.com/havn-registry/havn/internal/egress"
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+func TestTheSuiteOnAFake(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(t *testing.T) blob.Driver {
+		f := newFake(t)
+		return f.open(t, f.config(t))
+	}, nil)
+}
+
+// cut answers a fault that ends the first connection on which such a request was served, before its answer.
+func cut(is func(r *http.Request) bool) func(http.ResponseWriter, *http.Request, bool) bool {
+	done := false
+	return func(_ http.ResponseWriter, r *http.Request, after bool) bool {
+		if !after || done || !is(r) {
+			return false
+		}
+		done = true
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func isPart(r *http.Request) bool {
+	return r.Method == http.MethodPut && r.URL.Query().Has("partNumber")
+}
+
+func isEnd(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }
+
+func isWhole(r *http.Request) bool {
+	return r.Method == http.MethodPut && !r.URL.Query().Has("partNumber")
+}
+
+func TestAnAnswerThatIsLostCostsNothing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name        string
+		size        int
+		conditional bool
+		is          func(*http.Request) bool
+	}{
+		{"of an object", 1000, true, isWhole},
+		{"of an object, without conditions", 1000, false, isWhole},
+		{"of a part", 250 << 10, true, isPart},
+		{"of a completion", 250 << 10, true, isEnd},
+		{"of a completion, without conditions", 250 << 10, false, isEnd},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			f.conditional = c.conditional
+			d := f.open(t, f.config(t))
+			f.setFault(cut(c.is))
+			want := blobtest.Noise(1, c.size)
+			w, err := d.Put(t.Context(), "name", int64(c.size), bytes.NewReader(want))
+			if err != nil || w.Size != int64(c.size) || !bytes.Equal(f.objects["some/where/name"].data, want) {
+				t.Errorf("%+v, %v", w, err)
+			}
+		})
+	}
+}
+
+func TestAStoreThatDoesNotKeepUpIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	left := 3
+	f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+		if after || !isPart(r) || left == 0 {
+			return false
+		}
+		left--
+		refuse(w, http.StatusServiceUnavailable, "SlowDown")
+		return true
+	})
+	if _, err := d.Put(t.Context(), "name", -1, bytes.NewReader(make([]byte, 300<<10))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConditionThatIsNotKnownAtTheEndIsLeftOut(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+		if after || !isEnd(r) || r.Header.Get("If-None-Match") == "" {
+			return false
+		}
+		refuse(w, http.StatusNotImplemented, "NotImplemented")
+		return true
+	})
+	for _, name := range []string{"one", "two"} {
+		if _, err := d.Put(t.Context(), name, -1, bytes.NewReader(make([]byte, 300<<10))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestALongObjectIsNotWrittenOverAnother(t *testing.T) {
+	t.Parallel()
+	for _, conditional := range []bool{true, false} {
+		f := newFake(t)
+		f.conditional = conditional
+		d := f.open(t, f.config(t))
+		for _, size := range []int{10, 300 << 10} {
+			if _, err := d.Put(t.Context(), "name", -1, bytes.NewReader(make([]byte, size))); size == 10 && err != nil || size > 10 && !fail.Is(err, fail.Exists) {
+				t.Errorf("conditional %v, %d bytes: %v", conditional, size, err)
+			}
+		}
+		if len(f.uploads) > 0 || len(f.objects["some/where/name"].data) != 10 {
+			t.Errorf("conditional %v: %d uploads, %d bytes", conditional, len(f.uploads), len(f.objects["some/where/name"].data))
+		}
+	}
+}
+
+func TestEncryptionAndClassAreAskedFor(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c := f.config(t)
+	c.SSE, c.KMSKey, c.StorageClass = "aws:kms", "the-key", "STANDARD_IA"
+	d := f.open(t, c)
+	for name, size := range map[string]int{"short": 10, "long": 300 << 10} {
+		if _, err := d.Put(t.Context(), name, -1, bytes.NewReader(make([]byte, size))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun := 0
+	for _, r := range f.asked {
+		if begins := r.Method == http.MethodPost && r.URL.Query().Has("uploads"); !begins && !isWhole(r) {
+			continue
+		}
+		begun++
+		if h := r.Header; h.Get("X-Amz-Server-Side-Encryption") != "aws:kms" || h.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id") != "the-key" || h.Get("X-Amz-Storage-Class") != "STANDARD_IA" {
+			t.Errorf("%s %s without them: %v", r.Method, r.URL, h)
+		}
+	}
+	if begun < 4 { // two of the probe
+		t.Errorf("%d objects were begun", begun)
+	}
+}
+
+func TestGoogleIsSpokenToWithoutWhatItChanges(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c := f.config(t)
+	c.Flavour = s3.GCS
+	d := f.open(t, c)
+	if _, err := d.Put(t.Context(), "name", -1, bytes.NewReader(make([]byte, 300<<10))); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range f.asked {
+		_, signed, _ := strings.Cut(r.Header.Get("Authorization"), "SignedHeaders=")
+		signed, _, _ = strings.Cut(signed, ",")
+		names := strings.Split(signed, ";")
+		if len(names) < 2 || slices.Contains(names, "accept-encoding") || r.Header.Get("Content-Encoding") != "" || r.Header.Get("X-Amz-Trailer") != "" {
+			t.Errorf("%s %s signs %q: %v", r.Method, r.URL, names, r.Header)
+		}
+	}
+}
+
+func TestRefusalsHaveAKindAndAHint(t *testing.T) {
+	t.Parallel()
+	for code, c := range map[string]struct {
+		status int
+		kind   fail.Kind
+		hint   string
+	}{
+		"AccessDenied":          {http.StatusForbidden, fail.Unavailable, "s3:PutObject"},
+		"QuotaExceeded":         {http.StatusForbidden, fail.Exhausted, "quota"},
+		"RequestTimeTooSkewed":  {http.StatusForbidden, fail.Unavailable, "clock"},
+		"ExpiredToken":          {http.StatusBadRequest, fail.Unavailable, "renew"},
+		"KMS.DisabledException": {http.StatusBadRequest, fail.Unavailable, "storage.s3.sse_kms_key"},
+		"PermanentRedirect":     {http.StatusMovedPermanently, fail.Unavailable, "eu-north-1"},
+		"InvalidStorageClass":   {http.StatusBadRequest, fail.Unavailable, "storage.s3.storage_class"},
+		"NoSuchBucket":          {http.StatusNotFound, fail.Unavailable, "storage.s3.bucket"},
+		"NoSuchKey":             {http.StatusNotFound, fail.NotFound, ""},
+		"SomethingElse":         {http.StatusForbidden, fail.Unavailable, "s3:ListBucket"},
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			d := f.open(t, f.config(t))
+			f.setFault(func(w http.ResponseWriter, _ *http.Request, _ bool) bool {
+				w.Header().Set("X-Amz-Bucket-Region", "eu-north-1")
+				refuse(w, c.status, code)
+				return true
+			})
+			_, err := d.Get(t.Context(), "name", 0, -1)
+			if !fail.Is(err, c.kind) || !strings.Contains(fail.HintOf(err), c.hint) || !strings.Contains(err.Error(), code) {
+				t.Errorf("kind %v, hint %q, %v", fail.KindOf(err), fail.HintOf(err), err)
+			}
+		})
+	}
+}
+
+func TestAReadOnlyBucketIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.setFault(func(w http.ResponseWriter, r *http.Request, _ bool) bool {
+		if r.Method != http.MethodPut {
+			return false
+		}
+		refuse(w, http.StatusForbidden, "AccessDenied")
+		return true
+	})
+	_, err := s3.New(t.Context(), f.config(t))
+	if !fail.Is(err, fail.Unavailable) || !strings.Contains(err.Error(), "write an object") || !strings.Contains(fail.HintOf(err), "s3:PutObject") {
+		t.Errorf("hint %q, %v", fail.HintOf(err), err)
+	}
+	if len(f.objects) > 0 {
+		t.Error("something is left")
+	}
+}
+
+func TestACertificateIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.Close()
+	f.Server = httptest.NewTLSServer(f)
+	t.Cleanup(f.Close)
+	began := time.Now()
+	_, err := s3.New(t.Context(), f.config(t))
+	if err == nil || !strings.Contains(fail.HintOf(err), "storage.s3.ca_file") {
+		t.Errorf("hint %q, %v", fail.HintOf(err), err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestTheProxyIsUsed(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c := f.config(t)
+	proxy := c.Endpoint
+	var err error
+	if c.HTTP, err = egress.NewStream(egress.StreamConfig{NoProgress: time.Minute, Proxy: proxy}); err != nil {
+		t.Fatal(err)
+	}
+	c.Endpoint = &url.URL{Scheme: "http", Host: "store.invalid"} // only the proxy knows it
+	f.open(t, c)
+	if len(f.asked) == 0 || f.asked[0].URL.Host != "store.invalid" {
+		t.Errorf("asked %d times", len(f.asked))
+	}
+}
+
+func TestCredentialsOfTheEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"HOME": t.TempDir(), "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_CA_BUNDLE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	f := newFake(t)
+	c := f.config(t)
+	c.AccessKey, c.SecretKey = "", ""
+	if _, err := s3.New(t.Context(), c); !fail.Is(err, fail.Invalid) || !strings.Contains(fail.HintOf(err), "storage.s3.access_key") {
+		t.Errorf("without any: hint %q, %v", fail.HintOf(err), err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "from-outside")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	f.open(t, c)
+	if by := f.asked[0].Header.Get("Authorization"); !strings.Contains(by, "Credential=from-outside/") || !strings.Contains(by, "/us-east-1/") {
+		t.Errorf("signed by %s", by)
+	}
+	other := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
+	bundle := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	f.open(t, c)
+	c.Endpoint = nil
+	if _, err := s3.New(t.Context(), c); !fail.Is(err, fail.Invalid) || !strings.Contains(fail.HintOf(err), "storage.s3.region") {
+		t.Errorf("without a region: hint %q, %v", fail.HintOf(err), err)
+	}
+}

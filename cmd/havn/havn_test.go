@@ -80,6 +80,10 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"doctor with a bad file": {nil, "doctor --config " + bad, "out:http.adr: is an unknown key", 2},
 		"rotate what":            {nil, "key rotate all", "havn key rotate takes no arguments", 2},
 		"rotate nothing":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "key rotate", "there is no key yet\n      the first start makes one", 1},
+		"check which store":      {nil, "store check all", "havn store check takes no arguments", 2},
+		"check no store":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "store check", "is it mounted? Look at storage.filesystem.path", 1},
+		"check a store of air":   {[]string{"HAVN_STORAGE_DRIVER=memory"}, "store check", "there is nothing to check", 1},
+		"bucket without a name":  {[]string{"HAVN_STORAGE_DRIVER=s3"}, "store check", "storage.s3.bucket: is not set, and storage.driver is s3", 2},
 		"completion of nothing":  {nil, "completion", "takes the name of one shell", 2},
 		"completion of tcsh":     {nil, "completion tcsh", `no shell "tcsh" is known`, 2},
 		"data dir of another":    {[]string{"HAVN_HTTP_ADDR=127.0.0.1:0"}, "serve --data-dir /dev/null/data", "a file is in the way", 1},
@@ -103,13 +107,13 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "key", "key rotate", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "key", "key rotate", "store", "store check", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)
 		}
 	}
-	for _, line := range []string{"", "config", "key"} {
+	for _, line := range []string{"", "config", "key", "store"} {
 		if code, out, _ := execute(t, nil, strings.Fields(line)...); code != 0 || !strings.Contains(out, "Available Commands:") {
 			t.Errorf("havn %s: %d\n%s", line, code, out)
 		}
@@ -251,6 +255,25 @@ func TestTheKeyOfTokensIsRotatedBetweenTwoStarts(t *testing.T) {
 		t.Errorf("doctor:\n%s", out)
 	}
 	spawn(t, data)
+}
+
+func TestAStoreIsCheckedWhileItIsServed(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	spawn(t, "HAVN_DATA_DIR="+data)
+	code, out, errOut := execute(t, []string{"HAVN_DATA_DIR=" + data}, "store", "check")
+	if code != 0 || strings.Count(out, "ok ") < 10 || !strings.Contains(out, "an object is not written over") {
+		t.Errorf("%d\n%s%s", code, out, errOut)
+	}
+	var result storeChecked
+	code, out, errOut = execute(t, []string{"HAVN_DATA_DIR=" + data}, "store", "check", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &result); code != 0 || err != nil || !result.OK || len(result.Checks) < 10 {
+		t.Errorf("%d, %v\n%s%s", code, err, out, errOut)
+	}
+	left, err := filepath.Glob(filepath.Join(data, "blobs", "havn-check-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
 }
 
 func TestTracesThatCannotBeSentAreALineOfTheLog(t *testing.T) {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/havn-registry/havn/internal/server"
+)
+
+func (p *program) store() *cobra.Command {
+	cmd := p.group(&cobra.Command{
+		Use:     "store",
+		Short:   "Look after the blob store",
+		Long:    "Look after the blob store.\n\n" + exitText,
+		Example: "  havn store check",
+	})
+	cmd.AddCommand(p.storeCheck())
+	return cmd
+}
+
+// storeChecked is the result of store check.
+type storeChecked struct {
+	OK     bool                 `json:"ok"`
+	Checks []server.StoreResult `json:"checks"`
+}
+
+func (p *program) storeCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Try whether the blob store keeps what Havn needs",
+		Long: `Try whether the configured blob store keeps every promise that Havn relies on: Havn's own tests of its drivers, run against your directory, bucket or
+pool through several connections. About 200 MB are written, under names that begin with havn-check-, and removed. Havn may serve meanwhile.
+
+Exit codes:
+  0  the store kept every promise
+  1  it did not, or can't be reached
+  2  the command line or the configuration can't be used`,
+		Example: "  havn store check --config /etc/havn/havn.yaml\n  havn store check --output json",
+		Args:    noArguments,
+	}
+	load, asJSON := p.settings(cmd), output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wantJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		c, warnings, err := load()
+		if err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			p.say(p.err, "havn: warning: "+string(w)+"\n")
+		}
+		// Whoever gives up still gets the store back as it was.
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		all := storeChecked{OK: true, Checks: []server.StoreResult{}}
+		var printErr error
+		err = server.CheckStore(ctx, c, func(r server.StoreResult) {
+			all.OK = all.OK && r.OK
+			all.Checks = append(all.Checks, r)
+			if !wantJSON && printErr == nil {
+				printErr = p.print(storeLine(r))
+			}
+		})
+		if wantJSON && err == nil {
+			printErr = p.printJSON(all)
+		}
+		switch {
+		case err != nil:
+			return failed(err)
+		case printErr != nil:
+			return printErr
+		case !all.OK:
+			return outcome{code: exitFailed}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func storeLine(r server.StoreResult) string {
+	status := server.Good
+	if !r.OK {
+		status = server.Wrong
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-7s  %6.2f s  %s\n", status, r.Took, r.What)
+	for _, text := range r.Problems {
+		fmt.Fprintf(&b, "%-7s  %8s  → %s\n", "", "", text)
+	}
+	if r.Hint != "" {
+		fmt.Fprintf(&b, "%-7s  %8s  → %s\n", "", "", r.Hint)
+	}
+	return b.String()
+}

@@ -1,0 +1,106 @@
+package stores
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob/blobtest"
+	"github.com/havn-registry/havn/test/harness"
+)
+
+const (
+	// manyUploads at once must fit into mostMemory: what a node promises for stores that want parts.
+	manyUploads = 200
+	mostMemory  = 250 << 20
+)
+
+// gate lets readers through when all have come to it.
+type gate struct {
+	left sync.WaitGroup
+}
+
+// held is a body that stops in its middle until all others are there too.
+type held struct {
+	io.Reader
+	gate *gate
+	at   *bool
+}
+
+// Read reads on, and waits once where the first half ends.
+func (h held) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if err == io.EOF && !*h.at {
+		*h.at = true
+		h.gate.left.Done()
+		h.gate.left.Wait()
+	}
+	return n, err
+}
+
+// TestMemoryStaysFlatUnderManyUploads holds many uploads in their middle, more than fit in memory, and then lets all of them end.
+func TestMemoryStaysFlatUnderManyUploads(t *testing.T) {
+	s := harness.Start(t, harness.Options{Env: s3Env(t, ceph(t))})
+	data := blobtest.Noise(9, 5<<18)
+	half := len(data) / 2
+	g := &gate{}
+	g.left.Add(manyUploads)
+	c := newClient(t, s)
+	c.http.Timeout = 0 // they wait for each other, and for a machine that may have other things to do
+	var all sync.WaitGroup
+	for i := range manyUploads {
+		all.Go(func() {
+			mine := append([]byte(fmt.Sprint(i)), data...)
+			at := false
+			body := io.MultiReader(held{bytes.NewReader(mine[:half]), g, &at}, bytes.NewReader(mine[half:]))
+			location, err := c.want(t, http.StatusAccepted, http.MethodPost, "/v2/stores/many/blobs/uploads/", nil)
+			if err == nil {
+				location, err = c.want(t, http.StatusAccepted, http.MethodPatch, location, body)
+			}
+			if !at { // it broke off before its middle: the others must not wait for it
+				g.left.Done()
+			}
+			if err == nil {
+				_, err = c.want(t, http.StatusCreated, http.MethodPut, location+"?digest="+url.QueryEscape(digestOf(mine)), nil)
+			}
+			if err != nil {
+				t.Errorf("upload %d: %v", i, err)
+			}
+		})
+	}
+	began := time.Now()
+	all.Wait()
+	peak := peakMemory(t, s.PID())
+	t.Logf("%d uploads at once took %s and %d MiB of memory at most", manyUploads, time.Since(began).Round(time.Second), peak>>20)
+	if peak > mostMemory {
+		t.Errorf("%d MiB of memory, more than %d", peak>>20, int64(mostMemory)>>20)
+	}
+}
+
+var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+
+// peakMemory answers the most that a process ever had resident.
+func peakMemory(t *testing.T, pid int) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := highWater.FindSubmatch(status)
+	if m == nil {
+		t.Fatalf("no VmHWM in %s", status)
+	}
+	kib, err := strconv.ParseInt(string(m[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}

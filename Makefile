@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MODULES := . test bench
 LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
 # Packages in which goroutines share state: they run under the race detector too.
-RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
+RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or a machine that does nothing else.

@@ -85,6 +85,7 @@ func TestForeignPackagesStayInTheirRooms(t *testing.T) {
 		"modernc.org/sqlite":                       {"sqldb"},
 		"github.com/go-sql-driver/mysql":           {"sqldb"},
 		"github.com/jackc/pgx/v5":                  {"sqldb"},
+		"github.com/redis/rueidis":                 {"redis"},
 		"github.com/golang-jwt/jwt/v5":             {"access"},
 		"golang.org/x/crypto/argon2":               {"access"},
 		"github.com/spf13/cobra":                   {"cmd/havn"},

@@ -33,6 +33,7 @@ type RedisOptions struct {
 	Dir  string // "": a temporary directory
 	Mode RedisMode
 	TLS  bool
+	Old  bool // as before Redis 6: no HELLO and no users, one password for all
 }
 
 // Redis is one server, servers watched by Sentinels, or a cluster. Clients come as User with Password, which may do what RedisRights says. Nothing is on disk.
@@ -45,12 +46,17 @@ type Redis struct {
 	a              account
 	place          place
 	tls            authority
+	admin          string // the password of the user default
+	old            bool
 	server, client string
 }
 
 // StartRedis starts servers and waits until all of them serve and replicas are in step.
 func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
-	r := &Redis{Mode: o.Mode}
+	r := &Redis{Mode: o.Mode, old: o.Old, admin: redisAdmin}
+	if o.Old {
+		r.admin = Password
+	}
 	var err error
 	if r.server, err = program(redisPackages, "redis-server"); err != nil {
 		return nil, err
@@ -109,7 +115,7 @@ func (r *Redis) start(ctx context.Context, secure bool) error {
 		for _, n := range r.Nodes {
 			args = append(args, n.Host)
 		}
-		if _, err := r.cli(ctx, redisAdmin, append(args, "--cluster-replicas", "1", "--cluster-yes")...); err != nil {
+		if _, err := r.cli(ctx, r.admin, append(args, "--cluster-replicas", "1", "--cluster-yes")...); err != nil {
 			return err
 		}
 	}
@@ -137,7 +143,7 @@ func (r *Redis) configure() error {
 	}
 	for _, n := range r.Sentinels {
 		errs = append(errs, n.configure(
-			fmt.Sprintf("sentinel monitor %s %s %d 2", RedisMaster, first.ip, first.port), fmt.Sprintf("sentinel auth-pass %s %s", RedisMaster, redisAdmin),
+			fmt.Sprintf("sentinel monitor %s %s %d 2", RedisMaster, first.ip, first.port), fmt.Sprintf("sentinel auth-pass %s %s", RedisMaster, r.admin),
 			fmt.Sprintf("sentinel down-after-milliseconds %s %d", RedisMaster, deadAfter.Milliseconds()),
 			fmt.Sprintf("sentinel failover-timeout %s 5000", RedisMaster), "sentinel announce-ip "+n.ip))
 	}
@@ -156,6 +162,9 @@ func (r *Redis) Addrs() []string {
 	}
 	return all
 }
+
+// Old reports whether this Redis is as before version 6.
+func (r *Redis) Old() bool { return r.old }
 
 // Settle waits until every server runs, the cluster or the Sentinels agree, and each replica is in step with its master.
 func (r *Redis) Settle(ctx context.Context) error {
@@ -281,7 +290,7 @@ func (r *Redis) Reshard(ctx context.Context, from, to *RedisNode, slots int) err
 		}
 		ids = append(ids, id)
 	}
-	_, err := r.cli(ctx, redisAdmin, "--cluster", "reshard", from.Host, "--cluster-from", ids[0], "--cluster-to", ids[1], "--cluster-slots", fmt.Sprint(slots), "--cluster-yes")
+	_, err := r.cli(ctx, r.admin, "--cluster", "reshard", from.Host, "--cluster-from", ids[0], "--cluster-to", ids[1], "--cluster-slots", fmt.Sprint(slots), "--cluster-yes")
 	return err
 }
 

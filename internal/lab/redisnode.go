@@ -67,9 +67,13 @@ func (n *RedisNode) configure(lines ...string) error {
 			"tls-ca-cert-file "+n.r.tls.ca, "tls-auth-clients no", "tls-replication yes")
 	}
 	if !n.sentinel {
-		all = append(all, "requirepass "+redisAdmin, "masterauth "+redisAdmin, fmt.Sprintf("user %s on >%s %s", User, Password, RedisRights),
-			"save \"\"", "appendonly no", "maxmemory 64mb", "maxmemory-policy allkeys-lru", "replica-announce-ip "+n.ip,
+		all = append(all, "requirepass "+n.r.admin, "masterauth "+n.r.admin, "save \"\"", "appendonly no", "maxmemory 64mb", "maxmemory-policy allkeys-lru", "replica-announce-ip "+n.ip,
 			"repl-diskless-sync-delay 0", "repl-ping-replica-period 1")
+		if n.r.old {
+			all = append(all, `rename-command HELLO ""`)
+		} else {
+			all = append(all, fmt.Sprintf("user %s on >%s %s", User, Password, RedisRights))
+		}
 	}
 	text := strings.Join(append(all, lines...), "\n") + "\n"
 	err := os.WriteFile(n.config(), []byte(text), 0o600)
@@ -126,7 +130,7 @@ func (n *RedisNode) process() *process {
 
 // ask runs a command with the command line client.
 func (n *RedisNode) ask(ctx context.Context, command ...string) (string, error) {
-	password := redisAdmin
+	password := n.r.admin
 	if n.sentinel {
 		password = "" // Sentinels have accounts of their own, and ours have none
 	}

@@ -27,33 +27,3 @@ func start(t *testing.T, o lab.RedisOptions) *lab.Redis {
 	})
 	return r
 }
-
-func TestTheLabLosesMastersAndGetsThemBack(t *testing.T) {
-	for _, o := range []lab.RedisOptions{{Mode: lab.RedisSentinel}, {Mode: lab.RedisSentinel, TLS: true}, {Mode: lab.RedisCluster, TLS: true}} {
-		name := string(o.Mode)
-		if o.TLS {
-			name += " with TLS"
-		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := start(t, o)
-			masters := r.Masters(t.Context())
-			if want := (len(r.Nodes) + 1) / 2; len(masters) != want {
-				t.Fatalf("%d masters, want %d", len(masters), want)
-			}
-			if o.Mode == lab.RedisCluster {
-				need(t, r.Reshard(t.Context(), masters[0], masters[1], 20))
-			}
-			lost := masters[len(masters)-1]
-			lost.Kill()
-			need(t, r.Moved(t.Context(), lost))
-			need(t, lost.Restart(t.Context()))
-			need(t, r.Settle(t.Context()))
-			for _, m := range r.Masters(t.Context()) {
-				if m == lost {
-					t.Error("a server that comes back empty is a master again")
-				}
-			}
-		})
-	}
-}

@@ -42,6 +42,9 @@ type Config struct {
 
 	Seal *seal.Seal // seals the tokens' keys in the database
 
+	// Guesses counts wrong passwords for all nodes. nil: each node counts alone.
+	Guesses Guesses
+
 	Service    string        // the audience of tokens; "": DefaultService
 	TokenTTL   time.Duration // life of an access token; 0: the default
 	RefreshTTL time.Duration // life of a refresh token; 0: the default
@@ -58,7 +61,7 @@ type FirstStart struct {
 type Access struct {
 	Config
 	hasher   *hasher
-	guard    *guard
+	guard    *tally
 	verified *verified
 	flights  *flights
 	tokens   *tokens
@@ -93,7 +96,7 @@ func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
 	if c.Cost == (Cost{}) {
 		c.Cost = DefaultCost
 	}
-	a := &Access{Config: c, guard: newGuard(c.Clock), verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost)}
+	a := &Access{Config: c, guard: &tally{newGuard(c.Clock), c.Guesses}, verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost)}
 	a.logins = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_logins_total", Help: "Passwords that were checked, by result."}, []string{"result"})
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(a.logins)

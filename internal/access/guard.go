@@ -26,18 +26,20 @@ type failures struct {
 	last  time.Time
 }
 
+// How fast passwords may be guessed.
 const (
-	freePerUser = 5 // failures before a user's guesser at one address waits
-	longestWait = 5 * time.Minute
-	// forgetAfter is when failures are forgotten; it is longer than the longest wait.
-	forgetAfter = 15 * time.Minute
-	// An address may fail freePerAddress times at once, and then once each refill. Many people may share it, and one program that has an old password must not
-	// lock them out: it waits for longestWait between its guesses, much longer than a refill.
-	freePerAddress = 50
-	refill         = 10 * time.Second
-	// guardMost bounds each table, to some 3 MB. Beyond it the least of it goes.
-	guardMost = 20_000
+	FreePerUser = 5 // failures before a user's guesser at one address waits
+	LongestWait = 5 * time.Minute
+	// ForgetAfter is when failures are forgotten; it is longer than the longest wait.
+	ForgetAfter = 15 * time.Minute
+	// An address may fail FreePerAddress times at once, and then once each Refill. Many people may share it, and one program that has an old password must not
+	// lock them out: it waits for LongestWait between its guesses, much longer than a Refill.
+	FreePerAddress = 50
+	Refill         = 10 * time.Second
 )
+
+// guardMost bounds each table, to some 3 MB. Beyond it the least of it goes.
+const guardMost = 20_000
 
 func newGuard(clock func() time.Time) *guard {
 	return &guard{clock: clock, pairs: map[guardKey]failures{}, allowances: map[guardKey]time.Time{}}
@@ -76,10 +78,10 @@ func (g *guard) wait(name, addr string) time.Duration {
 
 func (g *guard) pairWait(k guardKey, now time.Time) time.Duration {
 	f, ok := g.pairs[k]
-	if !ok || f.count < freePerUser {
+	if !ok || f.count < FreePerUser {
 		return 0
 	}
-	wait := min(time.Second<<min(f.count-freePerUser, 16), longestWait)
+	wait := min(time.Second<<min(f.count-FreePerUser, 16), LongestWait)
 	return max(0, f.last.Add(wait).Sub(now))
 }
 
@@ -88,7 +90,7 @@ type guess struct{ pair, addr guardKey }
 
 // begin counts a guess, or answers how long to wait instead.
 func (g *guard) begin(name, addr string) (guess, time.Duration) {
-	at := guess{pairKey(name, addr), keyOf(network(addr))}
+	at := guessOf(name, addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.clock()
@@ -96,13 +98,13 @@ func (g *guard) begin(name, addr string) (guess, time.Duration) {
 	if whole.Before(now) {
 		whole = now
 	}
-	whole = whole.Add(refill)
-	if wait := max(g.pairWait(at.pair, now), whole.Sub(now)-freePerAddress*refill); wait > 0 {
+	whole = whole.Add(Refill)
+	if wait := max(g.pairWait(at.pair, now), whole.Sub(now)-FreePerAddress*Refill); wait > 0 {
 		return guess{}, wait
 	}
 	g.makeRoom(now)
 	f := g.pairs[at.pair]
-	if now.Sub(f.last) > forgetAfter {
+	if now.Sub(f.last) > ForgetAfter {
 		f.count = 0
 	}
 	g.pairs[at.pair] = failures{f.count + 1, now}
@@ -132,7 +134,7 @@ func (g *guard) unknown(at guess) {
 
 func (g *guard) giveBack(at guess) {
 	if whole, ok := g.allowances[at.addr]; ok {
-		g.allowances[at.addr] = whole.Add(-refill)
+		g.allowances[at.addr] = whole.Add(-Refill)
 	}
 }
 
@@ -140,8 +142,8 @@ func (g *guard) giveBack(at guess) {
 func (g *guard) makeRoom(now time.Time) {
 	if len(g.pairs) >= guardMost {
 		dropHalf(g.pairs,
-			func(f failures) bool { return now.Sub(f.last) > forgetAfter },
-			func(f failures) bool { return f.count < freePerUser })
+			func(f failures) bool { return now.Sub(f.last) > ForgetAfter },
+			func(f failures) bool { return f.count < FreePerUser })
 	}
 	if len(g.allowances) >= guardMost {
 		dropHalf(g.allowances, func(whole time.Time) bool { return !whole.After(now) })

@@ -10,7 +10,7 @@ func TestTheGuardIsBoundedAndKeepsTheWorst(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	g := newGuard(func() time.Time { return now })
-	for range freePerUser {
+	for range FreePerUser {
 		if _, wait := g.begin("admin", "192.0.2.1"); wait != 0 {
 			t.Fatalf("a free guess waits %s", wait)
 		}
@@ -32,14 +32,14 @@ func TestWhatNobodyFoundOutCostsNothing(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	g := newGuard(func() time.Time { return now })
-	for i := range 3 * freePerAddress {
+	for i := range 3 * FreePerAddress {
 		at, wait := g.begin("admin", "192.0.2.1")
 		if wait != 0 {
 			t.Fatalf("attempt %d waits %s", i, wait)
 		}
 		g.unknown(at)
 	}
-	for range freePerUser - 1 {
+	for range FreePerUser - 1 {
 		g.begin("admin", "192.0.2.1")
 	}
 	at, wait := g.begin("admin", "192.0.2.1")

@@ -22,7 +22,7 @@ func (a *Access) Authenticate(ctx context.Context, name, password, addr string) 
 		a.logins.WithLabelValues("refused").Inc()
 		return Identity{}, wrong()
 	}
-	if wait := a.guard.wait(name, addr); wait > 0 {
+	if wait := a.guard.wait(ctx, name, addr); wait > 0 {
 		return Identity{}, a.slowed(wait)
 	}
 	m := a.verified.mark(name, password)
@@ -33,7 +33,7 @@ func (a *Access) Authenticate(ctx context.Context, name, password, addr string) 
 		if who, ok := a.verified.get(m); ok { // by one that ended a moment ago
 			return who, true, nil
 		}
-		at, wait := a.guard.begin(name, addr)
+		at, wait := a.guard.begin(ctx, name, addr)
 		if wait > 0 {
 			return Identity{}, false, a.slowed(wait)
 		}
@@ -41,14 +41,14 @@ func (a *Access) Authenticate(ctx context.Context, name, password, addr string) 
 		who, err := a.login(ctx, name, password)
 		switch {
 		case err == nil:
-			a.guard.right(at)
+			a.guard.right(ctx, at)
 			a.logins.WithLabelValues("succeeded").Inc()
 			a.verified.put(m, who, before)
 		case fail.Is(err, fail.Unauthenticated):
 			a.logins.WithLabelValues("failed").Inc()
 			a.Log.InfoContext(ctx, "login failed", "user", name, "address", addr)
 		default:
-			a.guard.unknown(at)
+			a.guard.unknown(ctx, at)
 		}
 		return who, ctx.Err() == nil, err
 	})

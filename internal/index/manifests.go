@@ -14,28 +14,30 @@ type Manifest struct {
 	MediaType    string
 	ArtifactType string
 	Subject      oci.Digest // zero: none
+	Size         int64      // of Body, also where that is not read
 	Body         []byte
 	PushedAt     int64
 }
 
-const findManifest = "SELECT r.id, m.digest, m.media_type, CASE WHEN m.digest = ? THEN NULL ELSE m.body END FROM repositories r "
+const findManifest = "SELECT r.id, m.digest, m.media_type, m.size, CASE WHEN m.digest = ? OR m.size > ? THEN NULL ELSE m.body END FROM repositories r "
 
-// FindManifest finds a manifest of a repository by tag or digest, in one query. If it is the one whose bytes the caller has, its body is not read and nil.
-func FindManifest(ctx context.Context, q sqldb.Querier, name oci.Name, ref oci.Reference, have oci.Digest) (Manifest, error) {
+// FindManifest finds a manifest of a repository by tag or digest, in one query. If it is the one whose bytes the caller has, or has more of them than the caller wants
+// at once, its body is not read and nil.
+func FindManifest(ctx context.Context, q sqldb.Querier, name oci.Name, ref oci.Reference, have oci.Digest, most int64) (Manifest, error) {
 	known := []byte{}
 	if !have.IsZero() {
 		known = have.Bytes()
 	}
 	var row sqldb.Row
 	if ref.IsDigest() {
-		row = q.Row(ctx, findManifest+"JOIN manifests m ON m.repo = r.id WHERE r.name = ? AND m.digest = ?", known, name.String(), ref.Digest.Bytes())
+		row = q.Row(ctx, findManifest+"JOIN manifests m ON m.repo = r.id WHERE r.name = ? AND m.digest = ?", known, most, name.String(), ref.Digest.Bytes())
 	} else {
 		row = q.Row(ctx, findManifest+"JOIN tags t ON t.repo = r.id JOIN manifests m ON m.repo = t.repo AND m.digest = t.digest WHERE r.name = ? AND t.name = ?",
-			known, name.String(), ref.Tag.String())
+			known, most, name.String(), ref.Tag.String())
 	}
 	var m Manifest
 	var raw []byte
-	if err := row.Scan(&m.Repo, &raw, &m.MediaType, &m.Body); err != nil {
+	if err := row.Scan(&m.Repo, &raw, &m.MediaType, &m.Size, &m.Body); err != nil {
 		return m, err
 	}
 	var err error

@@ -61,6 +61,7 @@ func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest
 		return Pushed{}, fmt.Errorf("push manifest %s to %s: %w", c.row.Digest, name, err)
 	}
 	r.metrics.pushes.WithLabelValues("manifest").Inc()
+	r.shared.put(c.row.Digest, p.Body)
 	pushed := Pushed{Descriptor: oci.Descriptor{MediaType: m.MediaType, Digest: c.row.Digest, Size: int64(len(p.Body))}}
 	if m.Subject != nil {
 		subject := m.Subject.Digest

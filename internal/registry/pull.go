@@ -35,7 +35,7 @@ func (r *Registry) Manifest(ctx context.Context, name oci.Name, ref oci.Referenc
 		have = known.Descriptor.Digest
 	}
 	row, err := fromDatabase(ctx, r, known != nil && ref.IsDigest(), func(ctx context.Context) (index.Manifest, error) {
-		return index.FindManifest(ctx, r.db, name, ref, have)
+		return index.FindManifest(ctx, r.db, name, ref, have, r.shared.inline())
 	})
 	switch {
 	case fail.Is(err, fail.Unavailable) && known != nil && ref.IsDigest():
@@ -48,12 +48,35 @@ func (r *Registry) Manifest(ctx context.Context, name oci.Name, ref oci.Referenc
 	if err != nil {
 		return nil, fmt.Errorf("find manifest %s in %s: %w", ref, name, err)
 	}
-	if row.Body == nil && known != nil {
-		row.Body = known.Body
+	if row.Body == nil {
+		if row, err = r.withBody(ctx, name, ref, row, known); err != nil {
+			return nil, err
+		}
 	}
 	m := &Manifest{Descriptor: oci.Descriptor{MediaType: row.MediaType, Digest: row.Digest, Size: int64(len(row.Body))}, Body: row.Body}
 	r.recent.keepManifest(name, ref, t, m)
 	return m, nil
+}
+
+// withBody answers a manifest whose bytes did not come with its row. What it answers at last may be another one: a tag may be moved and what it was deleted meanwhile.
+func (r *Registry) withBody(ctx context.Context, name oci.Name, ref oci.Reference, row index.Manifest, known *Manifest) (index.Manifest, error) {
+	if known != nil && known.Descriptor.Digest == row.Digest {
+		row.Body = known.Body
+		return row, nil
+	}
+	if row.Body = r.shared.get(ctx, row.Digest, row.Size); row.Body != nil {
+		return row, nil
+	}
+	row, err := index.FindManifest(ctx, r.db, name, ref, oci.Digest{}, oci.MaxManifestBytes)
+	if fail.Is(err, fail.NotFound) {
+		r.recent.drop(name)
+		return row, r.unknown(ctx, name, manifestUnknown(name, ref.String()))
+	}
+	if err != nil {
+		return row, fmt.Errorf("read manifest %s in %s: %w", ref, name, err)
+	}
+	r.shared.put(row.Digest, row.Body)
+	return row, nil
 }
 
 func manifestUnknown(name oci.Name, ref string) *fail.Error {

@@ -30,6 +30,7 @@ type Config struct {
 	MaxObjectBytes       int64         // an object ends here; default 512 MiB
 	LowDiskBytes         int64         // pushes are refused when less room is left in the store; 0: off
 	NodeID               int64         // this incarnation, for the pull counts
+	Shared               Shared        // bytes of manifests for all nodes; nil: none
 
 	// Fault, where set, is asked before and after each step that writes; an error means that the step "did not happen", or that it is said to have failed. For tests.
 	Fault func(step string) error
@@ -75,6 +76,7 @@ type Registry struct {
 	db       *sqldb.DB
 	blobs    *blob.Store
 	recent   *recent
+	shared   *shared
 	pulls    *pulls
 	prepared *prepared
 	senders  senders
@@ -87,7 +89,8 @@ type Registry struct {
 func New(ctx context.Context, cfg Config) (*Registry, error) {
 	cfg.setDefaults()
 	r := &Registry{
-		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(cfg.DB.Sole()), pulls: newPulls(), prepared: newPrepared(), senders: senders{limit: cfg.MaxUploadsPerSubject, now: map[string]int{}}, metrics: newMetrics(cfg.Metrics),
+		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(cfg.DB.Sole()), shared: newShared(cfg), pulls: newPulls(), prepared: newPrepared(),
+		senders: senders{limit: cfg.MaxUploadsPerSubject, now: map[string]int{}}, metrics: newMetrics(cfg.Metrics),
 	}
 	r.memory.on = cfg.Blobs.Patience() > 0
 	r.memory.left.Store(keepAll)

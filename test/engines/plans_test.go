@@ -72,7 +72,7 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 	base, child, middle := digestNumber(0), digestNumber(1), digestNumber(many/2)
 	for what, query := range map[string]func(q sqldb.Querier) error{
 		"pull by tag": func(q sqldb.Querier) error {
-			_, cause := index.FindManifest(ctx, q, name, tag, oci.Digest{})
+			_, cause := index.FindManifest(ctx, q, name, tag, oci.Digest{}, oci.MaxManifestBytes)
 			return cause
 		},
 		"pull a blob":  func(q sqldb.Querier) error { _, _, cause := index.FindBlob(ctx, q, name, base); return cause },

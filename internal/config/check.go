@@ -36,6 +36,7 @@ func (c *Config) consistent() Problems {
 	if len(c.Storage.RedirectNetworks) > 0 && !c.Storage.Redirect {
 		blame("storage.redirect_networks", "is set, and storage.redirect is off", "none, or storage.redirect: on")
 	}
+	c.consistentRedis(blame)
 	if c.Storage.Driver == Memory {
 		if c.Database.Path != "" {
 			blame("database.path", "is set, and blobs in memory take an index that is thrown away with them", "no database.path, or storage.driver: filesystem")
@@ -64,6 +65,7 @@ func (c *Config) Probe() Problems {
 		all = append(all, c.probePair("http.tls.certificate", t.Certificate, "http.tls.key", t.Key)...)
 	}
 	all = append(all, c.probeDatabase()...)
+	all = append(all, c.probeRedis()...)
 	if c.Outbound.CAFile != "" {
 		if _, err := c.OutboundRoots(); err != nil {
 			all = append(all, Problem{c.origins["outbound.ca_file"].source, "outbound.ca_file", err.Error(), "a readable PEM file with certificates"})

@@ -78,6 +78,7 @@ type Config struct {
 	Log      Log
 	Database Database
 	Storage  Storage
+	Redis    Redis
 	Registry Registry
 	Projects Projects
 	Uploads  Uploads

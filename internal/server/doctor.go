@@ -59,6 +59,7 @@ func Diagnose(ctx context.Context, c *config.Config) []Finding {
 	d := &doctor{c: c, clock: time.Now}
 	d.certificate()
 	d.clocks()
+	d.redis(ctx)
 	if d.dataDir() {
 		d.stores(ctx)
 	}

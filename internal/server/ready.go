@@ -11,6 +11,7 @@ import (
 
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/redis"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -25,6 +26,7 @@ const (
 type readiness struct {
 	db       *sqldb.DB
 	blobs    *blob.Store
+	redis    *redis.Client // nil: none
 	id       string
 	lowDisk  int64
 	clock    func() time.Time
@@ -84,12 +86,15 @@ func (r *readiness) look(ctx context.Context) Readiness {
 		// A probe that gives up must not leave its impatience to the others.
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyPatience)
 		r.last = Readiness{Status: statusReady, Stores: map[string]State{"database": r.database(bounded), "blobs": r.store(bounded)}}
-		cancel()
 		for _, s := range r.last.Stores {
 			if s.Status != stateOK && s.Status != stateLow {
 				r.last.Status = statusUnavailable
 			}
 		}
+		if r.redis != nil {
+			r.last.Stores["redis"] = r.shared(bounded)
+		}
+		cancel()
 		r.at = r.clock()
 	}
 	seen := r.last

@@ -67,6 +67,9 @@ func (s *Server) parts() []part {
 	if s.cert != nil {
 		all = append(all, part{"certificate", s.cert.Run})
 	}
+	if s.redis != nil {
+		all = append(all, part{"redis", s.redis.Run})
+	}
 	return all
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/distapi"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/redis"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/sweep"
 )
@@ -44,6 +45,7 @@ type Server struct {
 	hurried chan struct{} // ends the drain delay early; tests alone set it
 
 	stores   *stores
+	redis    *redis.Client // nil: none
 	registry *registry.Registry
 	node     *cluster.Node
 	sweep    *sweep.Sweeper
@@ -101,6 +103,9 @@ func (s *Server) open(ctx context.Context, o Options) error {
 	reg := newMetrics(s.version)
 	s.traffic = newTraffic(reg)
 	s.memory = newMemoryAim(c.Memory.Limit, s.traffic)
+	if s.redis, err = newRedis(c, s.log, reg, s.clock); err != nil {
+		return err
+	}
 	if s.stores, err = openStores(ctx, c, thisProcess(s.clock()), s.log, reg, s.clock); err != nil {
 		return err
 	}
@@ -132,7 +137,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	who, first, err := access.New(ctx, access.Config{
 		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
 		Seal:     sealer,
-		Announce: handOver.announce,
+		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
 	})
 	if err == nil {
 		err = handOver.settle(first.Password)
@@ -147,7 +152,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		DB: db, Blobs: s.stores.blobs, Log: s.log, Clock: s.clock, Metrics: reg,
 		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex,
 		MaxUploadsPerSubject: c.Uploads.MaxPerSubject, MaxObjectBytes: c.Uploads.MaxObjectSize, LowDiskBytes: c.Storage.LowDisk,
-		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(),
+		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis),
 	})
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
@@ -165,7 +170,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
 		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
-	s.ready = &readiness{db: db, blobs: s.stores.blobs, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
+	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
 	s.notifier = newNotifier(s.log, db.Ping)
 	return s.serveWith(ctx, api, reg)
 }

@@ -97,6 +97,40 @@ func TestTheGuidesFileIsAConfigurationOfHavns(t *testing.T) {
 	}
 }
 
+func TestEachStoreLoadsWhereThisHavnHasItsDriver(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, driver, pairs, missing string }{
+		{"filesystem", "filesystem", "", ""},
+		{"filesystem", "filesystem", "rootdirectory: /srv/registry", ""},
+		{"swift", "swift", "username: u,password: p,authurl: http://192.168.1.217/identity/v3,tenant: admin,domain: default,region: RegionOne,container: docker_images", ""},
+		{"swift", "swift", "authurl: http://10.32.3.70:7480/auth/v1, username: registry:swift, password: p, container: c, secretkey: long-enough, authversion: 1, prefix: /a/b/", ""},
+		{"swift", "swift", "username: u", "storage.swift.auth_url: is not set"},
+		{"s3", "s3", "accesskey: a, secretkey: b/c+d=, region: eu-central-1, bucket: registry, encrypt: true, keyid: k, rootdirectory: /harbor", ""},
+		{"s3aws", "s3", "region: default, bucket: registry, regionendpoint: 10.32.3.70:7480, secure: false", ""},
+		{"gcs", "gcs", "bucket: registry, keyfile: /etc/key.json", "storage.s3.access_key: is not set"},
+		{"oss", "oss", "accesskeyid: a, accesskeysecret: s, region: oss-cn-beijing, bucket: b, internal: true", ""},
+		{"azure", "azure", "accountname: n, accountkey: a2V5, container: c, realm: core.chinacloudapi.cn", ""},
+	} {
+		f, err := harborcfg.Parse("harbor.cfg", []byte("registry_storage_provider_name = "+c.name+"\nregistry_storage_provider_config = "+c.pairs+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := c.missing
+		if _, absent := config.Accepts("storage.driver", c.driver); absent != nil {
+			want = "this version of Havn has no driver " + c.driver
+		}
+		_, _, err = config.Load(config.Source{Base: f.Given})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s, %s: %v, want %q", c.name, c.pairs, err, want)
+		}
+		if want == "" {
+			if _, err = fromYAML(t, f); err != nil {
+				t.Errorf("%s, %s: the file made of it: %v\n%s", c.name, c.pairs, err, f.YAML())
+			}
+		}
+	}
+}
+
 func TestHavnsOwnConfigurationGoesBeforeTheFile(t *testing.T) {
 	t.Parallel()
 	f, err := harborcfg.Parse("harbor.cfg", []byte(`hostname = reg.mydomain.com

@@ -198,6 +198,36 @@ func (hanging) List(ctx context.Context, _ string) iter.Seq2[blob.Info, error] {
 	}
 }
 
+// resending is a driver that writes an object for an hour after it has read it.
+type resending struct {
+	*memory.Driver
+	says bool
+}
+
+// Put sends the object over and over, and may say so.
+func (d resending) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	w, err := d.Driver.Put(ctx, name, size, r)
+	for begin := time.Now(); err == nil && time.Since(begin) < time.Hour; err = ctx.Err() {
+		time.Sleep(time.Second)
+		if d.says {
+			blob.Moved(r)
+		}
+	}
+	return w, err
+}
+
+func TestAnObjectThatIsSentAgainIsNotTakenForOneThatHangs(t *testing.T) {
+	t.Parallel()
+	for _, says := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			_, err := remote(resending{memory.New(time.Now), says}).Put(t.Context(), "x", 1, bytes.NewReader([]byte{1}))
+			if (err == nil) != says {
+				t.Errorf("a driver that says that bytes move: %v, %v", says, err)
+			}
+		})
+	}
+}
+
 func TestAStoreThatHangsIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(context.Context, *blob.Store) error{

@@ -156,3 +156,10 @@ func (s *Store) list(ctx context.Context, after string) iter.Seq2[Info, error] {
 		}
 	}
 }
+
+// Moved is for drivers: it says of the reader that was given to Put that bytes of it move which are not read from it now, because they are sent again.
+func Moved(r io.Reader) {
+	if in, ok := r.(watchedSource); ok {
+		in.watch.work()
+	}
+}

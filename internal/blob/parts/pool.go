@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -21,6 +22,7 @@ const (
 type Pool struct {
 	dir   string
 	slots chan struct{} // parts that are being sent
+	kept  atomic.Int64  // bytes that keepers have in files
 
 	mu    sync.Mutex
 	arena []byte // outside Go's heap, where the platform can: its limit and its collector are not for this

@@ -93,6 +93,8 @@ func TestForeignPackagesStayInTheirRooms(t *testing.T) {
 		"go.opentelemetry.io/otel/sdk":             {"server"},
 		"github.com/aws/aws-sdk-go-v2":             {"blob/s3"},
 		"github.com/aws/smithy-go":                 {"blob/s3"},
+		"github.com/ncw/swift/v2":                  {"blob/swift"},
+		module + "/internal/blob/swift":            {"server"},
 		module + "/internal/blob/s3":               {"server"},
 		module + "/internal/blob/filesystem":       {"server"},
 		module + "/internal/blob/memory":           {"server"},

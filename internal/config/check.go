@@ -49,6 +49,7 @@ func (c *Config) consistent() Problems {
 		}
 	}
 	c.consistentS3(blame)
+	c.consistentSwift(blame)
 	return all
 }
 
@@ -76,7 +77,7 @@ func (c *Config) Probe() Problems {
 			all = append(all, Problem{c.origins["storage.s3.ca_file"].source, "storage.s3.ca_file", err.Error(), "a readable PEM file with certificates"})
 		}
 	}
-	return all
+	return append(all, c.probeSwift()...)
 }
 
 // probePair looks whether two files are a certificate and its key.

@@ -57,6 +57,8 @@ const (
 	S3Driver   Driver = "s3"
 	GCS        Driver = "gcs" // Google's, by its S3-compatible API
 	OSS        Driver = "oss" // Alibaba's, likewise
+
+	SwiftDriver Driver = "swift"
 )
 
 // LogFormat is the form of log lines.
@@ -179,8 +181,9 @@ type Storage struct {
 	Driver     Driver
 	Filesystem Directory
 	LowDisk    int64  // 0: no watermark
-	Prefix     string // of every object's name in a bucket; no slash at its ends
+	Prefix     string // of every object's name in a bucket or container; no slash at its ends
 	S3         S3
+	Swift      Swift
 
 	Redirect         bool
 	RedirectNetworks []netip.Prefix // empty: all

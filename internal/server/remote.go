@@ -25,18 +25,18 @@ const (
 	storeStall = 30 * time.Second
 )
 
-// storeClient makes the client for a store behind a network; ca is a file with authorities for it alone, or "".
-func storeClient(c *config.Config, ca string) (*http.Client, error) {
+// storeClient makes the client for a store behind a network, which may not move a byte for so long; ca is a file with authorities for it alone, or "".
+func storeClient(c *config.Config, ca string, stall time.Duration) (*http.Client, error) {
 	roots, err := c.StoreRoots(ca)
 	if err != nil {
 		return nil, fail.E(fail.Invalid, err, "authorities to trust").Hint("give PEM files with certificates of authorities")
 	}
-	return egress.NewStream(egress.StreamConfig{NoProgress: storeStall, Proxy: c.Outbound.Proxy, Roots: roots})
+	return egress.NewStream(egress.StreamConfig{NoProgress: stall, Proxy: c.Outbound.Proxy, Roots: roots})
 }
 
 func openS3(ctx context.Context, c *config.Config, partsDir string) (blob.Driver, error) {
 	o := c.Storage.S3
-	client, err := storeClient(c, o.CAFile)
+	client, err := storeClient(c, o.CAFile, storeStall)
 	if err != nil {
 		return nil, err
 	}

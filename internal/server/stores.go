@@ -108,6 +108,8 @@ func openDriver(ctx context.Context, c *config.Config, partsDir string, clock fu
 		return memory.New(clock), nil
 	case config.S3Driver, config.GCS, config.OSS:
 		return openS3(ctx, c, partsDir)
+	case config.SwiftDriver:
+		return openSwift(ctx, c, partsDir, clock)
 	case config.Filesystem:
 	}
 	return filesystem.New(c.BlobPath())

@@ -15,8 +15,8 @@ import (
 // patience is for what ends within seconds on an idle machine.
 const patience = 2 * time.Minute
 
-// swift sends one request of the Swift API by hand, so that what the lab promises does not rest on a driver.
-func swift(ctx context.Context, c *lab.Ceph, method, path string, body []byte) (int, []byte, error) {
+// swiftCall sends one request of the Swift API by hand, so that what the lab promises does not rest on a driver.
+func swiftCall(ctx context.Context, c *lab.Ceph, method, path string, body []byte) (int, []byte, error) {
 	auth, err := http.NewRequestWithContext(ctx, http.MethodGet, c.SwiftAuthURL(), nil)
 	if err != nil {
 		return 0, nil, err
@@ -46,7 +46,7 @@ func wantSwift(t *testing.T, c *lab.Ceph, method, path string, body []byte, stat
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	got, read, err := swift(ctx, c, method, path, body)
+	got, read, err := swiftCall(ctx, c, method, path, body)
 	if err != nil || got != status {
 		t.Fatalf("%s %s: %d, want %d: %v\n%s", method, path, got, status, err, read)
 	}
@@ -83,7 +83,7 @@ func TestAPausedGatewayHangsAndGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	_, _, err := swift(ctx, c, http.MethodGet, "/lab-pause", nil)
+	_, _, err := swiftCall(ctx, c, http.MethodGet, "/lab-pause", nil)
 	cancel()
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a paused radosgw answers: %v", err)

@@ -1,9 +1,11 @@
 package harborcfg
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/config"
@@ -18,12 +20,8 @@ func (f *File) YAML() string {
 	b.WriteString("# Havn's configuration, made of " + oneLine(f.Name) + " by `havn config import`. `havn config reference` explains every key.\n")
 	b.WriteString("# It holds passwords: keep it away from others, or move them into files of their own (password_file and the like).\n")
 	w := &writer{file: f}
-	for _, s := range config.Default().Settings() { // in the order of the reference
-		for _, g := range f.Given {
-			if (g.Key == s.Key || g.Key == s.Key+"_file") && g.Wrong == "" {
-				w.write(&b, g)
-			}
-		}
+	for _, g := range f.ordered() {
+		w.write(&b, g)
 	}
 	b.WriteString("\n# What became of the other keys:\n")
 	var others []Row
@@ -36,6 +34,35 @@ func (f *File) YAML() string {
 		remark(&b, "", strings.Join(g.keys, ", ")+" ("+string(g.Fate)+"): "+g.Text)
 	}
 	return b.String()
+}
+
+// ordered answers the values in the order of the reference, but with all of a section together: YAML takes each section once.
+func (f *File) ordered() []config.Given {
+	var all []config.Given
+	first := map[string]int{} // of each section, the place of its first key
+	for _, s := range config.Default().Settings() {
+		for _, g := range f.Given {
+			if g.Key != s.Key && g.Key != s.Key+"_file" || g.Wrong != "" {
+				continue
+			}
+			for i, r := range g.Key + "." {
+				if _, there := first[g.Key[:i]]; r == '.' && !there {
+					first[g.Key[:i]] = len(all)
+				}
+			}
+			all = append(all, g)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b config.Given) int {
+		one, other := strings.Split(a.Key, "."), strings.Split(b.Key, ".")
+		for i := range min(len(one), len(other)) {
+			if c := cmp.Compare(first[strings.Join(one[:i+1], ".")], first[strings.Join(other[:i+1], ".")]); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	return all
 }
 
 // writer writes keys below their sections.

@@ -8,13 +8,14 @@ LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CUR
 # Packages in which goroutines share state: they run under the race detector too.
 RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
 FUZZTIME ?= 20s
+CHAOS_TIME ?= 1h
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or a machine that does nothing else.
 FIRST := harness prepare programs forgetfs nfs engines redis stores ha faults
-LAST := scale conformance clients docs
+LAST := scale chaos conformance clients docs
 PACKAGES ?= ./...
 
-.PHONY: help build check format lint unit rest race prepare services test fuzz bench clean
+.PHONY: help build check format lint unit rest race prepare services test chaos fuzz bench clean
 
 help: ## what each verb does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -58,6 +59,10 @@ test: ## everything: what .ci/run calls
 	wait $$clients || { cat "$$log"; failed="$$failed; prepare clients"; }; rm -f "$$log"; \
 	for p in $(LAST); do run make --no-print-directory services PACKAGES=./$$p; done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$${failed#;}"; exit 1; fi; echo "all passed"
+
+chaos: ## everything Havn stands on fails, under load, for CHAOS_TIME; writes docs/reports/chaos-DATE.md
+	mkdir -p docs/reports
+	cd test && CHAOS_TIME=$(CHAOS_TIME) CHAOS_REPORT=$(CURDIR)/docs/reports/chaos-$$(date -u +%F).md go test -count=1 -timeout 24h -run '^TestChaos$$' -v ./chaos
 
 fuzz: ## each fuzzer for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \

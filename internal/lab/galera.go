@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -109,6 +110,23 @@ func (g *Galera) bootstrap(ctx context.Context, first int) error {
 		}
 	}
 	return nil
+}
+
+// Recover starts a cluster of which every node was killed, from the node that is furthest in its history: what another one may lack was acknowledged.
+func (g *Galera) Recover(ctx context.Context) error {
+	first, furthest := 0, int64(-1)
+	for i, m := range g.Nodes {
+		at, err := m.position(ctx)
+		if err != nil {
+			return err
+		}
+		_, number, _ := strings.Cut(at, ":")
+		// A node that ended well has no position to recover: it waits for those that did not.
+		if seqno, numErr := strconv.ParseInt(number, 10, 64); numErr == nil && seqno > furthest {
+			first, furthest = i, seqno
+		}
+	}
+	return g.bootstrap(ctx, first)
 }
 
 // Hosts answers the addresses of all nodes, beginning with the i-th.

@@ -100,7 +100,8 @@ func TestABrokenPromiseIsNamed(t *testing.T) {
 		store  flawed
 		broken []string
 	}{
-		"writes over":  {flawed{overwrites: true}, []string{"ANameIsWrittenOnce", "OneOfManyWritersWins"}},
+		// Whether its writers meet, so that more than one wins, is up to the machine: OneOfManyWritersWins may miss it.
+		"writes over":  {flawed{overwrites: true}, []string{"ANameIsWrittenOnce"}},
 		"wrong ranges": {flawed{forgets: true}, []string{"WhatWasPutIsRead"}},
 	} {
 		t.Run(name, func(t *testing.T) {

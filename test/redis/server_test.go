@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,15 +32,40 @@ func settings(r *lab.Redis) []string {
 	return env
 }
 
-func TestServersShareGuessesAndGoOnWithoutRedis(t *testing.T) {
-	r := start(t, lab.RedisOptions{Mode: lab.RedisCluster, TLS: true})
+func TestServersShareGuesses(t *testing.T) {
+	r := start(t, lab.RedisOptions{Mode: lab.RedisSingle, TLS: true}) // a cluster may lose a count when it fails over, as it does on a machine that is busy enough
 	one, two := harness.Start(t, harness.Options{Env: settings(r)}), harness.Start(t, harness.Options{Env: settings(r)})
-	for _, s := range []*harness.Server{one, two} {
-		until(t, "Redis is seen", func() error { return shown(s, "ok", "redis cluster") })
+	for round := 1; ; round++ {
+		for _, s := range []*harness.Server{one, two} {
+			until(t, "Redis is seen", func() error { return shown(s, "ok", "redis single") })
+		}
+		status := guessAt(t, one, two)
+		left := uncounted(t, one) + uncounted(t, two)
+		if status == http.StatusTooManyRequests {
+			break
+		}
+		if left == 0 || round == 5 {
+			t.Fatalf("after 9 wrong guesses at two servers, the right one gets %d, want 429; Redis did not answer %d times", status, left)
+		}
+		t.Logf("round %d: Redis did not answer %d times, so that each server counts alone", round, left)
+		for _, s := range []*harness.Server{one, two} { // which forgets what they counted
+			s.Finish(t)
+			s.Again(t)
+		}
 	}
-	doctor(t, settings(r), 0, "ok       redis", "a cluster: a write to the slowest part takes")
+	three := harness.Start(t, harness.Options{Env: append(settings(r), "HAVN_REDIS_PREFIX=havn:another:")})
+	if status := login(t, three, harness.Password); status != http.StatusOK {
+		t.Errorf("a registry with another prefix shares the count: %d", status)
+	}
+	for _, s := range []*harness.Server{one, two, three} {
+		s.Finish(t)
+	}
+}
 
-	// The waits double from a second on: the longest is certain on a busy machine. Each failure is made as soon as it is not slowed.
+// guessAt makes 9 wrong guesses at two servers in turn, and answers what the second says to a right one. The waits double from a second on: the longest is certain on a
+// busy machine. Each guess is made as soon as it is not slowed.
+func guessAt(t *testing.T, one, two *harness.Server) int {
+	t.Helper()
 	for i := range 9 {
 		s := []*harness.Server{one, two}[i%2]
 		until(t, "a wrong password is refused", func() error {
@@ -49,36 +75,33 @@ func TestServersShareGuessesAndGoOnWithoutRedis(t *testing.T) {
 			return nil
 		})
 	}
-	if status := login(t, two, harness.Password); status != http.StatusTooManyRequests {
-		t.Errorf("after 9 wrong guesses at two servers, the right one gets %d, want 429", status)
-	}
-	if got := metric(t, two, `havn_redis_operations_total\{operation="guess.begin",result="ok"\}`); got == "" || got == "0" {
-		t.Errorf("%q operations are counted", got)
-	}
+	return login(t, two, harness.Password)
+}
 
-	three := harness.Start(t, harness.Options{Env: append(settings(r), "HAVN_REDIS_PREFIX=havn:another:")})
-	if status := login(t, three, harness.Password); status != http.StatusOK {
-		t.Errorf("a registry with another prefix shares the count: %d", status)
-	}
+func TestServersGoOnWithoutRedis(t *testing.T) {
+	r := start(t, lab.RedisOptions{Mode: lab.RedisCluster, TLS: true})
+	one := harness.Start(t, harness.Options{Env: settings(r)})
+	until(t, "Redis is seen", func() error { return shown(one, "ok", "redis cluster") })
+	doctor(t, settings(r), 0, "ok       redis", "a cluster: a write to the slowest part takes")
 	for _, n := range r.Nodes {
 		n.Kill()
 	}
-	until(t, "the loss is seen", func() error { return shown(three, "unavailable", "redis cluster") })
+	until(t, "the loss is seen", func() error { return shown(one, "unavailable", "redis cluster") })
 	begun := time.Now()
-	if status := login(t, three, harness.Password); status != http.StatusOK {
+	if status := login(t, one, harness.Password); status != http.StatusOK {
 		t.Errorf("without Redis a login gets %d", status)
 	}
 	t.Logf("a login without Redis: %s", time.Since(begun))
 	doctor(t, settings(r), 1, "wrong    redis", "none of 1 addresses of Redis can be used")
-	four := harness.Start(t, harness.Options{Env: settings(r)})
-	if status := login(t, four, harness.Password); status != http.StatusOK {
+	another := harness.Start(t, harness.Options{Env: settings(r)})
+	if status := login(t, another, harness.Password); status != http.StatusOK {
 		t.Errorf("a server that starts without Redis answers a login with %d", status)
 	}
 	for _, n := range r.Nodes {
 		need(t, n.Start(t.Context()))
 	}
-	until(t, "Redis is used again", func() error { return shown(four, "ok", "redis cluster") })
-	for _, s := range []*harness.Server{one, two, three, four} {
+	until(t, "Redis is used again", func() error { return shown(another, "ok", "redis cluster") })
+	for _, s := range []*harness.Server{one, another} {
 		s.Finish(t)
 	}
 }
@@ -188,16 +211,22 @@ func doctor(t *testing.T, env []string, code int, words ...string) {
 	t.Errorf("doctor says no %q:\n%s", words, out)
 }
 
-// metric answers the value of a metric of a server.
-func metric(t *testing.T, s *harness.Server, name string) string {
+// uncounted answers how many guesses of a server Redis did not count.
+func uncounted(t *testing.T, s *harness.Server) int {
 	t.Helper()
-	at := regexp.MustCompile(`metrics listening"? addr=(\S+)`).FindStringSubmatch(s.Log())
+	at := regexp.MustCompile(`metrics listening"? addr=(\S+)`).FindAllStringSubmatch(s.Log(), -1)
 	if at == nil {
 		t.Fatalf("no address of metrics in the log:\n%s", s.Log())
 	}
-	_, body := get(t, http.DefaultClient, "http://"+at[1]+"/metrics", "", "")
-	if m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(body); m != nil {
-		return m[1]
+	_, body := get(t, http.DefaultClient, "http://"+at[len(at)-1][1]+"/metrics", "", "")
+	if !strings.Contains(body, `havn_redis_operations_total{operation="guess.begin",result="ok"}`) {
+		t.Errorf("operations on Redis are not counted:\n%s", body)
 	}
-	return ""
+	sum := 0
+	for _, m := range regexp.MustCompile(`(?m)^havn_redis_operations_total\{operation="guess[^"]*",result="(?:timeout|error|around)"\} (\d+)$`).FindAllStringSubmatch(body, -1) {
+		n, err := strconv.Atoi(m[1])
+		need(t, err)
+		sum += n
+	}
+	return sum
 }

@@ -60,6 +60,11 @@ type Signer interface {
 	SignGet(ctx context.Context, name string, life time.Duration) (url string, err error)
 }
 
+// Resender is a driver whose Put keeps the bytes until the store has them, and sends them again by itself while the store is Unavailable: nobody above needs to.
+type Resender interface {
+	Resends()
+}
+
 // Cache keeps copies of objects on this machine. It never fails a read: what it can't do is left to the store. It is safe for concurrent use.
 type Cache interface {
 	// File opens the copy of an object, nil if there is no whole one.

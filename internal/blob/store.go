@@ -212,6 +212,12 @@ func (s *Store) Space(ctx context.Context) (free, total int64, ok bool, err erro
 // CanSign reports whether objects can have URLs.
 func (s *Store) CanSign() bool { return s.signer != nil }
 
+// Resends reports whether a write that fails has been tried again as long as makes sense: see Resender.
+func (s *Store) Resends() bool {
+	_, ok := s.driver.(Resender)
+	return ok
+}
+
 // SignGet answers a URL that reads an object for so long: see Signer. Unsupported where objects have none.
 func (s *Store) SignGet(ctx context.Context, name string, life time.Duration) (url string, err error) {
 	if s.signer == nil {

@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(cfg.DB.Sole()), shared: newShared(cfg), pulls: newPulls(), prepared: newPrepared(),
 		senders: senders{limit: cfg.MaxUploadsPerSubject, now: map[string]int{}}, metrics: newMetrics(cfg.Metrics),
 	}
-	r.memory.on = cfg.Blobs.Patience() > 0
+	r.memory.on = cfg.Blobs.Patience() > 0 && !cfg.Blobs.Resends()
 	r.memory.left.Store(keepAll)
 	if err := r.EnsureProject(ctx, Project{Name: oci.DefaultProject, Public: true}); err != nil {
 		return nil, err

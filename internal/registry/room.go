@@ -83,7 +83,7 @@ const (
 
 // memory lends room to keep what a store has not confirmed.
 type memory struct {
-	on   bool // the store is remote: writes break off there that succeed a moment later
+	on   bool // the store is remote, and its driver does not keep the bytes itself: writes break off there that succeed a moment later
 	left atomic.Int64
 }
 

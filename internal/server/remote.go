@@ -17,7 +17,7 @@ const (
 	// partsName is the directory in the data directory for parts of uploads that do not fit in memory.
 	partsName = "parts"
 	// partsMemory is what all uploads of a node to a store behind a network hold in memory: six parts of 16 MiB. With it a node under 200 uploads stays
-	// below 250 MiB, to which half as much more came close.
+	// below 250 MiB.
 	partsMemory = 96 << 20
 	// partsAtOnce is how many parts a node sends at once: enough for ten gigabits at the speed that clouds give one connection.
 	partsAtOnce = 32

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// spillBuffer is one write to a file.
-const spillBuffer = 128 << 10
+// spillBuffer is one write to a file. Each slow client that writes to one has such a buffer.
+const spillBuffer = 32 << 10
 
 var spillBuffers = sync.Pool{New: func() any { b := make([]byte, spillBuffer); return &b }}
 

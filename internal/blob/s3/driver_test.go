@@ -15,6 +15,7 @@ import (
 
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/blob/blobtest"
+	"github.com/havn-registry/havn/internal/blob/memory"
 	"github.com/havn-registry/havn/internal/blob/s3"
 	"github.com/havn-registry/havn/internal/egress"
 	"github.com/havn-registry/havn/internal/fail"
@@ -76,6 +77,15 @@ func TestAnAnswerThatIsLostCostsNothing(t *testing.T) {
 				t.Errorf("%+v, %v", w, err)
 			}
 		})
+	}
+}
+
+// TestNobodyElseKeepsTheBytes: two copies of each upload would be more than a node may take.
+func TestNobodyElseKeepsTheBytes(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	if !blobtest.Store(f.open(t, f.config(t))).Resends() || blobtest.Store(memory.New(time.Now)).Resends() {
+		t.Error("who sends again?")
 	}
 }
 

@@ -57,6 +57,9 @@ func (d *Driver) Put(ctx context.Context, name string, size int64, r io.Reader) 
 	return blob.Written{Size: n}, err
 }
 
+// Resends says that Put keeps what it sends: see blob.Resender.
+func (d *Driver) Resends() {}
+
 // vacant refuses a name that an object has.
 func (d *Driver) vacant(ctx context.Context, name string) error {
 	_, err := d.head(ctx, name, writing)

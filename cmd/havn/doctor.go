@@ -68,6 +68,17 @@ func wrongConfiguration(err error) []server.Finding {
 	return found
 }
 
+func findingsText(found []server.Finding) string {
+	var b strings.Builder
+	for _, f := range found {
+		fmt.Fprintf(&b, "%-7s  %-13s  %s\n", f.Status, f.Subject, f.Text)
+		if f.Hint != "" && f.Status != server.Good {
+			fmt.Fprintf(&b, "%-7s  %-13s  → %s\n", "", "", f.Hint)
+		}
+	}
+	return b.String()
+}
+
 func (p *program) report(found []server.Finding, asJSON bool, loadErr error) error {
 	wrong := 0
 	for _, f := range found {
@@ -79,14 +90,7 @@ func (p *program) report(found []server.Finding, asJSON bool, loadErr error) err
 	if asJSON {
 		err = p.printJSON(diagnosis{wrong == 0, found})
 	} else {
-		var b strings.Builder
-		for _, f := range found {
-			fmt.Fprintf(&b, "%-7s  %-13s  %s\n", f.Status, f.Subject, f.Text)
-			if f.Hint != "" && f.Status != server.Good {
-				fmt.Fprintf(&b, "%-7s  %-13s  → %s\n", "", "", f.Hint)
-			}
-		}
-		err = p.print(b.String())
+		err = p.print(findingsText(found))
 	}
 	switch {
 	case err != nil:

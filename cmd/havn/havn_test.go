@@ -84,6 +84,13 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"check no store":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "store check", "is it mounted? Look at storage.filesystem.path", 1},
 		"check a store of air":   {[]string{"HAVN_STORAGE_DRIVER=memory"}, "store check", "there is nothing to check", 1},
 		"bucket without a name":  {[]string{"HAVN_STORAGE_DRIVER=s3"}, "store check", "storage.s3.bucket: is not set, and storage.driver is s3", 2},
+		"status of what":         {nil, "status all", "havn status takes no arguments", 2},
+		"status, no certificate": {noCertificate, "status", `"/nowhere/a.crt": no such file or directory`, 2},
+		"status of nothing":      {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "status", "out:no process serves " + dir + "/data", 2},
+		"nodes of nothing":       {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "node list", "no process serves " + dir + "/data\n      start it", 1},
+		"forget nothing":         {nil, "node forget", "takes one incarnation, and got 0", 2},
+		"forget what":            {nil, "node forget x", `"x" is no incarnation`, 2},
+		"forget on SQLite":       {nil, "node forget 7", "on SQLite there is one node", 1},
 		"completion of nothing":  {nil, "completion", "takes the name of one shell", 2},
 		"completion of tcsh":     {nil, "completion tcsh", `no shell "tcsh" is known`, 2},
 		"data dir of another":    {[]string{"HAVN_HTTP_ADDR=127.0.0.1:0"}, "serve --data-dir /dev/null/data", "a file is in the way", 1},
@@ -107,13 +114,13 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "key", "key rotate", "store", "store check", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "key", "key rotate", "node", "node list", "node forget", "status", "store", "store check", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)
 		}
 	}
-	for _, line := range []string{"", "config", "key", "store"} {
+	for _, line := range []string{"", "config", "key", "node", "store"} {
 		if code, out, _ := execute(t, nil, strings.Fields(line)...); code != 0 || !strings.Contains(out, "Available Commands:") {
 			t.Errorf("havn %s: %d\n%s", line, code, out)
 		}

@@ -35,7 +35,9 @@ type Config struct {
 	Version string
 	Addr    string           // where other nodes and people reach it
 	Clock   func() time.Time // nil: the system's; its differences must be those of a monotonic clock
-	Log     *slog.Logger     // nil: discarded
+	// Sight, where set, answers what this node sees of the stores, for people who ask any node. It is stored behind a beat when it has changed.
+	Sight func(context.Context) string
+	Log   *slog.Logger // nil: discarded
 	// Every, where set, is the channel that Run beats at instead of every Beat. For tests.
 	Every <-chan time.Time
 }
@@ -46,6 +48,7 @@ type Node struct {
 	id     int64
 	seen   map[int64]sighting // of Run alone
 	looked time.Time          // when seen was complete last; of Run alone
+	told   string             // the sight that is stored; of Run alone
 }
 
 // sighting is when another node's beat was seen to change last.
@@ -94,7 +97,7 @@ func (n *Node) Run(ctx context.Context) error {
 		defer tick.Stop()
 		every = tick.C
 	}
-	for {
+	for n.tell(ctx); ; n.tell(ctx) {
 		select {
 		case <-ctx.Done():
 			return n.leave(ctx)
@@ -220,7 +223,7 @@ func (n *Node) Forget(ctx context.Context, before time.Time, limit int) (int64, 
 			ids = append(ids, id)
 		}
 		for _, id := range ids {
-			hit, err := tx.Exec(ctx, "DELETE FROM nodes WHERE id = ? AND state <> 'alive'", id)
+			hit, err := remove(ctx, tx, id)
 			if err != nil {
 				return err
 			}
@@ -229,4 +232,33 @@ func (n *Node) Forget(ctx context.Context, before time.Time, limit int) (int64, 
 		return nil
 	})
 	return sum, err
+}
+
+// remove deletes an incarnation that has ended, with what it saw.
+func remove(ctx context.Context, tx *sqldb.Tx, id int64) (int64, error) {
+	if _, err := tx.Exec(ctx, "DELETE FROM sights WHERE node = ?", id); err != nil {
+		return 0, err
+	}
+	return tx.Exec(ctx, "DELETE FROM nodes WHERE id = ? AND state <> 'alive'", id)
+}
+
+// Remove deletes one incarnation that has ended: NotFound if there is none of that number, Conflict if it is alive or still holds a duty that others have not taken over.
+func Remove(ctx context.Context, db *sqldb.DB, id int64) error {
+	return db.Tx(ctx, "node.remove", func(tx *sqldb.Tx) error {
+		var state string
+		var duties int64
+		err := tx.Row(ctx, "SELECT state, (SELECT COUNT(*) FROM claims WHERE owner = nodes.id) FROM nodes WHERE id = ?", id).Scan(&state, &duties)
+		switch {
+		case fail.Is(err, fail.NotFound):
+			return fail.E(fail.NotFound, nil, "incarnation %d of a node", id).Hint("`havn node list` says which there are")
+		case err != nil:
+			return err
+		case state == "alive":
+			return fail.E(fail.Conflict, nil, "incarnation %d is alive", id).Hint("stop it; the others declare one that was killed dead within a minute")
+		case duties > 0:
+			return fail.E(fail.Conflict, nil, "incarnation %d holds %d duties that no other node has taken over yet", id, duties).Hint("try again once another node serves")
+		}
+		_, err = remove(ctx, tx, id)
+		return err
+	})
 }

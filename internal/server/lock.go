@@ -24,7 +24,10 @@ type Holder struct {
 	PID   int       `json:"pid"`
 	Host  string    `json:"host"`
 	Since time.Time `json:"since"`
-	URL   string    `json:"url,omitempty"` // where it answers, once it does
+	// Version and Node are the program's and the incarnation's, and URL is where it answers, once it does.
+	Version string `json:"version,omitempty"`
+	Node    int64  `json:"node,omitempty,string"`
+	URL     string `json:"url,omitempty"`
 }
 
 // String answers the holder in words.
@@ -106,8 +109,8 @@ func (l *lock) write() error {
 }
 
 // answers adds where the process answers, on a second line: whoever reads meanwhile finds the first one whole.
-func (l *lock) answers(url string) error {
-	l.holder.URL = url
+func (l *lock) answers(url, version string, node int64) error {
+	l.holder.URL, l.holder.Version, l.holder.Node = url, version, node
 	return l.say(l.first)
 }
 

@@ -14,7 +14,7 @@ func TestALockSaysWhoHoldsItAtEveryMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := make(chan error, 1)
-		go func() { said <- l.answers("http://127.0.0.1:5000") }()
+		go func() { said <- l.answers("http://127.0.0.1:5000", "1.0", 5) }()
 		for waiting := true; waiting; {
 			select {
 			case err = <-said:

@@ -32,9 +32,10 @@ type readiness struct {
 	clock    func() time.Time
 	stopping atomic.Bool
 
-	mu   sync.Mutex
-	at   time.Time
-	last Readiness
+	mu    sync.Mutex
+	at    time.Time
+	last  Readiness
+	since map[string]State // as each store was seen last
 }
 
 // Readiness is the body of /readyz.
@@ -45,10 +46,11 @@ type Readiness struct {
 
 // State is what is seen of one store. Errors are named by their kind alone: their texts are in the log.
 type State struct {
-	Status    string  `json:"status"` // ok, low (little space: no pushes), or the kind of the error
-	Kind      string  `json:"kind"`   // which product
-	Latency   float64 `json:"latency_ms"`
-	FreeBytes *int64  `json:"free_bytes,omitempty"`
+	Status    string    `json:"status"` // ok, low (little space: no pushes), or the kind of the error
+	Since     time.Time `json:"since"`  // when it was first seen to be so
+	Kind      string    `json:"kind"`   // which product
+	Latency   float64   `json:"latency_ms"`
+	FreeBytes *int64    `json:"free_bytes,omitempty"`
 }
 
 // The statuses.
@@ -96,12 +98,28 @@ func (r *readiness) look(ctx context.Context) Readiness {
 		}
 		cancel()
 		r.at = r.clock()
+		r.remember()
 	}
 	seen := r.last
 	if r.stopping.Load() {
 		seen.Status = statusStopping
 	}
 	return seen
+}
+
+// remember notes since when each store is as it is.
+func (r *readiness) remember() {
+	if r.since == nil {
+		r.since = map[string]State{}
+	}
+	for name, s := range r.last.Stores {
+		if before, ok := r.since[name]; ok && before.Status == s.Status {
+			s.Since = before.Since
+		} else {
+			s.Since = r.at.UTC().Truncate(time.Second)
+		}
+		r.since[name], r.last.Stores[name] = s, s
+	}
 }
 
 func (r *readiness) database(ctx context.Context) State {

@@ -35,7 +35,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	s.accept(group)
-	if err := s.stores.home.answers(s.URL()); err != nil {
+	if err := s.stores.home.answers(s.URL(), s.version, s.node.ID()); err != nil {
 		s.log.Warn("the lock does not say where this process answers", "error", err.Error())
 	}
 	s.announce()

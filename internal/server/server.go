@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -116,11 +117,15 @@ func (s *Server) open(ctx context.Context, o Options) error {
 }
 
 func thisProcess(now time.Time) Holder {
+	return Holder{PID: os.Getpid(), Host: hostName(), Since: now.UTC().Truncate(time.Second)}
+}
+
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "this host"
+		return "this host"
 	}
-	return Holder{PID: os.Getpid(), Host: host, Since: now.UTC().Truncate(time.Second)}
+	return host
 }
 
 // build makes the services on open stores, and the handlers on the services.
@@ -145,7 +150,8 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if err != nil {
 		return fmt.Errorf("access: %w", err)
 	}
-	if s.node, err = cluster.Start(ctx, cluster.Config{DB: db, Version: s.version, Addr: s.address(), Clock: s.clock, Log: s.log}); err != nil {
+	sees := &sights{db: db, clock: s.clock, host: hostName()}
+	if s.node, err = cluster.Start(ctx, cluster.Config{DB: db, Version: s.version, Addr: s.advertised(), Clock: s.clock, Log: s.log, Sight: sees.text}); err != nil {
 		return fmt.Errorf("join the cluster: %w", err)
 	}
 	s.registry, err = registry.New(ctx, registry.Config{
@@ -171,6 +177,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
 	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
+	sees.ready = s.ready
 	s.notifier = newNotifier(s.log, db.Ping)
 	return s.serveWith(ctx, api, reg)
 }
@@ -183,8 +190,18 @@ func orNever(every time.Duration) time.Duration {
 	return every
 }
 
-// address is what other nodes and `havn doctor` may call this one.
+// address is what `havn doctor` may call this one.
 func (s *Server) address() string { return s.listeners[0].Addr().String() }
+
+// advertised is what other nodes and people call this one: listening at every address of the machine says nothing of which machine it is.
+func (s *Server) advertised() string {
+	addr := s.address()
+	host, port, err := net.SplitHostPort(addr)
+	if ip, ipErr := netip.ParseAddr(host); err == nil && ipErr == nil && ip.IsUnspecified() {
+		return net.JoinHostPort(hostName(), port)
+	}
+	return addr
+}
 
 // URL answers where the first listener answers.
 func (s *Server) URL() string {

@@ -40,13 +40,15 @@ type Config struct {
 	User     string
 	Password string
 	Database string
-	TLS      *tls.Config      // nil: none; the server's name is set for each
-	Discover bool             // also use the servers that these name
-	Members  string           // the file in which those are remembered; "": none
-	MaxConns int              // connections to a server; 0: a default that fits one node of Havn
-	Clock    func() time.Time // nil: the system's
-	Log      *slog.Logger     // nil: discarded
-	Metrics  prometheus.Registerer
+	TLS      *tls.Config // nil: none; the server's name is set for each
+	Discover bool        // also use the servers that these name
+	Members  string      // the file in which those are remembered; "": none
+	// KeepMembers leaves that file as it is: it belongs to a node, and this process only looks.
+	KeepMembers bool
+	MaxConns    int              // connections to a server; 0: a default that fits one node of Havn
+	Clock       func() time.Time // nil: the system's
+	Log         *slog.Logger     // nil: discarded
+	Metrics     prometheus.Registerer
 	// Fault, where set, is asked at each FaultPoint of each write transaction. For tests.
 	Fault func(ctx context.Context, p FaultPoint, tx string) error
 }
@@ -85,15 +87,7 @@ type store interface {
 
 // Open connects to the database. It does not migrate it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.MaxConns <= 0 {
-		cfg.MaxConns = defaultConns
-	}
+	cfg = cfg.complete()
 	db := &DB{engine: cfg.Engine, cfg: cfg, metrics: newMetrics(cfg.Metrics)}
 	var err error
 	switch cfg.Engine {
@@ -108,6 +102,20 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+// complete answers the configuration with defaults where nothing is given.
+func (c Config) complete() Config {
+	if c.Clock == nil {
+		c.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.MaxConns <= 0 {
+		c.MaxConns = defaultConns
+	}
+	return c
 }
 
 // Close ends all connections. Transactions under way are ended first on SQLite; nothing may be called after it.

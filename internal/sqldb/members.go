@@ -44,6 +44,7 @@ type sight struct {
 	why      string
 	group    string   // which cluster it belongs to, "" if it says nothing
 	timeline int64    // PostgreSQL: counts promotions; of two primaries the higher one is right
+	standby  bool     // PostgreSQL: it follows a primary, as it should
 	others   []string // the cluster's servers
 }
 
@@ -59,6 +60,7 @@ type member struct {
 	since    time.Time // of cond
 	group    string
 	timeline int64
+	standby  bool
 	named    time.Time // when it answered, or another named it
 
 	late    bool         // a look at it takes too long
@@ -247,6 +249,7 @@ type Server struct {
 	Since   time.Time `json:"since"`
 	Current bool      `json:"current"` // this node writes to it
 	Given   bool      `json:"configured"`
+	Standby bool      `json:"standby,omitempty"` // it is not written to because it follows one that is
 }
 
 // Advice answers what to do about a server that is not fit.
@@ -261,7 +264,7 @@ func (s *members) servers(now time.Time) []Server {
 	var all []Server
 	for _, m := range s.all {
 		c, why := s.judge(m, now)
-		all = append(all, Server{Addr: m.addr, State: c.String(), Why: why, Hint: m.hint, Since: m.since, Current: m == s.current, Given: m.given})
+		all = append(all, Server{Addr: m.addr, State: c.String(), Why: why, Hint: m.hint, Since: m.since, Current: m == s.current, Given: m.given, Standby: m.standby && m.cond == unfit})
 	}
 	return all
 }

@@ -21,6 +21,7 @@ type remembered struct {
 // memory keeps the discovered servers in a file, so that one address in the configuration is enough even if that server is down at a start. Losing the file costs nothing but that.
 type memory struct {
 	path string // "": nothing is remembered
+	kept bool   // the file is another process's: it is read, and left as it is
 
 	mu    sync.Mutex
 	last  string // the addresses that the file holds
@@ -59,7 +60,7 @@ func (s *members) discovered(now time.Time) []remembered {
 
 // save writes the file, if that changes something.
 func (r *memory) save(all []remembered, now time.Time, log *slog.Logger) {
-	if r.path == "" {
+	if r.path == "" || r.kept {
 		return
 	}
 	key := ""

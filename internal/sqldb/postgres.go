@@ -130,7 +130,7 @@ func postgresSight(row []string) sight {
 	}
 	switch {
 	case row[0] == "true" || row[0] == "t":
-		s.cond, s.why = unfit, "is a standby"
+		s.cond, s.why, s.standby = unfit, "is a standby", true
 	case isOn(strings.ToUpper(row[1])):
 		s.cond, s.why = unfit, "is read-only"
 	}

@@ -38,16 +38,13 @@ type product interface {
 	patient(d time.Duration) product
 	// check answers what is wrong with the server.
 	check(ctx context.Context, s *session) []Finding
+	// vitals answers what a server says of how it is, for people.
+	vitals(ctx context.Context, c driver.Conn) ([]Vital, error)
 }
 
 func openServer(ctx context.Context, cfg *Config, m *metrics) (*server, error) {
-	if len(cfg.Hosts) == 0 || cfg.Database == "" {
-		return nil, fail.E(fail.Invalid, nil, "database %q on %s", cfg.Database, hosts(cfg.Hosts)).Hint("give host:port of each node, and the database's name")
-	}
-	for _, host := range cfg.Hosts {
-		if !address(host) {
-			return nil, fail.E(fail.Invalid, nil, "database host %q", host).Hint("write host:port")
-		}
+	if err := cfg.checkHosts(); err != nil {
+		return nil, err
 	}
 	s := &server{cfg: cfg, metrics: m, product: newProduct(cfg)}
 	s.d = newDialect(cfg.Engine, s.product.classify)
@@ -67,6 +64,18 @@ func openServer(ctx context.Context, cfg *Config, m *metrics) (*server, error) {
 		return nil, errors.Join(settled(err), s.close())
 	}
 	return s, nil
+}
+
+func (c *Config) checkHosts() error {
+	if len(c.Hosts) == 0 || c.Database == "" {
+		return fail.E(fail.Invalid, nil, "database %q on %s", c.Database, hosts(c.Hosts)).Hint("give host:port of each node, and the database's name")
+	}
+	for _, host := range c.Hosts {
+		if !address(host) {
+			return fail.E(fail.Invalid, nil, "database host %q", host).Hint("write host:port")
+		}
+	}
+	return nil
 }
 
 func newProduct(cfg *Config) product {

@@ -69,7 +69,7 @@ type watch struct {
 }
 
 func newWatch(cfg *Config, m *metrics, f family) *watch {
-	w := &watch{cfg: cfg, family: f, metrics: m, changed: make(chan struct{}), memory: &memory{path: cfg.Members}}
+	w := &watch{cfg: cfg, family: f, metrics: m, changed: make(chan struct{}), memory: &memory{path: cfg.Members, kept: cfg.KeepMembers}}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.members.spread = rand.N(calmTime) //nolint:forbidigo // spreads the nodes, and no result depends on it
 	for _, addr := range cfg.Hosts {
@@ -253,7 +253,7 @@ func (w *watch) note(m *member, seen sight) {
 	w.mu.Lock()
 	now := w.cfg.Clock()
 	if seen.cond > down {
-		m.named, m.group, m.timeline = now, seen.group, seen.timeline
+		m.named, m.group, m.timeline, m.standby = now, seen.group, seen.timeline, seen.standby
 	}
 	m.hint, m.final = "", false
 	w.set(m, seen.cond, seen.why)

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/server"
+)
+
+// exitDown is status's alone: monitoring tells it from degraded. A configuration that can't be used gives the same code, and wakes the same people.
+const exitDown = 2
+
+func (p *program) status() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "How the nodes and their stores are, since when, and what to do",
+		Long: `Look at every node of this registry, the servers of its database, the blob store and Redis: the state of each, since when, and what to do.
+Nothing is changed. On SQLite there is one node, and the running process is asked. Where nodes share a database, any machine that has their configuration
+can look: each server of the database is asked from here, and the nodes have written down there what they see of the blob store and of Redis.
+
+A node is silent when it has not said that it is alive for 15 s, and dead when the others took over what it did. Warnings, of settings that risk something or
+of versions that are mixed, do not change the exit code.
+
+Exit codes:
+  0  all is well (warnings may be shown)
+  1  degraded: it works, and something is broken or has no spare any more
+  2  down: pushes or pulls fail; or the command line or the configuration can't be used`,
+		Example: "  havn status\n  havn status --config /etc/havn/havn.yaml --output json",
+		Args:    noArguments,
+	}
+	load, asJSON := p.settings(cmd), output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wantJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		c, err := p.usable(load)
+		if err != nil {
+			return err
+		}
+		h := server.Look(cmd.Context(), c)
+		if wantJSON {
+			err = p.printJSON(h)
+		} else {
+			err = p.print(statusText(h))
+		}
+		switch {
+		case err != nil:
+			return err
+		case h.Level == server.LevelDegraded:
+			return outcome{code: exitFailed}
+		case h.Level == server.LevelDown:
+			return outcome{code: exitDown}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// usable loads a configuration, and refuses one whose files can't be used.
+func (p *program) usable(load func() (*config.Config, []config.Warning, error)) (*config.Config, error) {
+	c, warnings, err := load()
+	for _, w := range warnings {
+		p.say(p.err, "havn: warning: "+string(w)+"\n")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if problems := c.Probe(); len(problems) > 0 {
+		return nil, failed(config.Invalid(problems))
+	}
+	return c, nil
+}
+
+// table writes rows of cells in columns.
+func table(b *strings.Builder, rows [][]string) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, cells := range rows {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t")); err != nil {
+			panic(err) // a strings.Builder takes everything
+		}
+	}
+	if err := w.Flush(); err != nil {
+		panic(err) // likewise
+	}
+}
+
+func nodeTable(b *strings.Builder, all []server.NodeState) {
+	rows := [][]string{{"NODE", "ADDRESS", "VERSION", "STATE", "SINCE", "LAST BEAT", "SKEW", "INCARNATION"}}
+	for _, n := range all {
+		beat := "-"
+		if !n.LastBeat.IsZero() {
+			beat = fmt.Sprintf("%s ago", (time.Duration(n.BeatAge) * time.Second))
+		}
+		rows = append(rows, []string{n.Name(), n.Addr, n.Version, n.State, since(n.Since), beat, fmt.Sprintf("%d ms", n.Skew), fmt.Sprint(n.Incarnation)})
+	}
+	table(b, rows)
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func statusText(h server.Health) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "The registry is %s.\n\n", h.Level)
+	nodeTable(&b, h.Nodes)
+	rows := [][]string{{"\nSTORE", "STATE", "SINCE", "SEEN BY", ""}}
+	d := h.Database
+	if len(d.Servers) == 0 {
+		rows = append(rows, []string{"database " + d.Engine, d.Status, since(d.Since), "", ""})
+	}
+	for _, s := range d.Servers {
+		name := "database " + s.Addr
+		if s.Current {
+			name += " *"
+		}
+		var vitals []string
+		for _, v := range s.Vitals {
+			vitals = append(vitals, v.Name+"="+v.Value)
+		}
+		rows = append(rows, []string{name, s.State, since(s.Since), "this machine", strings.Join(vitals, " ")})
+	}
+	for _, name := range []string{"blobs", "redis"} {
+		for _, s := range h.Stores[name] {
+			kind := name
+			if s.Kind != name && s.Kind != "" {
+				kind = s.Kind
+			}
+			rows = append(rows, []string{kind, s.Status, since(s.Since), s.Node, ""})
+		}
+	}
+	table(&b, rows)
+	if len(h.Findings) > 0 {
+		b.WriteString("\n")
+	}
+	b.WriteString(findingsText(h.Findings))
+	return b.String()
+}

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// Level is how the whole is.
+type Level string
+
+// The levels. A warning (a setting that risks something, say) leaves the whole good.
+const (
+	LevelGood     Level = "good"
+	LevelDegraded Level = "degraded" // it works, and something is broken or has no spare any more
+	LevelDown     Level = "down"     // pushes or pulls fail
+)
+
+const (
+	// lateTime is how old a beat may be until its node counts as silent: three are missing.
+	lateTime = 15 * time.Second
+	// skewTime is from where on the difference of two clocks is told: nothing is unsafe, but times in lists and logs don't fit.
+	skewTime = 2 * time.Second
+	// statusTime bounds each part of a look.
+	statusTime = 10 * time.Second
+)
+
+// Health is what Look finds.
+type Health struct {
+	Level    Level               `json:"status"`
+	At       time.Time           `json:"at"`
+	Nodes    []NodeState         `json:"nodes"`
+	Database DatabaseState       `json:"database"`
+	Stores   map[string][]Seeing `json:"stores"` // blobs, redis: as the nodes see them
+	Findings []Finding           `json:"findings"`
+}
+
+// Seeing is how one node sees a store.
+type Seeing struct {
+	Node   string    `json:"node"`
+	Status string    `json:"status"`
+	Kind   string    `json:"kind"`
+	Since  time.Time `json:"since"`
+}
+
+// viewer makes a Health.
+type viewer struct {
+	c     *config.Config
+	clock func() time.Time
+	Health
+}
+
+func newViewer(c *config.Config) *viewer {
+	v := &viewer{c: c, clock: time.Now}
+	v.Health = Health{Level: LevelGood, At: v.clock().UTC().Truncate(time.Second), Stores: map[string][]Seeing{}, Nodes: []NodeState{}, Findings: []Finding{}}
+	return v
+}
+
+// Look looks at the nodes and their stores, from this machine, and changes nothing. On SQLite that is the process that serves the data directory, which is asked.
+func Look(ctx context.Context, c *config.Config) Health {
+	v := newViewer(c)
+	v.Database.Engine = string(c.Database.Engine)
+	if c.Database.Engine == config.SQLite {
+		v.alone(ctx)
+	} else {
+		v.shared(ctx)
+	}
+	v.judgeStores()
+	return v.Health
+}
+
+// LookAtNodes answers the nodes alone, with those that ended.
+func LookAtNodes(ctx context.Context, c *config.Config) ([]NodeState, error) {
+	v := newViewer(c)
+	if c.Database.Engine == config.SQLite {
+		if err := v.process(ctx); err != nil {
+			return nil, err
+		}
+		return v.Nodes, nil
+	}
+	db, err := v.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := v.members(ctx, db)
+	if closeErr := db.Close(); err == nil && closeErr != nil {
+		return nil, fmt.Errorf("close the database: %w", closeErr)
+	}
+	return all, err
+}
+
+// ForgetNode takes an incarnation that has ended out of the list.
+func ForgetNode(ctx context.Context, c *config.Config, id int64) error {
+	if c.Database.Engine == config.SQLite {
+		return fail.E(fail.Unsupported, nil, "on SQLite there is one node").Hint("nothing is to be forgotten")
+	}
+	v := newViewer(c)
+	db, err := v.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(cluster.Remove(ctx, db, id), db.Close())
+}
+
+// worse lowers the level.
+func (v *viewer) worse(l Level) {
+	if l == LevelDown || v.Level == LevelGood {
+		v.Level = l
+	}
+}
+
+func (v *viewer) warn(subject, hint, format string, args ...any) {
+	v.Findings = append(v.Findings, Finding{subject, Warning, fmt.Sprintf(format, args...), hint})
+}
+
+func (v *viewer) wrong(l Level, subject, hint, format string, args ...any) {
+	v.Findings = append(v.Findings, Finding{subject, Wrong, fmt.Sprintf(format, args...), hint})
+	v.worse(l)
+}
+
+// judgeStores says what the nodes see of the stores, where that is not well. What all of them miss is down.
+func (v *viewer) judgeStores() {
+	for _, name := range []string{"blobs", "redis"} {
+		bad := 0
+		for _, s := range v.Stores[name] {
+			switch {
+			case s.Status == stateOK:
+			case name == "redis":
+				v.wrong(LevelDegraded, name, "look at its servers; everything goes on without it, and slower", "node %s sees Redis %s since %s", s.Node, s.Status, moment(s.Since))
+			case s.Status == stateLow:
+				v.wrong(LevelDegraded, name, "free space: below storage.low_disk pushes are refused", "node %s has little space since %s", s.Node, moment(s.Since))
+			default:
+				bad++
+				v.wrong(LevelDegraded, name, "look at the store, and at this node's log", "node %s sees the blob store %s since %s", s.Node, s.Status, moment(s.Since))
+			}
+		}
+		if bad > 0 && bad == len(v.Stores[name]) {
+			v.worse(LevelDown)
+		}
+	}
+}
+
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// alone looks at a registry whose one process has the database to itself.
+func (v *viewer) alone(ctx context.Context) {
+	if err := v.process(ctx); err != nil {
+		v.wrong(LevelDown, "node", fail.HintOf(err), "%s", err.Error())
+	}
+}
+
+// process asks the process that serves the data directory.
+func (v *viewer) process(ctx context.Context) error {
+	path := filepath.Join(v.c.DataDir, lockName)
+	var held Holder
+	if exists(path) {
+		l, err := takeLock(path, thisProcess(v.clock()))
+		holder, ok := fail.DetailOf(err).(Holder)
+		switch {
+		case err == nil:
+			if err = l.release(); err != nil {
+				return fmt.Errorf("give the lock back: %w", err)
+			}
+		case !ok:
+			return err
+		}
+		held = holder
+	}
+	if held.PID == 0 {
+		return fail.E(fail.Unavailable, nil, "no process serves %s", v.c.DataDir).Hint("start it; `havn doctor` looks at what it needs")
+	}
+	n := NodeState{Incarnation: held.Node, Host: held.Host, Addr: held.URL, Version: held.Version, State: nodeServing, Since: held.Since}
+	if held.URL == "" {
+		n.State = nodeStarting
+		v.Nodes = append(v.Nodes, n)
+		v.worse(LevelDown)
+		return nil
+	}
+	ready, err := askReady(ctx, held.URL)
+	if err != nil {
+		n.State = nodeSilent
+		v.Nodes = append(v.Nodes, n)
+		v.wrong(LevelDown, "node", "look at its log", "%s does not answer: %s", held.URL, err)
+		return nil
+	}
+	n.LastBeat = v.clock().UTC().Truncate(time.Second)
+	if ready.Status == statusStopping {
+		n.State = nodeStopping
+		v.worse(LevelDown)
+	}
+	v.Nodes = append(v.Nodes, n)
+	for name, s := range ready.Stores {
+		if name == "database" {
+			v.Database.Status, v.Database.Since = s.Status, s.Since
+			if s.Status != stateOK {
+				v.wrong(LevelDown, name, "look at its log", "the database is %s since %s", s.Status, moment(s.Since))
+			}
+			continue
+		}
+		v.Stores[name] = []Seeing{{held.Host, s.Status, s.Kind, s.Since}}
+	}
+	return nil
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// The states of a node.
+const (
+	nodeServing  = "serving"
+	nodeStarting = "starting" // the process does not say yet where it answers
+	nodeStopping = "stopping"
+	nodeSilent   = "silent" // it has not said that it is alive for longer than it should
+	nodeDead     = "dead"   // others took over what it did
+	nodeStopped  = "stopped"
+)
+
+// mostNodes bounds the incarnations that are looked at, ended ones among them.
+const mostNodes = 1000
+
+// NodeState is one node: its youngest incarnation.
+type NodeState struct {
+	Incarnation int64     `json:"incarnation,string"`
+	Host        string    `json:"host"`
+	Addr        string    `json:"addr"`
+	Version     string    `json:"version"`
+	State       string    `json:"state"`
+	Since       time.Time `json:"since"`               // when it started or, if it ended, when it said last that it was alive
+	LastBeat    time.Time `json:"last_beat,omitzero"`  // when it said last that it was alive
+	BeatAge     float64   `json:"beat_age_s,omitzero"` // for how long it has not
+	Skew        int64     `json:"clock_skew_ms"`       // of its clock from the database server's
+
+	sight sight
+}
+
+// Name is what people call a node: there may be several on a machine.
+func (n NodeState) Name() string {
+	_, port, err := net.SplitHostPort(n.Addr)
+	switch {
+	case n.Host == "":
+		return n.Addr
+	case err != nil:
+		return n.Host
+	}
+	return net.JoinHostPort(n.Host, port)
+}
+
+// members reads the nodes, those first that serve.
+func (v *viewer) members(ctx context.Context, db *sqldb.DB) ([]NodeState, error) {
+	rows, err := cluster.Members(ctx, db, mostNodes)
+	if err != nil {
+		return nil, err
+	}
+	now, err := db.Time(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the database's clock: %w", err)
+	}
+	var all []NodeState
+	known := map[string]bool{}
+	for _, m := range rows {
+		n := nodeState(m, now)
+		if key := n.Host + " " + n.Addr; !known[key] { // the youngest come first; an older one was replaced by it
+			known[key] = true
+			all = append(all, n)
+		}
+	}
+	order := []string{nodeServing, nodeSilent, nodeDead, nodeStopped}
+	slices.SortStableFunc(all, func(a, b NodeState) int {
+		if by := slices.Index(order, a.State) - slices.Index(order, b.State); by != 0 {
+			return by
+		}
+		return strings.Compare(a.Name()+a.Addr, b.Name()+b.Addr)
+	})
+	return all, nil
+}
+
+// nodeState judges a node at a time of the database server's clock.
+func nodeState(m cluster.Member, now time.Time) NodeState {
+	n := NodeState{Incarnation: m.ID, Addr: m.Addr, Version: m.Version}
+	if json.Unmarshal([]byte(m.Sight), &n.sight) != nil {
+		n.sight = sight{} // of a version that tells it otherwise
+	}
+	n.Host, n.Skew = n.sight.Host, n.sight.Offset
+	beat := m.BeatAt.Add(-time.Duration(n.Skew) * time.Millisecond)
+	n.LastBeat, n.BeatAge = beat.UTC().Truncate(time.Second), max(now.Sub(beat), 0).Round(offsetStep).Seconds()
+	n.State, n.Since = nodeServing, m.Started.Add(-time.Duration(n.Skew)*time.Millisecond).UTC().Truncate(time.Second)
+	switch {
+	case m.State == "left":
+		n.State, n.Since = nodeStopped, n.LastBeat
+	case m.State == "dead":
+		n.State, n.Since = nodeDead, n.LastBeat
+	case now.Sub(beat) > lateTime:
+		n.State = nodeSilent
+	}
+	return n
+}
+
+// judgeNodes says what is not well about the nodes, and takes over what they see.
+func (v *viewer) judgeNodes() {
+	versions := map[string]int{}
+	serving := 0
+	for _, n := range v.Nodes {
+		switch n.State {
+		case nodeServing:
+			serving++
+			versions[n.Version]++
+			v.seen(n)
+		case nodeSilent:
+			v.wrong(LevelDegraded, "node "+n.Name(), "look at its log: it was killed, it hangs, or it does not reach the database", "has not said that it is alive for %.0f s", n.BeatAge)
+		case nodeDead:
+			v.wrong(LevelDegraded, "node "+n.Name(), "start it again; if it was taken away for good: havn node forget "+fmt.Sprint(n.Incarnation), "is dead since %s; others do its work", moment(n.Since))
+		}
+	}
+	if serving == 0 {
+		v.wrong(LevelDown, "node", "start one", "no node serves this database")
+	}
+	if len(versions) > 1 {
+		var parts []string
+		for _, version := range slices.Sorted(maps.Keys(versions)) {
+			parts = append(parts, fmt.Sprintf("%s (%d)", version, versions[version]))
+		}
+		v.warn("node", "an upgrade is under way? Bring all nodes to one version", "the nodes run %s", strings.Join(parts, " and "))
+	}
+}
+
+// seen takes over what a node that serves sees.
+func (v *viewer) seen(n NodeState) {
+	skew := time.Duration(n.Skew) * time.Millisecond
+	if skew.Abs() > skewTime {
+		v.warn("node "+n.Name(), "keep all clocks with NTP; nothing is unsafe, but times don't fit", "its clock is %s off that of the database", skew)
+	}
+	for name, s := range n.sight.Stores {
+		if name != "database" {
+			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, s.Since})
+		}
+	}
+	for _, s := range n.sight.Servers {
+		own := v.Database.server(s.Addr)
+		switch {
+		case own == nil:
+			// It knows one that this machine does not: it was taken away, or is not discovered yet.
+		case own.State == s.State:
+			if own.Since.IsZero() || s.Since.Before(own.Since) {
+				own.Since = s.Since
+			}
+		case own.Usable && !s.Usable() && v.At.Sub(s.Since) > lateTime: // a difference of a moment is none
+			v.wrong(LevelDegraded, "node "+n.Name(), "look at the network between the two", "sees the database server %s %s (%s) since %s", s.Addr, s.State, s.Why, moment(s.Since))
+		}
+	}
+}

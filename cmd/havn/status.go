@@ -113,30 +113,21 @@ func statusText(h server.Health) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "The registry is %s.\n\n", h.Level)
 	nodeTable(&b, h.Nodes)
-	rows := [][]string{{"\nSTORE", "STATE", "SINCE", "SEEN BY", ""}}
-	d := h.Database
-	if len(d.Servers) == 0 {
-		rows = append(rows, []string{"database " + d.Engine, d.Status, since(d.Since), "", ""})
+	b.WriteString("\n")
+	rows := [][]string{{"STORE", "STATE", "SINCE", "SEEN BY", ""}}
+	rows = append(rows, databaseRows(h.Database, serving(h.Nodes))...)
+	for _, s := range h.Stores["blobs"] {
+		rows = append(rows, []string{"blobs", s.Status, since(s.Since), s.Node})
 	}
-	for _, s := range d.Servers {
-		name := "database " + s.Addr
-		if s.Current {
-			name += " *"
-		}
-		var vitals []string
-		for _, v := range s.Vitals {
-			vitals = append(vitals, v.Name+"="+v.Value)
-		}
-		rows = append(rows, []string{name, s.State, since(s.Since), "this machine", strings.Join(vitals, " ")})
+	for _, s := range h.Stores["redis"] {
+		rows = append(rows, []string{s.Kind, s.Status, since(s.Since), s.Node})
 	}
-	for _, name := range []string{"blobs", "redis"} {
-		for _, s := range h.Stores[name] {
-			kind := name
-			if s.Kind != name && s.Kind != "" {
-				kind = s.Kind
-			}
-			rows = append(rows, []string{kind, s.Status, since(s.Since), s.Node, ""})
+	for _, r := range h.Redis {
+		place := r.Role
+		if r.Slots != "" {
+			place += " of slots " + r.Slots
 		}
+		rows = append(rows, []string{"redis " + r.Addr, r.State, since(r.Since), names(r.SeenBy, serving(h.Nodes)), place})
 	}
 	table(&b, rows)
 	if len(h.Findings) > 0 {
@@ -144,4 +135,44 @@ func statusText(h server.Health) string {
 	}
 	b.WriteString(findingsText(h.Findings))
 	return b.String()
+}
+
+func databaseRows(d server.DatabaseState, serving int) [][]string {
+	if len(d.Servers) == 0 {
+		return [][]string{{"database " + d.Engine, d.Status, since(d.Since)}}
+	}
+	var rows [][]string
+	for _, s := range d.Servers {
+		by := "this machine"
+		if s.SeenBy != "" {
+			by = s.SeenBy
+		}
+		var notes []string
+		if len(s.Writers) > 0 {
+			notes = append(notes, "written to by "+names(s.Writers, serving))
+		}
+		for _, v := range s.Vitals {
+			notes = append(notes, v.Name+"="+v.Value)
+		}
+		rows = append(rows, []string{"database " + s.Addr, s.State, since(s.Since), by, strings.Join(notes, " ")})
+	}
+	return rows
+}
+
+// names lists nodes, shortly if all are meant.
+func names(nodes []string, serving int) string {
+	if len(nodes) == serving && serving > 1 {
+		return "all nodes"
+	}
+	return strings.Join(nodes, ", ")
+}
+
+func serving(nodes []server.NodeState) int {
+	n := 0
+	for _, one := range nodes {
+		if one.Serves() {
+			n++
+		}
+	}
+	return n
 }

@@ -35,7 +35,8 @@ type Config struct {
 	Version string
 	Addr    string           // where other nodes and people reach it
 	Clock   func() time.Time // nil: the system's; its differences must be those of a monotonic clock
-	// Sight, where set, answers what this node sees of the stores, for people who ask any node. It is stored behind a beat when it has changed.
+	// Sight, where set, answers what this node sees of the stores, for people who ask any node. It is stored behind a beat when it has changed. It must keep to its context: the next
+	// beat waits for it.
 	Sight func(context.Context) string
 	Log   *slog.Logger // nil: discarded
 	// Every, where set, is the channel that Run beats at instead of every Beat. For tests.
@@ -97,7 +98,8 @@ func (n *Node) Run(ctx context.Context) error {
 		defer tick.Stop()
 		every = tick.C
 	}
-	for n.tell(ctx); ; n.tell(ctx) {
+	n.tell(ctx)
+	for {
 		select {
 		case <-ctx.Done():
 			return n.leave(ctx)
@@ -108,11 +110,12 @@ func (n *Node) Run(ctx context.Context) error {
 				return err
 			}
 			n.Log.WarnContext(ctx, "heartbeat not written", "error", err)
-			continue
+			continue // what this node sees could not be written either
 		}
 		if err := n.watch(ctx); err != nil {
 			n.Log.WarnContext(ctx, "other nodes not seen", "error", err)
 		}
+		n.tell(ctx)
 	}
 }
 
@@ -250,7 +253,7 @@ func Remove(ctx context.Context, db *sqldb.DB, id int64) error {
 		err := tx.Row(ctx, "SELECT state, (SELECT COUNT(*) FROM claims WHERE owner = nodes.id) FROM nodes WHERE id = ?", id).Scan(&state, &duties)
 		switch {
 		case fail.Is(err, fail.NotFound):
-			return fail.E(fail.NotFound, nil, "incarnation %d of a node", id).Hint("`havn node list` says which there are")
+			return fail.E(fail.NotFound, nil, "no node has the incarnation %d", id).Hint("`havn node list` says which there are")
 		case err != nil:
 			return err
 		case state == "alive":

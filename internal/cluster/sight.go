@@ -8,16 +8,26 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// MaxSight is the longest sight in bytes.
-const MaxSight = 32 << 10
+const (
+	// MaxSight is the longest sight in bytes.
+	MaxSight = 32 << 10
+	// tellTime bounds what comes between two beats: with it they are still far closer together than Stillness.
+	tellTime = 2 * Beat
+)
 
 // tell stores what this node sees, if that has changed. Nothing depends on it, so that a failure is only logged.
 func (n *Node) tell(ctx context.Context) {
 	if n.Sight == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
 	text := n.Sight(ctx)
-	if text == n.told || len(text) > MaxSight || ctx.Err() != nil {
+	if text == n.told || ctx.Err() != nil {
+		return
+	}
+	if len(text) > MaxSight {
+		n.Log.WarnContext(ctx, "what this node sees of the stores is too long to be told", "bytes", len(text), "most", MaxSight)
 		return
 	}
 	err := n.DB.TxRelaxed(ctx, "node.sight", func(tx *sqldb.Tx) error {
@@ -45,10 +55,14 @@ type Member struct {
 	Sight   string    // what it saw of the stores last, "" if it said nothing
 }
 
-// Members answers the incarnations that are not forgotten, the youngest first, at most so many.
+// members has those that are alive first: a node that is started again and again must not push one that serves off the list.
+const members = `SELECT n.id, n.addr, n.version, n.state, n.started_at, n.beat_at, COALESCE(s.seen, '') FROM nodes n LEFT JOIN sights s ON s.node = n.id
+	ORDER BY CASE WHEN n.state = 'alive' THEN 0 ELSE 1 END, n.started_at DESC, n.id LIMIT ?`
+
+// Members answers the incarnations that are not forgotten, those that are alive first and then the youngest, at most so many.
 func Members(ctx context.Context, q sqldb.Querier, limit int) ([]Member, error) {
 	var all []Member
-	for row, err := range q.Rows(ctx, "SELECT n.id, n.addr, n.version, n.state, n.started_at, n.beat_at, COALESCE(s.seen, '') FROM nodes n LEFT JOIN sights s ON s.node = n.id ORDER BY n.started_at DESC, n.id LIMIT ?", limit) {
+	for row, err := range q.Rows(ctx, members, limit) {
 		if err != nil {
 			return nil, fmt.Errorf("read the nodes: %w", err)
 		}

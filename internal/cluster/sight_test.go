@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -29,7 +30,12 @@ func TestWhatANodeSeesIsStoredWhenItChanges(t *testing.T) {
 	sees := func(text string) { now.Store(&text) }
 	sees("all is well")
 	n, err := cluster.Start(t.Context(), cluster.Config{
-		DB: db, Version: "1.2", Addr: "one.example.com:5000", Every: ticks, Sight: func(context.Context) string { return *now.Load() },
+		DB: db, Version: "1.2", Addr: "one.example.com:5000", Every: ticks, Sight: func(ctx context.Context) string {
+			if _, bounded := ctx.Deadline(); !bounded {
+				t.Error("a look at the stores may hold up the heart for ever")
+			}
+			return *now.Load()
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,5 +76,59 @@ func TestWhatANodeSeesIsStoredWhenItChanges(t *testing.T) {
 	all, err := cluster.Members(t.Context(), db, 10)
 	if err != nil || len(all) != 1 || all[0].ID != last.ID() {
 		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestThoseThatAreAliveAreAnsweredFirst(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ids := map[string]int64{}
+	for _, who := range []string{"lives", "crashed", "crashed again"} { // on SQLite each start ends the ones before
+		n, err := cluster.Start(t.Context(), cluster.Config{DB: db, Addr: who})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[who] = n.ID()
+	}
+	err := db.Tx(t.Context(), "states", func(tx *sqldb.Tx) error {
+		_, txErr := tx.Exec(t.Context(), "UPDATE nodes SET state = CASE WHEN id = ? THEN 'alive' ELSE 'dead' END", ids["lives"])
+		return txErr
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, listErr := cluster.Members(t.Context(), db, 2); listErr != nil || len(all) != 2 || all[0].ID != ids["lives"] || all[1].ID != ids["crashed again"] {
+		t.Errorf("%+v, %v", all, listErr)
+	}
+}
+
+func TestOnlyAnIncarnationThatEndedAndHoldsNothingIsRemoved(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	first, err := cluster.Start(t.Context(), cluster.Config{DB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = cluster.Remove(t.Context(), db, first.ID()); !fail.Is(err, fail.Conflict) || fail.HintOf(err) == "" {
+		t.Errorf("one that is alive: %v", err)
+	}
+	if _, _, err = first.Claim(t.Context(), "duty"); err != nil {
+		t.Fatal(err)
+	}
+	second, err := cluster.Start(t.Context(), cluster.Config{DB: db}) // which ends the first, on SQLite
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = cluster.Remove(t.Context(), db, first.ID()); !fail.Is(err, fail.Conflict) || fail.HintOf(err) == "" {
+		t.Errorf("one that holds a duty: %v", err)
+	}
+	if _, _, err = second.Claim(t.Context(), "duty"); err != nil {
+		t.Fatal(err)
+	}
+	if err = cluster.Remove(t.Context(), db, first.ID()); err != nil {
+		t.Errorf("one that ended: %v", err)
+	}
+	if err = cluster.Remove(t.Context(), db, first.ID()); !fail.Is(err, fail.NotFound) || fail.HintOf(err) == "" {
+		t.Errorf("one that is removed: %v", err)
 	}
 }

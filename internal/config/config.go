@@ -144,7 +144,7 @@ type Database struct {
 	Name           string
 	User           string
 	Password       Secret
-	TLS            DatabaseTLS // use its Effective mode
+	TLS            ClientTLS // use its Effective mode
 	MaxConnections int
 }
 
@@ -157,24 +157,6 @@ const (
 	TLSRequire TLSMode = "require"
 	TLSVerify  TLSMode = "verify"
 )
-
-// DatabaseTLS is the TLS of connections to the database. Certificate and key are given both or none.
-type DatabaseTLS struct {
-	Mode             TLSMode // "": see Effective
-	CAFile           string
-	Certificate, Key string
-}
-
-// Effective answers the mode: where none is given, an authority says that it is to be verified.
-func (t DatabaseTLS) Effective() TLSMode {
-	switch {
-	case t.Mode != "":
-		return t.Mode
-	case t.CAFile != "":
-		return TLSVerify
-	}
-	return TLSOff
-}
 
 // Storage is where blobs are.
 type Storage struct {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"time"
 )
@@ -27,7 +26,7 @@ type Redis struct {
 	Prefix   string
 	Timeout  time.Duration
 	Sentinel RedisSentinels
-	TLS      RedisTLS
+	TLS      ClientTLS // use Config.RedisTLSMode
 }
 
 // RedisAddr is one server, node or Sentinel.
@@ -45,13 +44,6 @@ type RedisSentinels struct {
 	Password Secret
 }
 
-// RedisTLS is the TLS of connections to Redis. Certificate and key are given both or none.
-type RedisTLS struct {
-	Mode             TLSMode // "": see Config.RedisTLSMode
-	CAFile           string
-	Certificate, Key string
-}
-
 // RedisLogin answers user and password: those of the keys, or else of the URLs.
 func (c *Config) RedisLogin() (user string, password Secret) {
 	user, password = c.Redis.User, c.Redis.Password
@@ -66,17 +58,12 @@ func (c *Config) RedisLogin() (user string, password Secret) {
 // RedisTLSMode answers how much TLS is asked for.
 func (c *Config) RedisTLSMode() TLSMode {
 	t := c.Redis.TLS
-	secure := t.CAFile != ""
 	for _, a := range c.Redis.Addrs {
-		secure = secure || a.TLS
+		if a.TLS && t.Mode == "" {
+			return TLSVerify
+		}
 	}
-	switch {
-	case t.Mode != "":
-		return t.Mode
-	case secure:
-		return TLSVerify
-	}
-	return TLSOff
+	return t.Effective()
 }
 
 // consistentRedis blames what is wrong between the keys of Redis.
@@ -96,17 +83,9 @@ func (c *Config) consistentRedis(blame func(key, text, allowed string)) {
 		blame("redis.user", fmt.Sprintf("is %q, and redis.addrs says %q", r.User, a.User), "one of both")
 	}
 	mode := c.RedisTLSMode()
-	switch t := r.TLS; {
-	case t.Certificate != "" && t.Key == "":
-		blame("redis.tls.certificate", "is set, and redis.tls.key is not", "both or none")
-	case t.Key != "" && t.Certificate == "":
-		blame("redis.tls.key", "is set, and redis.tls.certificate is not", "both or none")
-	case mode == TLSOff && (t.Certificate != "" || t.CAFile != ""):
-		blame("redis.tls.mode", "is off, and files for TLS are given", "require or verify, or no files")
-	case mode == TLSOff && r.Addrs[0].TLS:
+	r.TLS.consistent("redis.tls", mode, blame)
+	if mode == TLSOff && r.Addrs[0].TLS {
 		blame("redis.tls.mode", "is off, and redis.addrs says rediss://", "redis://, or require or verify")
-	case mode == TLSRequire && t.CAFile != "":
-		blame("redis.tls.ca_file", "is set, and redis.tls.mode is require, which checks no certificate", "redis.tls.mode: verify, or no file")
 	}
 	if r.Mode != RedisSentinel && r.Mode != RedisAuto && r.Sentinel.Master != "" {
 		blame("redis.sentinel.master", fmt.Sprintf("is set, and redis.mode is %s", r.Mode), "redis.mode: sentinel or auto, or no name")
@@ -115,48 +94,11 @@ func (c *Config) consistentRedis(blame func(key, text, allowed string)) {
 
 // probeRedis looks at the files for TLS to Redis.
 func (c *Config) probeRedis() Problems {
-	t := c.Redis.TLS
 	if len(c.Redis.Addrs) == 0 {
 		return nil
 	}
-	var all Problems
-	if t.CAFile != "" {
-		if _, err := c.redisRoots(); err != nil {
-			all = append(all, Problem{c.origins["redis.tls.ca_file"].source, "redis.tls.ca_file", err.Error(), "a readable PEM file with certificates"})
-		}
-	}
-	if t.Certificate != "" {
-		all = append(all, c.probePair("redis.tls.certificate", t.Certificate, "redis.tls.key", t.Key)...)
-	}
-	return all
-}
-
-// redisRoots answers the authorities that may sign the servers' certificates; nil: the system's.
-func (c *Config) redisRoots() (*x509.CertPool, error) {
-	path := c.Redis.TLS.CAFile
-	if path == "" {
-		return nil, nil //nolint:nilnil // crypto/tls takes nil for the system's
-	}
-	pool := x509.NewCertPool()
-	return pool, appendAuthorities(pool, path)
+	return c.probeClientTLS("redis.tls", c.Redis.TLS)
 }
 
 // RedisTLS answers the TLS of connections to Redis, nil for none. The server's name is to be set for each.
-func (c *Config) RedisTLS() (*tls.Config, error) {
-	t, mode := c.Redis.TLS, c.RedisTLSMode()
-	if mode == TLSOff {
-		return nil, nil //nolint:nilnil // no TLS is a value of its own here
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: mode == TLSRequire} //nolint:gosec // what the operator asked for
-	var err error
-	if conf.RootCAs, err = c.redisRoots(); err != nil {
-		return nil, err
-	}
-	if t.Certificate != "" {
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, loadErr := tls.LoadX509KeyPair(t.Certificate, t.Key)
-			return &pair, loadErr
-		}
-	}
-	return conf, nil
-}
+func (c *Config) RedisTLS() (*tls.Config, error) { return c.Redis.TLS.config(c.RedisTLSMode()) }

@@ -55,10 +55,11 @@ type Client struct {
 	later  chan write
 	queued atomic.Int64 // bytes in later
 
-	mu     sync.Mutex
-	reason string // the last thing that went wrong
-	hint   string // what to do about it
-	said   string // the last thing that was said in the log
+	mu      sync.Mutex
+	reason  string   // the last thing that went wrong
+	hint    string   // what to do about it
+	said    string   // the last thing that was said in the log
+	servers []Server // as they were seen last
 }
 
 type write struct {

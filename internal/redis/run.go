@@ -24,11 +24,15 @@ const (
 	dialPauseMost = 2 * time.Second
 )
 
-// Run connects, keeps looking at what does not answer, and writes what was put. It ends with the context; nothing is under way then.
+// Run connects, keeps looking at what does not answer and, more slowly, at every server, and writes what was put. It ends with the context; nothing is under way then.
 func (c *Client) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error {
 		c.keep(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		c.survey(ctx)
 		return nil
 	})
 	for range writers {

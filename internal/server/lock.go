@@ -16,8 +16,12 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 )
 
-// lockName is the file in the data directory that one process holds.
-const lockName = "havn.lock"
+const (
+	// lockName is the file in the data directory that one process holds.
+	lockName = "havn.lock"
+	// glancePause is waited for one who only looks whether a lock is held, which takes microseconds.
+	glancePause = time.Millisecond
+)
 
 // Holder is what the lock's file says of the process that holds it.
 type Holder struct {
@@ -65,7 +69,7 @@ func takeLock(path string, holder Holder) (*lock, error) {
 	return l, nil
 }
 
-// try locks the file once. again: the file was removed in between, so that the lock would be on a file without a name.
+// try locks the file once. again: the file was removed in between, so that the lock would be on a file without a name; or somebody glances at it.
 func (l *lock) try() (again bool, err error) {
 	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -73,6 +77,9 @@ func (l *lock) try() (again bool, err error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
+	case errors.Is(err, unix.EWOULDBLOCK) && unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil:
+		time.Sleep(glancePause)
+		return true, f.Close()
 	case errors.Is(err, unix.EWOULDBLOCK):
 		holder := readHolder(f)
 		return false, errors.Join(fail.E(fail.Conflict, nil, "%s is in use by %s", filepath.Dir(l.path), holder).
@@ -87,6 +94,25 @@ func (l *lock) try() (again bool, err error) {
 		return false, nil
 	}
 	return true, f.Close()
+}
+
+// glance looks whether a process holds a lock, and which; nothing is written, and a lock that is free stays so but for a moment.
+func glance(path string) (h Holder, held bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Holder{}, false, nil
+	case err != nil:
+		return Holder{}, false, dirError(err, path)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }() // which gives the lock back
+	switch err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return readHolder(f), true, nil
+	case err != nil:
+		return Holder{}, false, fail.E(fail.Unavailable, err, "look at the lock %s", path).Hint("the file system of the data directory must know file locks")
+	}
+	return Holder{}, false, nil
 }
 
 func readHolder(f io.ReaderAt) Holder {

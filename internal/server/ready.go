@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -35,7 +36,8 @@ type readiness struct {
 	mu    sync.Mutex
 	at    time.Time
 	last  Readiness
-	since map[string]State // as each store was seen last
+	since map[string]State      // as each store was seen last
+	asked map[string]chan State // those that have not answered yet
 }
 
 // Readiness is the body of /readyz.
@@ -87,22 +89,49 @@ func (r *readiness) look(ctx context.Context) Readiness {
 	if now := r.clock(); r.at.IsZero() || now.Sub(r.at) >= readyAge || now.Before(r.at) {
 		// A probe that gives up must not leave its impatience to the others.
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyPatience)
-		r.last = Readiness{Status: statusReady, Stores: map[string]State{"database": r.database(bounded), "blobs": r.store(bounded)}}
-		for _, s := range r.last.Stores {
-			if s.Status != stateOK && s.Status != stateLow {
+		questions := map[string]func(context.Context) State{"database": r.database, "blobs": r.store}
+		if r.redis != nil {
+			questions["redis"] = r.shared
+		}
+		r.last = Readiness{Status: statusReady, Stores: r.ask(bounded, questions)}
+		cancel()
+		for name, s := range r.last.Stores {
+			if name != "redis" && s.Status != stateOK && s.Status != stateLow {
 				r.last.Status = statusUnavailable
 			}
 		}
-		if r.redis != nil {
-			r.last.Stores["redis"] = r.shared(bounded)
-		}
-		cancel()
 		r.at = r.clock()
 		r.remember()
 	}
 	seen := r.last
 	if r.stopping.Load() {
 		seen.Status = statusStopping
+	}
+	return seen
+}
+
+// ask asks all stores at once, so that one that is away does not take the others' time. What hangs in the kernel, as a directory on a network file system does, can't be ended: it counts as
+// unavailable, and is not asked again until it answers.
+func (r *readiness) ask(ctx context.Context, questions map[string]func(context.Context) State) map[string]State {
+	if r.asked == nil {
+		r.asked = map[string]chan State{}
+	}
+	for name, question := range questions {
+		if open := r.asked[name]; open != nil && len(open) == 0 {
+			continue
+		}
+		answer := make(chan State, 1)
+		r.asked[name] = answer
+		go func() { answer <- question(ctx) }()
+	}
+	seen := map[string]State{}
+	for name := range questions {
+		select {
+		case seen[name] = <-r.asked[name]:
+			delete(r.asked, name)
+		case <-ctx.Done():
+			seen[name] = State{Status: fail.Unavailable.String(), Kind: cmp.Or(r.since[name].Kind, name), Latency: milliseconds(readyPatience)}
+		}
 	}
 	return seen
 }

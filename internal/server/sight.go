@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/havn-registry/havn/internal/redis"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -19,9 +20,11 @@ const (
 // sight is what a node tells all others, through the database, of what it sees. The address of a node may be the same on many machines (a loopback one), its host's name is not.
 type sight struct {
 	Host    string          `json:"host"`
+	Status  string          `json:"status"`          // as in /readyz
 	Offset  int64           `json:"clock_offset_ms"` // of this node's clock from the database server's
 	Stores  map[string]seen `json:"stores"`
 	Servers []sqldb.Server  `json:"servers,omitempty"`
+	Redis   []redis.Server  `json:"redis,omitempty"`
 }
 
 // seen is how a store is seen, and since when.
@@ -41,13 +44,21 @@ type sights struct {
 
 // text answers the sight as it is stored. It is the same until something changes.
 func (s *sights) text(ctx context.Context) string {
-	v := sight{Host: s.host, Stores: map[string]seen{}, Offset: s.offset(ctx).Milliseconds(), Servers: s.db.Servers()}
-	for name, state := range s.ready.look(ctx).Stores {
+	now := s.ready.look(ctx)
+	v := sight{Host: s.host, Status: now.Status, Stores: map[string]seen{}, Offset: s.offset(ctx).Milliseconds(), Servers: s.db.Servers()}
+	for name, state := range now.Stores {
 		v.Stores[name] = seen{state.Status, state.Kind, state.Since}
 	}
 	for i, one := range v.Servers {
-		v.Servers[i].Why = strings.ToValidUTF8(one.Why[:min(len(one.Why), longestWhy)], "")
+		v.Servers[i].Why = inShort(one.Why)
 		v.Servers[i].Since = one.Since.UTC().Truncate(time.Second)
+	}
+	if s.ready.redis != nil {
+		v.Redis = s.ready.redis.Servers()
+	}
+	for i, one := range v.Redis {
+		v.Redis[i].Why = inShort(one.Why)
+		v.Redis[i].Since = one.Since.UTC().Truncate(time.Second)
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -55,6 +66,9 @@ func (s *sights) text(ctx context.Context) string {
 	}
 	return string(text)
 }
+
+// inShort cuts a reason.
+func inShort(why string) string { return strings.ToValidUTF8(why[:min(len(why), longestWhy)], "") }
 
 // offset answers how far this node's clock is before or behind that of the database's server, 0 where that can't be told.
 func (s *sights) offset(ctx context.Context) time.Duration {

@@ -38,7 +38,8 @@ type Health struct {
 	At       time.Time           `json:"at"`
 	Nodes    []NodeState         `json:"nodes"`
 	Database DatabaseState       `json:"database"`
-	Stores   map[string][]Seeing `json:"stores"` // blobs, redis: as the nodes see them
+	Stores   map[string][]Seeing `json:"stores"`          // blobs, redis: as the nodes see them
+	Redis    []RedisServer       `json:"redis,omitempty"` // its servers, likewise
 	Findings []Finding           `json:"findings"`
 }
 
@@ -54,12 +55,14 @@ type Seeing struct {
 type viewer struct {
 	c     *config.Config
 	clock func() time.Time
+	now   time.Time // by the database server's clock, which all times of nodes are brought to
 	Health
 }
 
 func newViewer(c *config.Config) *viewer {
 	v := &viewer{c: c, clock: time.Now}
-	v.Health = Health{Level: LevelGood, At: v.clock().UTC().Truncate(time.Second), Stores: map[string][]Seeing{}, Nodes: []NodeState{}, Findings: []Finding{}}
+	v.now = v.clock()
+	v.Health = Health{Level: LevelGood, At: v.now.UTC().Truncate(time.Second), Stores: map[string][]Seeing{}, Nodes: []NodeState{}, Findings: []Finding{}}
 	return v
 }
 
@@ -73,6 +76,7 @@ func Look(ctx context.Context, c *config.Config) Health {
 		v.shared(ctx)
 	}
 	v.judgeStores()
+	v.judgeRedis()
 	return v.Health
 }
 
@@ -85,6 +89,8 @@ func LookAtNodes(ctx context.Context, c *config.Config) ([]NodeState, error) {
 		}
 		return v.Nodes, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
 	db, err := v.open(ctx)
 	if err != nil {
 		return nil, err
@@ -101,8 +107,9 @@ func ForgetNode(ctx context.Context, c *config.Config, id int64) error {
 	if c.Database.Engine == config.SQLite {
 		return fail.E(fail.Unsupported, nil, "on SQLite there is one node").Hint("nothing is to be forgotten")
 	}
-	v := newViewer(c)
-	db, err := v.open(ctx)
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	db, err := newViewer(c).open(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,22 +134,24 @@ func (v *viewer) wrong(l Level, subject, hint, format string, args ...any) {
 
 // judgeStores says what the nodes see of the stores, where that is not well. What all of them miss is down.
 func (v *viewer) judgeStores() {
-	for _, name := range []string{"blobs", "redis"} {
-		bad := 0
-		for _, s := range v.Stores[name] {
-			switch {
-			case s.Status == stateOK:
-			case name == "redis":
-				v.wrong(LevelDegraded, name, "look at its servers; everything goes on without it, and slower", "node %s sees Redis %s since %s", s.Node, s.Status, moment(s.Since))
-			case s.Status == stateLow:
-				v.wrong(LevelDegraded, name, "free space: below storage.low_disk pushes are refused", "node %s has little space since %s", s.Node, moment(s.Since))
-			default:
-				bad++
-				v.wrong(LevelDegraded, name, "look at the store, and at this node's log", "node %s sees the blob store %s since %s", s.Node, s.Status, moment(s.Since))
-			}
+	bad := 0
+	for _, s := range v.Stores["blobs"] {
+		switch s.Status {
+		case stateOK:
+			continue
+		case stateLow:
+			v.wrong(LevelDegraded, "blobs", "free space, or lower storage.low_disk: pushes are refused, pulls go on", "node %s has little space since %s", s.Node, moment(s.Since))
+		default:
+			v.wrong(LevelDegraded, "blobs", "look at the store, and at this node's log", "node %s sees the blob store %s since %s", s.Node, s.Status, moment(s.Since))
 		}
-		if bad > 0 && bad == len(v.Stores[name]) {
-			v.worse(LevelDown)
+		bad++
+	}
+	if bad > 0 && bad == len(v.Stores["blobs"]) {
+		v.worse(LevelDown)
+	}
+	for _, s := range v.Stores["redis"] {
+		if s.Status != stateOK {
+			v.wrong(LevelDegraded, "redis", "look at its servers; everything goes on without it, and slower", "node %s sees Redis %s since %s", s.Node, s.Status, moment(s.Since))
 		}
 	}
 }
@@ -158,29 +167,18 @@ func (v *viewer) alone(ctx context.Context) {
 
 // process asks the process that serves the data directory.
 func (v *viewer) process(ctx context.Context) error {
-	path := filepath.Join(v.c.DataDir, lockName)
-	var held Holder
-	if exists(path) {
-		l, err := takeLock(path, thisProcess(v.clock()))
-		holder, ok := fail.DetailOf(err).(Holder)
-		switch {
-		case err == nil:
-			if err = l.release(); err != nil {
-				return fmt.Errorf("give the lock back: %w", err)
-			}
-		case !ok:
-			return err
-		}
-		held = holder
+	held, taken, err := glance(filepath.Join(v.c.DataDir, lockName))
+	if err != nil {
+		return fmt.Errorf("look who serves %s: %w", v.c.DataDir, err)
 	}
-	if held.PID == 0 {
+	if !taken {
 		return fail.E(fail.Unavailable, nil, "no process serves %s", v.c.DataDir).Hint("start it; `havn doctor` looks at what it needs")
 	}
 	n := NodeState{Incarnation: held.Node, Host: held.Host, Addr: held.URL, Version: held.Version, State: nodeServing, Since: held.Since}
 	if held.URL == "" {
 		n.State = nodeStarting
 		v.Nodes = append(v.Nodes, n)
-		v.worse(LevelDown)
+		v.wrong(LevelDown, "node", "wait until it has started; if that takes long, look at its log", "%s does not say yet where it answers", held)
 		return nil
 	}
 	ready, err := askReady(ctx, held.URL)
@@ -193,7 +191,7 @@ func (v *viewer) process(ctx context.Context) error {
 	n.LastBeat = v.clock().UTC().Truncate(time.Second)
 	if ready.Status == statusStopping {
 		n.State = nodeStopping
-		v.worse(LevelDown)
+		v.wrong(LevelDown, "node", "start it again once it has ended", "%s is stopping", held)
 	}
 	v.Nodes = append(v.Nodes, n)
 	for name, s := range ready.Stores {

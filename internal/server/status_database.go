@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,14 +19,15 @@ type DatabaseState struct {
 	Servers []DatabaseServer `json:"servers,omitempty"`
 }
 
-// DatabaseServer is one server of the database, as it is seen from this machine. Since is from the nodes that see it likewise.
+// DatabaseServer is one server of the database, as it is seen from this machine; one that only nodes know, as they see it. Since is from the nodes that see it likewise.
 type DatabaseServer struct {
 	Addr    string        `json:"addr"`
 	State   string        `json:"state"`
 	Why     string        `json:"why,omitempty"`
 	Since   time.Time     `json:"since,omitzero"`
-	Current bool          `json:"current"` // it is written to
 	Usable  bool          `json:"usable"`
+	Writers []string      `json:"writers"`           // the nodes that write to it
+	SeenBy  string        `json:"seen_by,omitempty"` // the node that knows it, where this machine does not
 	Vitals  []sqldb.Vital `json:"vitals,omitempty"`
 }
 
@@ -40,10 +42,14 @@ func (d *DatabaseState) server(addr string) *DatabaseServer {
 
 // shared looks at a database that nodes share, and at the nodes that are written down there.
 func (v *viewer) shared(ctx context.Context) {
-	if err := v.survey(ctx); err != nil {
+	err := v.survey(ctx)
+	if err != nil {
+		v.Database.Status = fail.KindOf(err).String()
 		v.wrong(LevelDown, "database", fail.HintOf(err), "%s", err.Error())
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
 	db, err := v.open(ctx)
 	if err != nil {
 		v.Database.Status = fail.KindOf(err).String()
@@ -51,10 +57,12 @@ func (v *viewer) shared(ctx context.Context) {
 		return
 	}
 	v.Database.Status = stateOK
-	if v.Nodes, err = v.members(ctx, db); err != nil {
+	all, err := v.members(ctx, db)
+	if err != nil {
 		v.Database.Status = fail.KindOf(err).String()
 		v.wrong(LevelDown, "database", fail.HintOf(err), "%s", err.Error())
 	} else {
+		v.Nodes = all
 		v.judgeNodes()
 	}
 	if err = db.Close(); err != nil {
@@ -63,8 +71,6 @@ func (v *viewer) shared(ctx context.Context) {
 }
 
 func (v *viewer) open(ctx context.Context) (*sqldb.DB, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusTime)
-	defer cancel()
 	cfg, err := databaseConfig(v.c, v.clock, discard())
 	if err != nil {
 		return nil, err
@@ -77,7 +83,7 @@ func (v *viewer) open(ctx context.Context) (*sqldb.DB, error) {
 	return db, nil
 }
 
-// survey looks at each server, and at the settings of those that can be written to.
+// survey looks at each server, and at the settings of those that can be written to. The error is that of no such server.
 func (v *viewer) survey(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
@@ -90,23 +96,30 @@ func (v *viewer) survey(ctx context.Context) error {
 		return err
 	}
 	settings := make([][]sqldb.Finding, len(all))
+	usable := 0
 	var looks sync.WaitGroup
 	for i, s := range all {
-		v.Database.Servers = append(v.Database.Servers, DatabaseServer{Addr: s.Addr, State: s.State, Why: s.Why, Current: s.Current, Usable: s.Usable(), Vitals: s.Vitals})
+		v.Database.Servers = append(v.Database.Servers, DatabaseServer{Addr: s.Addr, State: s.State, Why: s.Why, Usable: s.Usable(), Writers: []string{}, Vitals: s.Vitals})
 		if s.Usable() {
+			usable++
 			looks.Go(func() { settings[i] = settingsOf(ctx, cfg, s.Addr) })
 		}
 	}
 	looks.Wait()
 	for i, s := range all {
-		v.judgeServer(s, settings[i])
+		v.judgeServer(s.Server, settings[i], usable > 0)
+	}
+	v.judgeUnity()
+	if usable == 0 {
+		return fail.E(fail.Unavailable, nil, "no server of the database can be written to from this machine, so the nodes can't be looked up").
+			Hint("bring its servers back as said above; pushes and pulls of tags get 503 meanwhile, and go on by themselves")
 	}
 	return nil
 }
 
 // settingsOf looks at the settings of one server.
 func settingsOf(ctx context.Context, cfg sqldb.Config, addr string) []sqldb.Finding {
-	cfg.Hosts, cfg.Discover, cfg.Members, cfg.MaxConns = []string{addr}, false, "", 2
+	cfg.Hosts, cfg.Discover, cfg.Members = []string{addr}, false, ""
 	db, err := sqldb.Open(ctx, cfg)
 	if err != nil {
 		return []sqldb.Finding{{What: err.Error(), Hint: fail.HintOf(err)}}
@@ -118,10 +131,11 @@ func settingsOf(ctx context.Context, cfg sqldb.Config, addr string) []sqldb.Find
 	return found
 }
 
-func (v *viewer) judgeServer(s sqldb.Surveyed, settings []sqldb.Finding) {
+// judgeServer says what is not well about a server; spare: another can be written to.
+func (v *viewer) judgeServer(s sqldb.Server, settings []sqldb.Finding, spare bool) {
 	subject := "database " + s.Addr
 	if !s.Well() {
-		v.wrong(LevelDegraded, subject, s.Advice(), "is %s", s)
+		v.wrong(LevelDegraded, subject, serverHint(s, spare), "is %s", s)
 	}
 	for _, f := range settings {
 		switch {
@@ -131,5 +145,45 @@ func (v *viewer) judgeServer(s sqldb.Surveyed, settings []sqldb.Finding) {
 		default:
 			v.wrong(LevelDegraded, subject, f.Hint, "%s", f.What)
 		}
+	}
+}
+
+// serverHint says what to do about a server that is not well.
+func serverHint(s sqldb.Server, spare bool) string {
+	what := s.Hint
+	switch {
+	case what != "":
+	case s.Usable():
+		return "wait: if it stays so, look at its load and at its log; it is written to only if no other can be"
+	case s.Given:
+		what = "start it, or look at the network to it; if it was taken away for good, take it out of database.hosts"
+	default:
+		what = "start it, or look at the network to it; if it was taken away for good, stop each node for a moment and delete " + membersName + " in its data_dir"
+	}
+	if spare {
+		what += ". Nothing is lost meanwhile: others are written to"
+	}
+	return what
+}
+
+// judgeUnity looks whether the servers of a Galera cluster that take writes agree how many they are. A moment's difference is one that joins or leaves.
+func (v *viewer) judgeUnity() {
+	var sizes []string
+	differ := ""
+	for _, s := range v.Database.Servers {
+		for _, vital := range s.Vitals {
+			if vital.Name != sqldb.ClusterSize || !s.Usable {
+				continue
+			}
+			if sizes = append(sizes, s.Addr+": "+vital.Value); differ == "" || differ == vital.Value {
+				differ = vital.Value
+			} else {
+				differ = "they do"
+			}
+		}
+	}
+	if differ == "they do" {
+		v.wrong(LevelDegraded, "database", "look again in a minute; if it is still so, two clusters were started from the same data: stop all but one, or what the others take is lost",
+			"the servers don't agree how many they are (%s)", strings.Join(sizes, ", "))
 	}
 }

@@ -42,6 +42,9 @@ type NodeState struct {
 	sight sight
 }
 
+// Serves reports whether the node takes requests.
+func (n NodeState) Serves() bool { return n.State == nodeServing }
+
 // Name is what people call a node: there may be several on a machine.
 func (n NodeState) Name() string {
 	_, port, err := net.SplitHostPort(n.Addr)
@@ -60,20 +63,11 @@ func (v *viewer) members(ctx context.Context, db *sqldb.DB) ([]NodeState, error)
 	if err != nil {
 		return nil, err
 	}
-	now, err := db.Time(ctx)
-	if err != nil {
+	if v.now, err = db.Time(ctx); err != nil {
 		return nil, fmt.Errorf("read the database's clock: %w", err)
 	}
-	var all []NodeState
-	known := map[string]bool{}
-	for _, m := range rows {
-		n := nodeState(m, now)
-		if key := n.Host + " " + n.Addr; !known[key] { // the youngest come first; an older one was replaced by it
-			known[key] = true
-			all = append(all, n)
-		}
-	}
-	order := []string{nodeServing, nodeSilent, nodeDead, nodeStopped}
+	all := present(rows, v.now)
+	order := []string{nodeServing, nodeStopping, nodeSilent, nodeDead, nodeStopped}
 	slices.SortStableFunc(all, func(a, b NodeState) int {
 		if by := slices.Index(order, a.State) - slices.Index(order, b.State); by != 0 {
 			return by
@@ -81,6 +75,38 @@ func (v *viewer) members(ctx context.Context, db *sqldb.DB) ([]NodeState, error)
 		return strings.Compare(a.Name()+a.Addr, b.Name()+b.Addr)
 	})
 	return all, nil
+}
+
+// present leaves out the incarnations that a younger one of the same host and address replaced. One that says that it is alive is never left out, whatever another one is called: machines and
+// containers may share a name.
+func present(rows []cluster.Member, now time.Time) []NodeState {
+	all := []NodeState{}
+	lives, ended := map[string]bool{}, map[string]bool{}
+	key := func(n NodeState) string { return n.Host + " " + n.Addr }
+	for _, m := range rows {
+		if n := nodeState(m, now); n.State == nodeServing || n.State == nodeStopping {
+			lives[key(n)] = true
+			all = append(all, n)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b cluster.Member) int { return b.Started.Compare(a.Started) })
+	for _, m := range rows {
+		n := nodeState(m, now)
+		if n.State == nodeServing || n.State == nodeStopping || lives[key(n)] || ended[key(n)] {
+			continue
+		}
+		ended[key(n)] = true
+		all = append(all, n)
+	}
+	return all
+}
+
+// atDatabase brings a time of a node's clock to that of the database's server.
+func (n NodeState) atDatabase(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(-time.Duration(n.Skew) * time.Millisecond).UTC().Truncate(time.Second)
 }
 
 // nodeState judges a node at a time of the database server's clock.
@@ -91,8 +117,8 @@ func nodeState(m cluster.Member, now time.Time) NodeState {
 	}
 	n.Host, n.Skew = n.sight.Host, n.sight.Offset
 	beat := m.BeatAt.Add(-time.Duration(n.Skew) * time.Millisecond)
-	n.LastBeat, n.BeatAge = beat.UTC().Truncate(time.Second), max(now.Sub(beat), 0).Round(offsetStep).Seconds()
-	n.State, n.Since = nodeServing, m.Started.Add(-time.Duration(n.Skew)*time.Millisecond).UTC().Truncate(time.Second)
+	n.LastBeat, n.BeatAge = n.atDatabase(m.BeatAt), max(now.Sub(beat), 0).Round(offsetStep).Seconds()
+	n.State, n.Since = nodeServing, n.atDatabase(m.Started)
 	switch {
 	case m.State == "left":
 		n.State, n.Since = nodeStopped, n.LastBeat
@@ -100,6 +126,8 @@ func nodeState(m cluster.Member, now time.Time) NodeState {
 		n.State, n.Since = nodeDead, n.LastBeat
 	case now.Sub(beat) > lateTime:
 		n.State = nodeSilent
+	case n.sight.Status == statusStopping:
+		n.State = nodeStopping
 	}
 	return n
 }
@@ -120,8 +148,11 @@ func (v *viewer) judgeNodes() {
 			v.wrong(LevelDegraded, "node "+n.Name(), "start it again; if it was taken away for good: havn node forget "+fmt.Sprint(n.Incarnation), "is dead since %s; others do its work", moment(n.Since))
 		}
 	}
-	if serving == 0 {
-		v.wrong(LevelDown, "node", "start one", "no node serves this database")
+	switch {
+	case serving == 0:
+		v.wrong(LevelDown, "node", "start one; if it does not come up, its log and `havn doctor` on that machine say why", "no node serves this database")
+	case serving == 1 && len(v.Nodes) > 1:
+		v.warn("node", "start another", "one node serves: if it fails, nobody does")
 	}
 	if len(versions) > 1 {
 		var parts []string
@@ -140,20 +171,34 @@ func (v *viewer) seen(n NodeState) {
 	}
 	for name, s := range n.sight.Stores {
 		if name != "database" {
-			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, s.Since})
+			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, n.atDatabase(s.Since)})
 		}
 	}
 	for _, s := range n.sight.Servers {
-		own := v.Database.server(s.Addr)
-		switch {
-		case own == nil:
-			// It knows one that this machine does not: it was taken away, or is not discovered yet.
-		case own.State == s.State:
-			if own.Since.IsZero() || s.Since.Before(own.Since) {
-				own.Since = s.Since
-			}
-		case own.Usable && !s.Usable() && v.At.Sub(s.Since) > lateTime: // a difference of a moment is none
-			v.wrong(LevelDegraded, "node "+n.Name(), "look at the network between the two", "sees the database server %s %s (%s) since %s", s.Addr, s.State, s.Why, moment(s.Since))
+		v.seenServer(n, s)
+	}
+	v.seenRedis(n)
+}
+
+// seenServer takes over what a node sees of one server of the database.
+func (v *viewer) seenServer(n NodeState, s sqldb.Server) {
+	since := n.atDatabase(s.Since)
+	own := v.Database.server(s.Addr)
+	if own == nil {
+		// This machine does not know it, because a cluster does not name its members that are down. Nodes remember them.
+		v.Database.Servers = append(v.Database.Servers, DatabaseServer{Addr: s.Addr, State: s.State, Why: s.Why, Since: since, Usable: s.Usable(), Writers: []string{}, SeenBy: n.Name()})
+		own = v.Database.server(s.Addr)
+		v.judgeServer(s, nil, true)
+	}
+	if s.Current {
+		own.Writers = append(own.Writers, n.Name())
+	}
+	switch {
+	case own.State == s.State:
+		if own.Since.IsZero() || since.Before(own.Since) {
+			own.Since = since
 		}
+	case own.Usable && !s.Usable() && v.now.Sub(since) > lateTime: // a difference of a moment is none
+		v.wrong(LevelDegraded, "node "+n.Name(), "look at the network between the two", "sees the database server %s as %s since %s", s.Addr, s, moment(since))
 	}
 }

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/redis"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -46,18 +48,20 @@ func TestWhatNodesSeeDecidesHowTheWholeIs(t *testing.T) {
 		level Level
 		want  string // of a finding
 	}{
-		"well":                {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeStopped, "0", stateOK)}, LevelGood, ""},
+		"well":                {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeServing, "1", stateOK), node("c", nodeStopped, "0", stateOK)}, LevelGood, ""},
 		"an upgrade":          {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeServing, "2", stateOK)}, LevelGood, "the nodes run 1 (1) and 2 (1)"},
 		"one is dead":         {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeDead, "1", stateOK)}, LevelDegraded, "is dead since"},
 		"one is silent":       {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeSilent, "1", stateOK)}, LevelDegraded, "has not said that it is alive"},
 		"one misses blobs":    {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeServing, "1", "unavailable")}, LevelDegraded, "node b sees the blob store unavailable"},
 		"all miss blobs":      {[]NodeState{node("a", nodeServing, "1", "unavailable"), node("b", nodeServing, "1", "unavailable")}, LevelDown, "node a sees the blob store unavailable"},
-		"little space":        {[]NodeState{node("a", nodeServing, "1", stateLow)}, LevelDegraded, "has little space"},
+		"little space":        {[]NodeState{node("a", nodeServing, "1", stateLow), node("b", nodeServing, "1", stateOK)}, LevelDegraded, "has little space"},
+		"little everywhere":   {[]NodeState{node("a", nodeServing, "1", stateLow)}, LevelDown, "has little space"},
+		"one is left":         {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeStopped, "1", stateOK)}, LevelGood, "one node serves"},
 		"nobody serves":       {[]NodeState{node("a", nodeDead, "1", stateOK)}, LevelDown, "no node serves"},
 		"nobody ever did":     {nil, LevelDown, "no node serves"},
 		"silence and no blob": {[]NodeState{node("a", nodeServing, "1", "unavailable"), node("b", nodeSilent, "1", stateOK)}, LevelDown, "sees the blob store unavailable"},
 	} {
-		v := &viewer{clock: func() time.Time { return now }, Health: Health{Level: LevelGood, Nodes: c.nodes, Stores: map[string][]Seeing{}}}
+		v := &viewer{now: now, Health: Health{Level: LevelGood, Nodes: c.nodes, Stores: map[string][]Seeing{}}}
 		v.judgeNodes()
 		v.judgeStores()
 		var texts []string
@@ -75,7 +79,7 @@ func TestSinceWhenAServerIsAsItIsTheNodesKnow(t *testing.T) {
 	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
 	n := NodeState{Host: "a", State: nodeServing}
 	n.sight.Servers = []sqldb.Server{
-		{Addr: "db1:3306", State: "fit", Since: now.Add(-time.Hour)},
+		{Addr: "db1:3306", State: "fit", Since: now.Add(-time.Hour), Current: true},
 		{Addr: "db2:3306", State: "down", Since: now.Add(-time.Minute), Why: "refuses connections"},
 		{Addr: "db9:3306", State: "down"},
 	}
@@ -83,13 +87,98 @@ func TestSinceWhenAServerIsAsItIsTheNodesKnow(t *testing.T) {
 	later := n
 	later.Host, later.sight.Servers = "b", []sqldb.Server{{Addr: "db1:3306", State: "fit", Since: now}}
 	later.Skew = 0
-	v := &viewer{clock: func() time.Time { return now }, Health: Health{Level: LevelGood, At: now, Nodes: []NodeState{later, n}, Stores: map[string][]Seeing{}}}
+	v := &viewer{now: now, Health: Health{Level: LevelGood, Nodes: []NodeState{later, n}, Stores: map[string][]Seeing{}}}
 	v.Database.Servers = []DatabaseServer{{Addr: "db1:3306", State: "fit", Usable: true}, {Addr: "db2:3306", State: "fit", Usable: true}}
 	v.judgeNodes()
-	if got := v.Database.Servers[0].Since; !got.Equal(now.Add(-time.Hour)) {
-		t.Errorf("since %s", got)
+	one := v.Database.Servers[0]
+	if want := now.Add(-time.Hour - 7*time.Second); !one.Since.Equal(want) || len(one.Writers) != 1 || one.Writers[0] != "a" {
+		t.Errorf("%+v, want it since %s", one, want)
 	}
-	if len(v.Findings) != 2 || v.Level != LevelDegraded || !strings.Contains(v.Findings[1].Text, "sees the database server db2:3306 down (refuses connections)") {
+	if len(v.Findings) != 3 || v.Level != LevelDegraded || !strings.Contains(v.Findings[1].Text, "sees the database server db2:3306 as down: refuses connections since") {
 		t.Errorf("%s, %+v", v.Level, v.Findings)
+	}
+	// A cluster does not name its members that are down: who looks may not know them.
+	if last := v.Database.Servers[2]; last.Addr != "db9:3306" || last.SeenBy != "a" || v.Findings[2].Subject != "database db9:3306" || v.Findings[2].Hint == "" {
+		t.Errorf("%+v, %+v", last, v.Findings[2])
+	}
+}
+
+func TestOfANodeItsYoungestIncarnationIsShownAndEveryOneThatServes(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	row := func(id int64, addr, state string, age, silence time.Duration) cluster.Member {
+		return cluster.Member{ID: id, Addr: addr, State: state, Started: now.Add(-age), BeatAt: now.Add(-silence), Sight: `{"host":"h"}`}
+	}
+	all := present([]cluster.Member{
+		row(1, "a:1", "alive", time.Hour, 0),                     // serves, and its clock was wrong when it started
+		row(2, "a:1", "dead", time.Minute, time.Minute),          // was replaced by 1
+		row(3, "a:1", "alive", 2*time.Hour, 20*time.Second),      // was killed, replaced by 1, and not declared dead yet
+		row(4, "b:1", "alive", time.Hour, 0),                     // two containers
+		row(5, "b:1", "alive", time.Hour, 0),                     // of one name
+		row(6, "c:1", "left", 3*time.Hour, 2*time.Hour),          // was replaced by 7
+		row(7, "c:1", "dead", time.Hour, 30*time.Minute),         // the last of its node
+		row(8, "d:1", "alive", time.Hour, 20*time.Second),        // silent
+		row(9, "d:1", "left", 20*24*time.Hour, 10*24*time.Hour),  // was replaced by 8
+	}, now)
+	got := map[int64]string{}
+	for _, n := range all {
+		got[n.Incarnation] = n.State
+	}
+	want := map[int64]string{1: nodeServing, 4: nodeServing, 5: nodeServing, 7: nodeDead, 8: nodeSilent}
+	if !maps.Equal(got, want) {
+		t.Errorf("shown are %v, want %v", got, want)
+	}
+}
+
+func TestANodeThatDrainsIsStopping(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	if n := nodeState(cluster.Member{State: "alive", Started: now, BeatAt: now, Sight: `{"status":"stopping"}`}, now); n.State != nodeStopping || n.Serves() {
+		t.Errorf("%+v", n)
+	}
+}
+
+func TestWhatNodesSeeOfRedisIsShownOnce(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	node := func(name string, second redis.Server) NodeState {
+		n := NodeState{Host: name, State: nodeServing}
+		n.sight.Redis = []redis.Server{{Addr: "r1:7001", Role: "master", Slots: "0-8191", State: "up", Since: now}, second}
+		return n
+	}
+	down := redis.Server{Addr: "r2:7001", Role: "replica", Slots: "0-8191", State: "down", Why: "refuses connections", Since: now}
+	earlier := down
+	earlier.Since = now.Add(-time.Minute)
+	up := down
+	up.State, up.Why = "up", ""
+	v := &viewer{now: now, Health: Health{Level: LevelGood, Nodes: []NodeState{node("a", down), node("b", earlier), node("c", up)}, Stores: map[string][]Seeing{}}}
+	v.judgeNodes()
+	v.judgeRedis()
+	if len(v.Redis) != 3 || len(v.Redis[0].SeenBy) != 3 || !v.Redis[1].Since.Equal(earlier.Since) || len(v.Redis[1].SeenBy) != 2 || v.Redis[2].State != "up" {
+		t.Errorf("%+v", v.Redis)
+	}
+	if v.Level != LevelDegraded || len(v.Findings) != 1 || !strings.Contains(v.Findings[0].Text, "replica of slots 0-8191 is down (refuses connections) since") || v.Findings[0].Hint == "" {
+		t.Errorf("%s, %+v", v.Level, v.Findings)
+	}
+}
+
+func TestTwoClustersFromTheSameDataAreTold(t *testing.T) {
+	t.Parallel()
+	server := func(addr, size string, usable bool) DatabaseServer {
+		return DatabaseServer{Addr: addr, Usable: usable, Vitals: []sqldb.Vital{{Name: sqldb.ClusterSize, Value: size}}}
+	}
+	for name, c := range map[string]struct {
+		servers []DatabaseServer
+		level   Level
+	}{
+		"one":                     {[]DatabaseServer{server("a", "3", true), server("b", "3", true), server("c", "3", true)}, LevelGood},
+		"one, and one by itself":  {[]DatabaseServer{server("a", "2", true), server("b", "2", true), server("c", "1", false)}, LevelGood},
+		"two":                     {[]DatabaseServer{server("a", "2", true), server("b", "2", true), server("c", "1", true)}, LevelDegraded},
+		"two, the first is alone": {[]DatabaseServer{server("a", "1", true), server("b", "2", true), server("c", "2", true)}, LevelDegraded},
+	} {
+		v := &viewer{Health: Health{Level: LevelGood, Database: DatabaseState{Servers: c.servers}}}
+		if v.judgeUnity(); v.Level != c.level || len(v.Findings) > 0 && !strings.Contains(v.Findings[0].Text, "a: ") {
+			t.Errorf("%s: %s, %+v", name, v.Level, v.Findings)
+		}
 	}
 }

@@ -161,7 +161,7 @@ type Finding struct {
 func (db *DB) Check(ctx context.Context) []Finding {
 	var found []Finding
 	for _, s := range db.Survey(ctx) {
-		f := Finding{OK: s.State == fit.String(), Minor: true, What: "server " + s.Addr + " is " + s.State, Hint: s.Advice()}
+		f := Finding{OK: s.Well(), Minor: true, What: "server " + s.Addr + " is " + s.State, Hint: s.Advice()}
 		if s.Why != "" {
 			f.What += ": " + s.Why
 		}

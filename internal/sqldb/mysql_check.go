@@ -12,6 +12,8 @@ const (
 	leastPacket = 16 << 20
 	// spareConnections are for others: administrators, monitoring, the looks at the server.
 	spareConnections = 10
+	// mostPaused is the part of the time for which flow control may hold the cluster's writes up without anybody having to look.
+	mostPaused = 0.1
 	// goodCluster is the least number of Galera nodes of which one may fail.
 	goodCluster = 3
 )
@@ -27,7 +29,7 @@ func (p *mysqlProduct) check(ctx context.Context, s *session) []Finding {
 	galera := vars["wsrep_on"] == "ON"
 	found = append(found, mysqlDurable(vars, galera)...)
 	if galera {
-		status, statusErr := named(ctx, s, "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_size')")
+		status, statusErr := named(ctx, s, "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_flow_control_paused')")
 		if statusErr != nil {
 			return append(found, Finding{What: "read the cluster's status: " + statusErr.Error()})
 		}
@@ -79,6 +81,12 @@ func galeraFindings(vars, status map[string]string) []Finding {
 	}
 	if options["pc.wait_prim"] == "no" || options["pc.wait_prim"] == "false" || strings.Contains(vars["wsrep_cluster_address"], "pc.wait_prim=no") {
 		found = append(found, Finding{Minor: true, What: "pc.wait_prim is no: a node that starts without the others looks started and serves nobody", Hint: "take it out of wsrep_cluster_address and wsrep_provider_options"})
+	}
+	if paused, err := strconv.ParseFloat(status["wsrep_flow_control_paused"], 64); err == nil && paused > mostPaused {
+		found = append(found, Finding{
+			Minor: true, What: fmt.Sprintf("flow control held all writes up for %.0f %% of the time", paused*100),
+			Hint: "find the slow node, whose wsrep_local_recv_queue_avg is the highest; FLUSH STATUS begins a new count",
+		})
 	}
 	size, err := strconv.Atoi(status["wsrep_cluster_size"])
 	switch {

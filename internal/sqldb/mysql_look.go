@@ -52,14 +52,18 @@ func galeraSight(status map[string]string, readOnly bool) sight {
 	switch {
 	case status["wsrep_cluster_status"] != "Primary":
 		s.cond, s.why = unfit, "has no quorum: wsrep_cluster_status is "+status["wsrep_cluster_status"]
+		s.hint = "start the cluster's other servers: with more than half of them together it takes writes again; docs/operations.md says what to do if they are lost"
 	case status["wsrep_ready"] != "ON":
 		s.cond, s.why = unfit, "wsrep_ready is "+status["wsrep_ready"]+", state "+state
+		s.hint = "wait while it joins; if it does not come to an end, look at its log"
 	case readOnly:
 		s.cond, s.why = unfit, "is read-only"
 	case status["wsrep_local_state"] == galeraDonor:
 		s.cond, s.why = strained, "its state is "+state
+		s.hint = "wait while it feeds one that joins; if none does, it was taken out of step: wsrep_desync"
 	case status["wsrep_local_state"] != galeraSynced:
 		s.cond, s.why = unfit, "its state is "+state
+		s.hint = "wait while it joins; if it does not come to an end, look at its log"
 	}
 	return s
 }

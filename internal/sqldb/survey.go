@@ -55,7 +55,9 @@ func Survey(ctx context.Context, cfg Config) ([]Surveyed, error) {
 	if err := w.start(ctx); err != nil && ctx.Err() != nil {
 		return nil, fail.E(fail.Unavailable, err, "look at the servers of the database")
 	}
-	w.awaitAll(ctx)
+	bounded, cancel := context.WithTimeout(ctx, surveyTime)
+	defer cancel()
+	w.seen(bounded)
 	var all []Surveyed
 	for _, s := range w.servers() {
 		all = append(all, Surveyed{Server: s})
@@ -69,30 +71,6 @@ func Survey(ctx context.Context, cfg Config) ([]Surveyed, error) {
 	}
 	looks.Wait()
 	return all, nil
-}
-
-// awaitAll waits until every server has answered once, or surveyTime is over.
-func (w *watch) awaitAll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, surveyTime)
-	defer cancel()
-	for {
-		w.mu.Lock()
-		changed, open := w.changed, 0
-		for _, m := range w.members.all {
-			if m.cond == unseen {
-				open++
-			}
-		}
-		w.mu.Unlock()
-		if open == 0 {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // vitals asks a server by itself. That it can't be asked, its state says already.
@@ -110,10 +88,13 @@ func vitals(ctx context.Context, p product, addr string) []Vital {
 	return all
 }
 
+// ClusterSize is the vital that says how many nodes of a Galera cluster a server sees together.
+const ClusterSize = "wsrep_cluster_size"
+
 // galeraVitals are the values that operators of Galera look at, in this order.
 var galeraVitals = []string{
-	"wsrep_cluster_size", "wsrep_cluster_status", "wsrep_ready", "wsrep_local_state_comment", "wsrep_flow_control_paused",
-	"wsrep_local_cert_failures", "wsrep_local_recv_queue_avg", "wsrep_local_send_queue_avg",
+	ClusterSize, "wsrep_cluster_status", "wsrep_ready", "wsrep_local_state_comment", "wsrep_flow_control_paused",
+	"wsrep_local_cert_failures", "wsrep_local_recv_queue", "wsrep_local_recv_queue_avg", "wsrep_local_send_queue_avg",
 }
 
 // vitals implements product.

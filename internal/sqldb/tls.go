@@ -27,7 +27,7 @@ func serverTLS(cfg *Config, addr string) *tls.Config {
 // meaningTLS answers what an error of TLS means: the server is there, and will refuse us until somebody changes something.
 func meaningTLS(err error) (meaning, bool) {
 	var unverified *tls.CertificateVerificationError
-	var alert tls.AlertError
+	var during *net.OpError
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError
@@ -41,7 +41,7 @@ func meaningTLS(err error) (meaning, bool) {
 		hint = "the server's certificate is out of date, or this machine's clock is wrong: renew the certificate on that server"
 	case errors.As(err, &unverified):
 		hint = "the server's certificate can't be trusted: look at its dates and names, and at database.tls.ca_file"
-	case errors.As(err, &alert):
+	case errors.As(err, &during) && during.Op == "remote error": // an alert, for which crypto/tls has no other sign
 		hint = "the server refuses our TLS: does it want a certificate (database.tls.certificate)?"
 	case errors.Is(err, mysql.ErrNoTLS) || strings.Contains(err.Error(), "server refused TLS connection"): // pgconn has no value for it
 		hint = "the server has no TLS: turn it on there, or set database.tls.mode to off"

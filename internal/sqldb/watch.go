@@ -255,7 +255,7 @@ func (w *watch) note(m *member, seen sight) {
 	if seen.cond > down {
 		m.named, m.group, m.timeline, m.standby = now, seen.group, seen.timeline, seen.standby
 	}
-	m.hint, m.final = "", false
+	m.hint, m.final = seen.hint, false
 	w.set(m, seen.cond, seen.why)
 	var all []remembered
 	// A configured server that can't be written to knows who can be: a standby its primary.

@@ -138,9 +138,13 @@ func status(t *testing.T, g *lab.Galera) {
 
 	g.Nodes[2].Kill()
 	m.await(t, "a server was killed", 1, func(h health) bool { return strings.HasSuffix(h.states(), "server down, server fit, server fit") })
+	// The others name it no more, and this machine was told of one server alone: the nodes know it.
+	m.await(t, "a server was killed, and the cluster forgot it", 1, func(h health) bool {
+		return strings.HasSuffix(h.states(), "server down, server fit, server fit") && strings.Count(fmt.Sprint(h.Database.Servers), "{wsrep_cluster_size 2}") == 2
+	})
 	g.Nodes[1].Kill()
 	h = m.await(t, "no quorum", 2, func(h health) bool { return strings.Contains(h.states(), "server unfit") })
-	if !h.has("wrong", "has no quorum") {
+	if !h.has("wrong", "has no quorum") || !h.has("wrong", "no server of the database can be written to") {
 		t.Errorf("%+v", h.Findings)
 	}
 	need(t, g.Nodes[1].Start(t.Context()))

@@ -116,6 +116,7 @@ func TestEveryKindOfRedisKeepsTheClientsWord(t *testing.T) {
 			t.Run("one address is enough", func(t *testing.T) { oneAddress(t, r) })
 			t.Run("guesses are counted by all", func(t *testing.T) { guesses(t, r) })
 			t.Run("what is wrong is said", func(t *testing.T) { mistakes(t, r) })
+			t.Run("every server is shown, and the one that dies", func(t *testing.T) { servers(t, r) })
 		})
 	}
 }

@@ -110,15 +110,15 @@ func TestOfANodeItsYoungestIncarnationIsShownAndEveryOneThatServes(t *testing.T)
 		return cluster.Member{ID: id, Addr: addr, State: state, Started: now.Add(-age), BeatAt: now.Add(-silence), Sight: `{"host":"h"}`}
 	}
 	all := present([]cluster.Member{
-		row(1, "a:1", "alive", time.Hour, 0),                     // serves, and its clock was wrong when it started
-		row(2, "a:1", "dead", time.Minute, time.Minute),          // was replaced by 1
-		row(3, "a:1", "alive", 2*time.Hour, 20*time.Second),      // was killed, replaced by 1, and not declared dead yet
-		row(4, "b:1", "alive", time.Hour, 0),                     // two containers
-		row(5, "b:1", "alive", time.Hour, 0),                     // of one name
-		row(6, "c:1", "left", 3*time.Hour, 2*time.Hour),          // was replaced by 7
-		row(7, "c:1", "dead", time.Hour, 30*time.Minute),         // the last of its node
-		row(8, "d:1", "alive", time.Hour, 20*time.Second),        // silent
-		row(9, "d:1", "left", 20*24*time.Hour, 10*24*time.Hour),  // was replaced by 8
+		row(1, "a:1", "alive", time.Hour, 0),                    // serves, and its clock was wrong when it started
+		row(2, "a:1", "dead", time.Minute, time.Minute),         // was replaced by 1
+		row(3, "a:1", "alive", 2*time.Hour, 20*time.Second),     // was killed, replaced by 1, and not declared dead yet
+		row(4, "b:1", "alive", time.Hour, 0),                    // two containers
+		row(5, "b:1", "alive", time.Hour, 0),                    // of one name
+		row(6, "c:1", "left", 3*time.Hour, 2*time.Hour),         // was replaced by 7
+		row(7, "c:1", "dead", time.Hour, 30*time.Minute),        // the last of its node
+		row(8, "d:1", "alive", time.Hour, 20*time.Second),       // silent
+		row(9, "d:1", "left", 20*24*time.Hour, 10*24*time.Hour), // was replaced by 8
 	}, now)
 	got := map[int64]string{}
 	for _, n := range all {

@@ -24,7 +24,9 @@ type RedisServer struct {
 func (v *viewer) seenRedis(n NodeState) {
 	for _, s := range n.sight.Redis {
 		since := n.atDatabase(s.Since)
-		at := slices.IndexFunc(v.Redis, func(r RedisServer) bool { return r.Addr == s.Addr && r.State == s.State && r.Role == s.Role && r.Slots == s.Slots })
+		at := slices.IndexFunc(v.Redis, func(r RedisServer) bool {
+			return r.Addr == s.Addr && r.State == s.State && r.Role == s.Role && r.Slots == s.Slots
+		})
 		if at < 0 {
 			v.Redis = append(v.Redis, RedisServer{Addr: s.Addr, Role: s.Role, Slots: s.Slots, State: s.State, Why: s.Why, Since: since, SeenBy: []string{n.Name()}, hint: s.Hint, up: s.Up()})
 			continue

@@ -33,6 +33,7 @@ func runNodes(t *testing.T, open func(*testing.T) sqldbtest.Opener) {
 	t.Run("first starts at once", func(t *testing.T) { firstStarts(t, open(t)) })
 	t.Run("one duty, many nodes", func(t *testing.T) { oneDuty(t, open(t)) })
 	t.Run("two sweeps at once", func(t *testing.T) { twoSweeps(t, open(t)) })
+	t.Run("an upgrade under an older node", func(t *testing.T) { upgrade(t, open(t)) })
 }
 
 func TestNodesOnMariaDB(t *testing.T) {

@@ -199,7 +199,7 @@ func (c *Client) namedBy(s server) ([]Server, error) {
 		return c.watchedBy(ctx, client, s)
 	}
 	all, err := shards(ctx, client, c.cfg.TLS != nil)
-	if _, refused := rueidis.IsRedisErr(err); refused { // before Redis 7
+	if refused := (*rueidis.RedisError)(nil); errors.As(err, &refused) { // before Redis 7
 		all, err = slotOwners(ctx, client)
 	}
 	if err != nil {

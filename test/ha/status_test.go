@@ -34,9 +34,10 @@ type dbServer struct {
 	Vitals           []struct{ Name, Value string }
 }
 
-func (h health) has(status, text string) bool {
+// wrong reports whether something is said to be wrong.
+func (h health) wrong(text string) bool {
 	for _, f := range h.Findings {
-		if f.Status == status && strings.Contains(f.Subject+" "+f.Text, text) {
+		if f.Status == "wrong" && strings.Contains(f.Subject+" "+f.Text, text) {
 			return true
 		}
 	}
@@ -124,8 +125,8 @@ func status(t *testing.T, g *lab.Galera) {
 	}
 
 	all[2].Kill(t)
-	m.await(t, "a node was killed", 1, func(h health) bool { return h.has("wrong", "has not said that it is alive") })
-	h = m.await(t, "the others found out", 1, func(h health) bool { return h.has("wrong", "is dead since") })
+	m.await(t, "a node was killed", 1, func(h health) bool { return h.wrong("has not said that it is alive") })
+	h = m.await(t, "the others found out", 1, func(h health) bool { return h.wrong("is dead since") })
 	for _, n := range h.Nodes {
 		if n.State != "dead" {
 			continue
@@ -144,7 +145,7 @@ func status(t *testing.T, g *lab.Galera) {
 	})
 	g.Nodes[1].Kill()
 	h = m.await(t, "no quorum", 2, func(h health) bool { return strings.Contains(h.states(), "server unfit") })
-	if !h.has("wrong", "has no quorum") || !h.has("wrong", "no server of the database can be written to") {
+	if !h.wrong("has no quorum") || !h.wrong("no server of the database can be written to") {
 		t.Errorf("%+v", h.Findings)
 	}
 	need(t, g.Nodes[1].Start(t.Context()))

@@ -26,7 +26,7 @@ func (r *Registry) Identify(ctx context.Context) (string, error) {
 	if fail.Is(err, fail.NotFound) {
 		if bound {
 			return "", fail.E(fail.Conflict, nil, "the blob store has lost its id: it is empty, or not the one that this database belongs to").
-				Hint("is the right directory mounted? Look at storage.filesystem.path and database.path")
+				Hint("is the right directory mounted? Look at the keys of storage and database")
 		}
 		if err = r.blobs.SetID(ctx, id); err != nil && !fail.Is(err, fail.Exists) { // Exists: another node was faster
 			return "", err
@@ -38,7 +38,7 @@ func (r *Registry) Identify(ctx context.Context) (string, error) {
 	}
 	if held != id {
 		return "", fail.E(fail.Conflict, nil, "the blob store belongs to database %s, and this is database %s", held, id).
-			Hint("point storage and database at one registry's (storage.filesystem.path, database.path); after a restore of one of them, see docs/operations.md")
+			Hint("point storage and database at one registry; after a restore of one of them, see docs/operations.md")
 	}
 	if bound {
 		return id, nil

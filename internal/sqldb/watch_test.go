@@ -1,0 +1,177 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// town is a family of servers that a test moves: what each says of itself, or the error that it answers with.
+type town struct {
+	mu     sync.Mutex
+	says   map[string]sight
+	errors map[string]error
+}
+
+// inn is a connection to a server of the town, for looks alone.
+type inn struct {
+	driver.Conn
+
+	addr string
+}
+
+func (inn) Close() error { return nil }
+
+func (f *town) put(addr string, s sight, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.says[addr], f.errors[addr] = s, err
+}
+
+func (f *town) connect(ctx context.Context, addr string, _ dialer) (driver.Conn, error) {
+	return f.visit(ctx, addr)
+}
+
+func (f *town) visit(_ context.Context, addr string) (driver.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return inn{addr: addr}, f.errors[addr]
+}
+
+func (f *town) look(_ context.Context, c driver.Conn) (sight, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, ok := c.(inn)
+	if !ok {
+		return sight{}, driver.ErrBadConn
+	}
+	return f.says[at.addr], f.errors[at.addr]
+}
+
+func (f *town) classify(err error) meaning {
+	if fail.HintOf(err) != "" {
+		return meaning{kind: fail.Unavailable, hint: fail.HintOf(err)}
+	}
+	return meaning{reason: reasonNode, hint: adviceOn(err)}
+}
+
+// open starts to watch a town.
+func (f *town) open(t *testing.T, clock func() time.Time, members string, hosts ...string) (*watch, error) {
+	t.Helper()
+	w := newWatch(&Config{Hosts: hosts, Discover: true, Members: members, Clock: clock, Log: slog.New(slog.DiscardHandler)}, newMetrics(nil), f)
+	t.Cleanup(w.close)
+	return w, w.start(t.Context())
+}
+
+func newTown() *town { return &town{says: map[string]sight{}, errors: map[string]error{}} }
+
+// await waits until a server is the one that is written to; "": none is.
+func await(t *testing.T, w *watch, addr string) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		w.mu.Lock()
+		changed, current := w.changed, w.members.current
+		w.mu.Unlock()
+		if current == nil && addr == "" || current != nil && current.addr == addr {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(20 * time.Millisecond): // a move without a change: somebody was slow
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not written to; %+v", addr, w.servers())
+		}
+	}
+}
+
+func TestAServerThatWasDiscoveredTakesOverAndIsRemembered(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	f.put("a:1", sight{cond: fit, group: "g", others: []string{"a:1", "b:1", "AUTO", ":0"}}, nil)
+	f.put("b:1", sight{cond: fit, group: "g"}, nil)
+	path := filepath.Join(t.TempDir(), "hosts.json")
+	w, err := f.open(t, time.Now, path, "a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.seen(t.Context())
+	await(t, w, "a:1")
+	f.put("a:1", sight{}, net.ErrClosed)
+	await(t, w, "b:1")
+	if len(w.servers()) != 2 {
+		t.Errorf("the servers are %+v", w.servers())
+	}
+	// The next start, while the configured one is down.
+	again, err := f.open(t, time.Now, path, "a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, again, "b:1")
+}
+
+func TestAStartWithoutAServerSaysOfEachWhyAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	unknown := &net.DNSError{Err: "no such host", Name: "b"}
+	refused := fail.E(fail.Unavailable, nil, "access denied").Hint("look at the password")
+	for _, c := range []struct {
+		name  string
+		a, b  error
+		hint  string
+		again bool // it may pass by itself
+	}{
+		{"nobody is there", net.ErrClosed, net.ErrClosed, "look at the servers; `havn db check` says more", true},
+		{"a name is unknown", net.ErrClosed, unknown, "correct the name in database.hosts, or look at this machine's name servers", true},
+		{"one refuses us", net.ErrClosed, refused, "look at the password", false},
+		{"one refuses us, and a name is unknown", refused, unknown, "look at the password", false},
+	} {
+		f := newTown()
+		f.put("a:1", sight{}, c.a)
+		f.put("b:1", sight{}, c.b)
+		_, err := f.open(t, time.Now, "", "a:1", "b:1")
+		if isRefusal(err) != c.again || fail.HintOf(settled(err)) != c.hint {
+			t.Errorf("%s: %v, hint %q, may pass %v", c.name, err, fail.HintOf(settled(err)), isRefusal(err))
+		}
+	}
+}
+
+func TestCallersAreRefusedAtOnceWhenNoServerWasThereForLong(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	f.put("a:1", sight{cond: fit}, nil)
+	var mu sync.Mutex
+	now := time.Unix(1700000000, 0)
+	clock := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}
+	w, err := f.open(t, clock, "", "a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.put("a:1", sight{cond: unfit, why: "has no quorum"}, nil)
+	await(t, w, "")
+	if err = w.hopeless(); err != nil {
+		t.Errorf("at once it is given up: %v", err)
+	}
+	mu.Lock()
+	now = now.Add(hopelessTime)
+	mu.Unlock()
+	if err = w.hopeless(); err == nil {
+		t.Error("it is waited for a server that does not come")
+	}
+	f.put("a:1", sight{cond: fit}, nil)
+	await(t, w, "a:1")
+	if err = w.hopeless(); err != nil {
+		t.Errorf("with a server that is back it is given up: %v", err)
+	}
+}

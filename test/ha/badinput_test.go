@@ -84,13 +84,14 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 	t.Cleanup(func() { need(t, m.Stop()); need(t, p.Stop()) })
 	for _, e := range []struct {
 		engine, host, denied string
+		unsafe               string // what doctor says of the lab's servers, which flush nothing
 		create               func(name, tables string)
 	}{
-		{"mysql", m.Host, "Access denied", func(name, tables string) {
+		{"mysql", m.Host, "Access denied", "innodb_flush_log_at_trx_commit is 2", func(name, tables string) {
 			need(t, m.CreateDatabase(t.Context(), name))
 			need(t, m.Run(t.Context(), "USE "+name+"; "+tables))
 		}},
-		{"postgres", p.Host, "password authentication failed", func(name, tables string) {
+		{"postgres", p.Host, "password authentication failed", "fsync is off", func(name, tables string) {
 			need(t, p.CreateDatabase(t.Context(), name))
 			need(t, p.RunIn(t.Context(), name, tables))
 		}},
@@ -108,9 +109,19 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 				{"a name that is none", []string{"HAVN_DATABASE_HOSTS=no-such-host.invalid:3306"}, "the name no-such-host.invalid can't be looked up", "database.hosts"},
 				{"a server without TLS", []string{"HAVN_DATABASE_TLS_MODE=require"}, e.host, "database.tls.mode"},
 			})
+			settings(t, good, e.unsafe)
 			halfWrong(t, append(good, "HAVN_DATABASE_HOSTS=no-such-host.invalid:3306,127.0.0.1:1,"+e.host))
 			rotates(t, append(good, "HAVN_DATABASE_HOSTS="+e.host))
 		})
+	}
+}
+
+// settings expects that doctor tells of settings that lose what was acknowledged, and that nothing else is wrong with a good database.
+func settings(t *testing.T, good []string, unsafe string) {
+	t.Helper()
+	r, code := findings(t, append(append([]string{}, good...), "HAVN_DATA_DIR="+t.TempDir()))
+	if code == 0 || !r.has("wrong", unsafe) || !r.has("ok", "its tables are not there yet") || !r.has("ok", "max_connections is") {
+		t.Errorf("doctor ended with %d: %+v", code, r.Findings)
 	}
 }
 

@@ -69,11 +69,18 @@ func wrongConfiguration(err error) []server.Finding {
 }
 
 func findingsText(found []server.Finding) string {
+	const narrow, wide = 13, 30 // beyond that, a subject stands out of its column
+	width := narrow
+	for _, f := range found {
+		if len(f.Subject) <= wide {
+			width = max(width, len(f.Subject))
+		}
+	}
 	var b strings.Builder
 	for _, f := range found {
-		fmt.Fprintf(&b, "%-7s  %-13s  %s\n", f.Status, f.Subject, f.Text)
+		fmt.Fprintf(&b, "%-7s  %-*s  %s\n", f.Status, width, f.Subject, f.Text)
 		if f.Hint != "" && f.Status != server.Good {
-			fmt.Fprintf(&b, "%-7s  %-13s  → %s\n", "", "", f.Hint)
+			fmt.Fprintf(&b, "%-7s  %-*s  → %s\n", "", width, "", f.Hint)
 		}
 	}
 	return b.String()

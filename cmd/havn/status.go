@@ -112,8 +112,10 @@ func since(t time.Time) string {
 func statusText(h server.Health) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "The registry is %s.\n\n", h.Level)
-	nodeTable(&b, h.Nodes)
-	b.WriteString("\n")
+	if len(h.Nodes) > 0 {
+		nodeTable(&b, h.Nodes)
+		b.WriteString("\n")
+	}
 	rows := [][]string{{"STORE", "STATE", "SINCE", "SEEN BY", ""}}
 	rows = append(rows, databaseRows(h.Database, serving(h.Nodes))...)
 	for _, s := range h.Stores["blobs"] {

@@ -276,16 +276,17 @@ type State struct {
 	Mode        Mode   // "" until it was reached once
 	Parts, Open int    // how many parts there are, and how many of them are gone around
 	Reason      string // what went wrong last, "" if nothing is gone around
+	Hint        string // what to do about it
 }
 
 // State answers what is known now.
 func (c *Client) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := State{Reason: c.reason}
+	s := State{Reason: c.reason, Hint: c.hint}
 	if l := c.link.Load(); l != nil {
 		if s.Mode, s.Parts, s.Open = l.mode, len(l.circuits), openOf(l); s.Open == 0 {
-			s.Reason = ""
+			s.Reason, s.Hint = "", ""
 		}
 	}
 	return s

@@ -33,6 +33,12 @@ const (
 	serverDown = "down"
 )
 
+// Why a server is down that says nothing itself.
+const (
+	refused = "refuses connections"
+	silent  = "does not answer"
+)
+
 // The roles of a server.
 const (
 	roleMaster   = "master"
@@ -133,7 +139,10 @@ func (c *Client) askNamed(named []Server) []Server {
 func judged(s Server, err error) Server {
 	switch {
 	case err != nil:
-		s.State, s.Why, s.Hint = serverDown, inWords(err), fail.HintOf(err)
+		s.State, s.Why, s.Hint = serverDown, inWords(err), ""
+		if s.Why != refused && s.Why != silent {
+			s.Hint = fail.HintOf(err)
+		}
 	case s.State != "" && s.State != serverUp:
 		s.Why = "it answers, and the cluster says so"
 	default:
@@ -147,9 +156,9 @@ func inWords(err error) string {
 	var e *fail.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refuses connections"
+		return refused
 	case errors.Is(err, context.DeadlineExceeded):
-		return "does not answer"
+		return silent
 	case errors.As(err, &e):
 		return e.Error()
 	}
@@ -199,7 +208,7 @@ func (c *Client) namedBy(s server) ([]Server, error) {
 		return c.watchedBy(ctx, client, s)
 	}
 	all, err := shards(ctx, client, c.cfg.TLS != nil)
-	if refused := (*rueidis.RedisError)(nil); errors.As(err, &refused) { // before Redis 7
+	if unknown := (*rueidis.RedisError)(nil); errors.As(err, &unknown) { // before Redis 7
 		all, err = slotOwners(ctx, client)
 	}
 	if err != nil {

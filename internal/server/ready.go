@@ -53,6 +53,8 @@ type State struct {
 	Kind      string    `json:"kind"`   // which product
 	Latency   float64   `json:"latency_ms"`
 	FreeBytes *int64    `json:"free_bytes,omitempty"`
+
+	why, hint string // for operators: /readyz is open to everybody
 }
 
 // The statuses.
@@ -130,7 +132,7 @@ func (r *readiness) ask(ctx context.Context, questions map[string]func(context.C
 		case seen[name] = <-r.asked[name]:
 			delete(r.asked, name)
 		case <-ctx.Done():
-			seen[name] = State{Status: fail.Unavailable.String(), Kind: cmp.Or(r.since[name].Kind, name), Latency: milliseconds(readyPatience)}
+			seen[name] = State{Status: fail.Unavailable.String(), Kind: cmp.Or(r.since[name].Kind, name), Latency: milliseconds(readyPatience), why: "it did not answer within " + readyPatience.String()}
 		}
 	}
 	return seen
@@ -165,6 +167,9 @@ func (r *readiness) store(ctx context.Context) State {
 		err = fail.E(fail.Conflict, nil, "the store's id changed")
 	}
 	s := State{Status: stateOf(err), Kind: "blobs", Latency: milliseconds(r.clock().Sub(begin))}
+	if err != nil {
+		s.why, s.hint = err.Error(), fail.HintOf(err)
+	}
 	if free, _, ok, spaceErr := r.blobs.Space(ctx); ok && spaceErr == nil {
 		s.FreeBytes = &free
 		if err == nil && r.lowDisk > 0 && free < r.lowDisk {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -65,6 +66,9 @@ func (r *readiness) shared(ctx context.Context) State {
 	s := State{Status: stateOf(err), Kind: "redis", Latency: milliseconds(took)}
 	if known.Mode != "" {
 		s.Kind = "redis " + string(known.Mode)
+	}
+	if err != nil {
+		s.why, s.hint = cmp.Or(known.Reason, err.Error()), known.Hint
 	}
 	if err != nil && known.Open < known.Parts {
 		s.Status = statePartly

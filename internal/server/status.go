@@ -1,11 +1,14 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/havn-registry/havn/internal/cluster"
@@ -49,6 +52,9 @@ type Seeing struct {
 	Status string    `json:"status"`
 	Kind   string    `json:"kind"`
 	Since  time.Time `json:"since"`
+	Why    string    `json:"why,omitempty"`
+
+	hint string
 }
 
 // viewer makes a Health.
@@ -77,6 +83,7 @@ func Look(ctx context.Context, c *config.Config) Health {
 	}
 	v.judgeStores()
 	v.judgeRedis()
+	v.arrange()
 	return v.Health
 }
 
@@ -142,7 +149,7 @@ func (v *viewer) judgeStores() {
 		case stateLow:
 			v.wrong(LevelDegraded, "blobs", "free space, or lower storage.low_disk: pushes are refused, pulls go on", "node %s has little space since %s", s.Node, moment(s.Since))
 		default:
-			v.wrong(LevelDegraded, "blobs", "look at the store, and at this node's log", "node %s sees the blob store %s since %s", s.Node, s.Status, moment(s.Since))
+			v.wrong(LevelDegraded, "blobs", cmp.Or(s.hint, "look at the store, and at this node's log"), "node %s sees the blob store %s since %s%s", s.Node, s.Status, moment(s.Since), s.because())
 		}
 		bad++
 	}
@@ -151,9 +158,42 @@ func (v *viewer) judgeStores() {
 	}
 	for _, s := range v.Stores["redis"] {
 		if s.Status != stateOK {
-			v.wrong(LevelDegraded, "redis", "look at its servers; everything goes on without it, and slower", "node %s sees Redis %s since %s", s.Node, s.Status, moment(s.Since))
+			v.wrong(LevelDegraded, "redis", cmp.Or(s.hint, "look at its servers")+". Everything goes on without it, and slower", "node %s sees Redis %s since %s%s", s.Node, s.Status, moment(s.Since), s.because())
 		}
 	}
+}
+
+// because says why a store is not well, if that is known.
+func (s Seeing) because() string {
+	if s.Why == "" {
+		return ""
+	}
+	return ": " + s.Why
+}
+
+// arrange puts what is wrong before warnings, and says once what is the same of several subjects of a kind, like the settings of all servers of a database.
+func (v *viewer) arrange() {
+	all := []Finding{}
+	for _, f := range v.Findings {
+		kind, name, _ := strings.Cut(f.Subject, " ")
+		at := slices.IndexFunc(all, func(g Finding) bool {
+			return strings.HasPrefix(g.Subject, kind+" ") && g.Status == f.Status && g.Text == f.Text && g.Hint == f.Hint
+		})
+		if name == "" || at < 0 {
+			all = append(all, f)
+			continue
+		}
+		all[at].Subject += ", " + name
+	}
+	slices.SortStableFunc(all, func(a, b Finding) int { return rank(a) - rank(b) })
+	v.Findings = all
+}
+
+func rank(f Finding) int {
+	if f.Status == Wrong {
+		return 0
+	}
+	return 1
 }
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
@@ -202,7 +242,7 @@ func (v *viewer) process(ctx context.Context) error {
 			}
 			continue
 		}
-		v.Stores[name] = []Seeing{{held.Host, s.Status, s.Kind, s.Since}}
+		v.Stores[name] = []Seeing{{Node: held.Host, Status: s.Status, Kind: s.Kind, Since: s.Since}}
 	}
 	return nil
 }

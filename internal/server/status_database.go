@@ -111,8 +111,11 @@ func (v *viewer) survey(ctx context.Context) error {
 	}
 	v.judgeUnity()
 	if usable == 0 {
-		return fail.E(fail.Unavailable, nil, "no server of the database can be written to from this machine, so the nodes can't be looked up").
-			Hint("bring its servers back as said above; pushes and pulls of tags get 503 meanwhile, and go on by themselves")
+		hint := "bring its servers back; pushes and pulls of tags get 503 meanwhile, and go on by themselves"
+		if len(all) == 1 {
+			hint += ". This machine knows one server alone: if others run, name all of them in database.hosts here, or look from a node, which remembers them"
+		}
+		return fail.E(fail.Unavailable, nil, "no server of the database can be written to from this machine, so the nodes can't be looked up").Hint("%s", hint)
 	}
 	return nil
 }

@@ -148,6 +148,7 @@ func (v *viewer) judgeNodes() {
 			v.wrong(LevelDegraded, "node "+n.Name(), "start it again; if it was taken away for good: havn node forget "+fmt.Sprint(n.Incarnation), "is dead since %s; others do its work", moment(n.Since))
 		}
 	}
+	v.judgeViews()
 	switch {
 	case serving == 0:
 		v.wrong(LevelDown, "node", "start one; if it does not come up, its log and `havn doctor` on that machine say why", "no node serves this database")
@@ -171,7 +172,7 @@ func (v *viewer) seen(n NodeState) {
 	}
 	for name, s := range n.sight.Stores {
 		if name != "database" {
-			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, n.atDatabase(s.Since)})
+			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, n.atDatabase(s.Since), s.Why, s.Hint})
 		}
 	}
 	for _, s := range n.sight.Servers {
@@ -193,12 +194,21 @@ func (v *viewer) seenServer(n NodeState, s sqldb.Server) {
 	if s.Current {
 		own.Writers = append(own.Writers, n.Name())
 	}
-	switch {
-	case own.State == s.State:
-		if own.Since.IsZero() || since.Before(own.Since) {
-			own.Since = since
+	if own.State == s.State && (own.Since.IsZero() || since.Before(own.Since)) {
+		own.Since = since
+	}
+}
+
+// judgeViews says which nodes see a server of the database otherwise than this machine does. A difference of a moment is none: what nodes see is some seconds old.
+func (v *viewer) judgeViews() {
+	for _, n := range v.Nodes {
+		for _, s := range n.sight.Servers {
+			own := v.Database.server(s.Addr)
+			since := n.atDatabase(s.Since)
+			if !n.Serves() || own == nil || !own.Usable || s.Usable() || v.now.Sub(since) < lateTime || !own.Since.IsZero() && v.now.Sub(own.Since) < lateTime {
+				continue
+			}
+			v.wrong(LevelDegraded, "node "+n.Name(), "look at the network between the two", "sees the database server %s as %s since %s", s.Addr, s, moment(since))
 		}
-	case own.Usable && !s.Usable() && v.now.Sub(since) > lateTime: // a difference of a moment is none
-		v.wrong(LevelDegraded, "node "+n.Name(), "look at the network between the two", "sees the database server %s as %s since %s", s.Addr, s, moment(since))
 	}
 }

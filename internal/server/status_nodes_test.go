@@ -2,6 +2,7 @@ package server
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,9 @@ func TestWhatNodesSeeDecidesHowTheWholeIs(t *testing.T) {
 	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
 	node := func(name, state, version, blobs string) NodeState {
 		n := NodeState{Incarnation: 7, Host: name, State: state, Version: version}
-		n.sight.Stores = map[string]seen{"blobs": {blobs, "s3", now}, "redis": {stateOK, "redis", now}, "database": {stateOK, "mysql", now}}
+		n.sight.Stores = map[string]seen{
+			"blobs": {Status: blobs, Kind: "s3", Since: now}, "redis": {Status: stateOK, Kind: "redis", Since: now}, "database": {Status: stateOK, Kind: "mysql", Since: now},
+		}
 		return n
 	}
 	for name, c := range map[string]struct {
@@ -94,12 +97,12 @@ func TestSinceWhenAServerIsAsItIsTheNodesKnow(t *testing.T) {
 	if want := now.Add(-time.Hour - 7*time.Second); !one.Since.Equal(want) || len(one.Writers) != 1 || one.Writers[0] != "a" {
 		t.Errorf("%+v, want it since %s", one, want)
 	}
-	if len(v.Findings) != 3 || v.Level != LevelDegraded || !strings.Contains(v.Findings[1].Text, "sees the database server db2:3306 as down: refuses connections since") {
+	if len(v.Findings) != 3 || v.Level != LevelDegraded || !strings.Contains(v.Findings[2].Text, "sees the database server db2:3306 as down: refuses connections since") {
 		t.Errorf("%s, %+v", v.Level, v.Findings)
 	}
 	// A cluster does not name its members that are down: who looks may not know them.
-	if last := v.Database.Servers[2]; last.Addr != "db9:3306" || last.SeenBy != "a" || v.Findings[2].Subject != "database db9:3306" || v.Findings[2].Hint == "" {
-		t.Errorf("%+v, %+v", last, v.Findings[2])
+	if last := v.Database.Servers[2]; last.Addr != "db9:3306" || last.SeenBy != "a" || v.Findings[1].Subject != "database db9:3306" || v.Findings[1].Hint == "" {
+		t.Errorf("%+v, %+v", last, v.Findings[1])
 	}
 }
 
@@ -180,5 +183,42 @@ func TestTwoClustersFromTheSameDataAreTold(t *testing.T) {
 		if v.judgeUnity(); v.Level != c.level || len(v.Findings) > 0 && !strings.Contains(v.Findings[0].Text, "a: ") {
 			t.Errorf("%s: %s, %+v", name, v.Level, v.Findings)
 		}
+	}
+}
+
+func TestAServerThatIsJustBackIsNoFaultOfThoseThatSawItDown(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	node := func(name, state string, since time.Time) NodeState {
+		n := NodeState{Host: name, State: nodeServing}
+		n.sight.Servers = []sqldb.Server{{Addr: "db1:3306", State: state, Since: since}}
+		return n
+	}
+	v := &viewer{now: now, Health: Health{Level: LevelGood, Stores: map[string][]Seeing{}, Nodes: []NodeState{
+		node("a", "down", now.Add(-time.Minute)), node("b", "fit", now.Add(-3*time.Second)),
+	}}}
+	v.Database.Servers = []DatabaseServer{{Addr: "db1:3306", State: "fit", Usable: true}}
+	v.judgeNodes()
+	if v.Level != LevelGood || len(v.Findings) > 0 {
+		t.Errorf("%s, %+v", v.Level, v.Findings)
+	}
+}
+
+func TestWhatIsWrongIsSaidFirstAndWhatIsTheSameOnce(t *testing.T) {
+	t.Parallel()
+	v := &viewer{}
+	for _, addr := range []string{"a", "b"} {
+		v.warn("database "+addr, "set it to 1", "a setting is 2")
+	}
+	v.warn("node", "start another", "one node serves")
+	v.wrong(LevelDegraded, "database c", "start it", "is down")
+	v.arrange()
+	want := []Finding{
+		{"database c", Wrong, "is down", "start it"},
+		{"database a, b", Warning, "a setting is 2", "set it to 1"},
+		{"node", Warning, "one node serves", "start another"},
+	}
+	if !slices.Equal(v.Findings, want) {
+		t.Errorf("%+v", v.Findings)
 	}
 }

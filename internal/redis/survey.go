@@ -35,8 +35,8 @@ const (
 
 // Why a server is down that says nothing itself.
 const (
-	refused = "refuses connections"
-	silent  = "does not answer"
+	whyRefused = "refuses connections"
+	whySilent  = "does not answer"
 )
 
 // The roles of a server.
@@ -140,7 +140,7 @@ func judged(s Server, err error) Server {
 	switch {
 	case err != nil:
 		s.State, s.Why, s.Hint = serverDown, inWords(err), ""
-		if s.Why != refused && s.Why != silent {
+		if s.Why != whyRefused && s.Why != whySilent {
 			s.Hint = fail.HintOf(err)
 		}
 	case s.State != "" && s.State != serverUp:
@@ -156,9 +156,9 @@ func inWords(err error) string {
 	var e *fail.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return refused
+		return whyRefused
 	case errors.Is(err, context.DeadlineExceeded):
-		return silent
+		return whySilent
 	case errors.As(err, &e):
 		return e.Error()
 	}

@@ -15,8 +15,8 @@ import (
 // patience is for what ends within seconds on an idle machine.
 const patience = 2 * time.Minute
 
-// swiftCall sends one request of the Swift API by hand, so that what the lab promises does not rest on a driver.
-func swiftCall(ctx context.Context, c *lab.Ceph, method, path string, body []byte) (int, []byte, error) {
+// swiftCall sends one request of the Swift API by hand, so that what the lab promises does not rest on a driver. header is names and values in turn.
+func swiftCall(ctx context.Context, c *lab.Ceph, method, path string, body []byte, header ...string) (int, []byte, error) {
 	auth, err := http.NewRequestWithContext(ctx, http.MethodGet, c.SwiftAuthURL(), nil)
 	if err != nil {
 		return 0, nil, err
@@ -35,6 +35,9 @@ func swiftCall(ctx context.Context, c *lab.Ceph, method, path string, body []byt
 		return 0, nil, err
 	}
 	r.Header.Set("X-Auth-Token", answer.Header.Get("X-Auth-Token"))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
 	if answer, err = http.DefaultClient.Do(r); err != nil {
 		return 0, nil, err
 	}
@@ -42,11 +45,11 @@ func swiftCall(ctx context.Context, c *lab.Ceph, method, path string, body []byt
 	return answer.StatusCode, read, errors.Join(err, answer.Body.Close())
 }
 
-func wantSwift(t *testing.T, c *lab.Ceph, method, path string, body []byte, status int) []byte {
+func wantSwift(t *testing.T, c *lab.Ceph, method, path string, body []byte, status int, header ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	got, read, err := swiftCall(ctx, c, method, path, body)
+	got, read, err := swiftCall(ctx, c, method, path, body, header...)
 	if err != nil || got != status {
 		t.Fatalf("%s %s: %d, want %d: %v\n%s", method, path, got, status, err, read)
 	}

@@ -48,7 +48,15 @@ func (h held) Read(p []byte) (int, error) {
 
 // TestMemoryStaysFlatUnderManyUploads holds many uploads in their middle, more than fit in memory, and then lets all of them end.
 func TestMemoryStaysFlatUnderManyUploads(t *testing.T) {
-	s := harness.Start(t, harness.Options{Env: s3Env(t, ceph(t))})
+	c := ceph(t)
+	for name, env := range map[string][]string{"S3": s3Env(t, c), "Swift": swiftEnv(c)} {
+		t.Run(name, func(t *testing.T) { flat(t, env) })
+	}
+}
+
+func flat(t *testing.T, env []string) {
+	t.Helper()
+	s := harness.Start(t, harness.Options{Env: env})
 	data := blobtest.Noise(9, 5<<18)
 	half := len(data) / 2
 	g := &gate{}

@@ -46,7 +46,6 @@ func (h held) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestMemoryStaysFlatUnderManyUploads holds many uploads in their middle, more than fit in memory, and then lets all of them end.
 func TestMemoryStaysFlatUnderManyUploads(t *testing.T) {
 	c := ceph(t)
 	for name, env := range map[string][]string{"S3": s3Env(t, c), "Swift": swiftEnv(c)} {
@@ -54,6 +53,7 @@ func TestMemoryStaysFlatUnderManyUploads(t *testing.T) {
 	}
 }
 
+// flat holds many uploads in their middle, more than fit in memory, and then lets all of them end.
 func flat(t *testing.T, env []string) {
 	t.Helper()
 	s := harness.Start(t, harness.Options{Env: env})

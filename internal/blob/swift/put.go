@@ -66,6 +66,9 @@ func (d *Driver) Put(ctx context.Context, name string, _ int64, r io.Reader) (w 
 	}
 }
 
+// Resends says that Put keeps what it sends: see blob.Resender.
+func (d *Driver) Resends() {}
+
 // errThere says that the whole object is there: an attempt succeeded whose answer was lost.
 var errThere = errors.New("the object is there")
 

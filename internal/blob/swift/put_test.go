@@ -101,6 +101,16 @@ func read(t *testing.T, d blob.Driver, name string) []byte {
 	return body
 }
 
+// TestNobodyElseKeepsTheBytes: two copies of each upload would be more than a node may take.
+func TestNobodyElseKeepsTheBytes(t *testing.T) {
+	t.Parallel()
+	for name, d := range map[string]blob.Driver{"plain": start(t).open(t), "with signed URLs": &signing{Driver: &Driver{}}} {
+		if !blob.NewStore(d, blob.StoreConfig{}).Resends() {
+			t.Errorf("%s: who sends again?", name)
+		}
+	}
+}
+
 func TestWhatIsNotKeptIsNotSentAgainInPart(t *testing.T) {
 	t.Parallel()
 	s := start(t)

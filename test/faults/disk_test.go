@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/test/harness"
+	"github.com/havn-registry/havn/test/request"
 )
 
 // disk is a file system of a certain size in memory, which goes with the test.
@@ -38,14 +39,14 @@ type refusal struct {
 	Errors []struct{ Code, Message string }
 }
 
-func wantRefusal(t *testing.T, a answer, err error, status int) {
+func wantRefusal(t *testing.T, a request.Answer, err error, status int) {
 	t.Helper()
-	if a.status == 0 {
+	if a.Status == 0 {
 		t.Fatalf("no answer: %v", err)
 	}
 	var r refusal
-	if jsonErr := json.Unmarshal(a.text, &r); a.status != status || jsonErr != nil || len(r.Errors) == 0 || r.Errors[0].Code == "" {
-		t.Errorf("answer %d: %s, want %d with an error of the specification's form", a.status, a.text, status)
+	if jsonErr := json.Unmarshal(a.Text, &r); a.Status != status || jsonErr != nil || len(r.Errors) == 0 || r.Errors[0].Code == "" {
+		t.Errorf("answer %d: %s, want %d with an error of the specification's form", a.Status, a.Text, status)
 	}
 }
 
@@ -69,8 +70,8 @@ func TestAFullDiskRefusesPushesAndServesPulls(t *testing.T) {
 	big := noise(source, 32<<20)
 	// The answer comes while the client still sends, and Go's client may find the connection closed before it finds the answer: then it asks again.
 	for answers, tries := 0, 0; answers < 3 && !t.Failed(); tries++ {
-		a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+digestOf(big), "application/octet-stream", big, http.StatusCreated)
-		if a.status == 0 && tries < 50 {
+		a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+request.Digest(big), request.Octets, big, http.StatusCreated)
+		if a.Status == 0 && tries < 50 {
 			continue
 		}
 		wantRefusal(t, a, err, http.StatusInsufficientStorage)
@@ -120,7 +121,7 @@ func TestAReadOnlyStoreRefusesPushesAndServesPulls(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := []byte("more")
-	a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+digestOf(data), "application/octet-stream", data, http.StatusCreated)
+	a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+request.Digest(data), request.Octets, data, http.StatusCreated)
 	wantRefusal(t, a, err, http.StatusServiceUnavailable)
 	pulls(t, c, m)
 	if err = syscall.Mount("", blobs, "", syscall.MS_REMOUNT, ""); err != nil {
@@ -158,7 +159,7 @@ func TestAStoreWithoutPermissionRefusesPushesAndServesPulls(t *testing.T) {
 	}
 	permit(0o500)
 	data := []byte("more")
-	a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+digestOf(data), "application/octet-stream", data, http.StatusCreated)
+	a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+request.Digest(data), request.Octets, data, http.StatusCreated)
 	wantRefusal(t, a, err, http.StatusServiceUnavailable)
 	if !strings.Contains(s.Log(), "permission denied") {
 		t.Error("the log does not say why")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/test/harness"
+	"github.com/havn-registry/havn/test/request"
 )
 
 const (
@@ -118,7 +119,7 @@ func TestAGracefulStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	s, l := harness.Start(t, harness.Options{Env: []string{"HAVN_HTTP_DRAIN_TIMEOUT=5m"}}), newLedger()
 	data := noise(rand.New(rand.NewPCG(3, 3)), 1<<20)
-	digest := digestOf(data)
+	digest := request.Digest(data)
 	body, rest := io.Pipe()
 	defer func() { must(t, body.Close()) }()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v2/faults/app0/blobs/uploads/?digest="+digest, body)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/test/harness"
+	"github.com/havn-registry/havn/test/request"
 )
 
 // upload is one that a client goes on with, piece by piece.
@@ -79,7 +80,7 @@ func (l *ledger) tagging(ctx context.Context, s *harness.Server, n int, seed uin
 		l.begun[name] = m
 		l.mu.Unlock()
 		path := "/v2/" + m.repo + "/manifests/" + m.tag
-		if _, err := c.do(ctx, http.MethodPut, path, manifestType, m.manifest, http.StatusCreated); err != nil {
+		if _, err := c.do(ctx, http.MethodPut, path, request.Manifest, m.manifest, http.StatusCreated); err != nil {
 			return err
 		}
 		if source.IntN(3) > 0 {
@@ -109,14 +110,14 @@ func (l *ledger) pieces(ctx context.Context, s *harness.Server, n int, seed uint
 			if err != nil {
 				return err
 			}
-			u = &upload{repo: repo, location: begun.location}
+			u = &upload{repo: repo, location: begun.Location}
 			mine[number] = u
 		}
 		piece := noise(source, 1+source.IntN(4<<10))
 		l.mu.Lock()
 		u.maybe = piece
 		l.mu.Unlock()
-		a, err := c.do(ctx, http.MethodPatch, u.location, "application/octet-stream", piece, http.StatusAccepted)
+		a, err := c.do(ctx, http.MethodPatch, u.location, request.Octets, piece, http.StatusAccepted)
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (l *ledger) pieces(ctx context.Context, s *harness.Server, n int, seed uint
 		if len(u.sent) == 0 {
 			l.uploads = append(l.uploads, u)
 		}
-		u.location, u.sent, u.maybe = a.location, append(u.sent, piece...), nil
+		u.location, u.sent, u.maybe = a.Location, append(u.sent, piece...), nil
 		l.sent++
 		l.mu.Unlock()
 		return nil
@@ -140,16 +141,16 @@ func (l *ledger) checkPieces(t *testing.T, c *client) {
 			t.Errorf("an upload of which %d bytes were acknowledged: %v", len(u.sent), err)
 			continue
 		}
-		_, end, _ := strings.Cut(a.received, "-")
+		_, end, _ := strings.Cut(a.Range, "-")
 		last, err := strconv.Atoi(end)
 		whole := append(append([]byte{}, u.sent...), u.maybe...)
 		if err != nil || last+1 < len(u.sent) || last+1 > len(whole) {
-			t.Errorf("an upload stands at %q, after %d bytes were acknowledged and %d more sent: %v", a.received, len(u.sent), len(u.maybe), err)
+			t.Errorf("an upload stands at %q, after %d bytes were acknowledged and %d more sent: %v", a.Range, len(u.sent), len(u.maybe), err)
 			continue
 		}
-		digest := digestOf(whole)
-		if _, err = c.do(t.Context(), http.MethodPut, a.location+"?digest="+digest, "application/octet-stream", whole[last+1:], http.StatusCreated); err != nil {
-			t.Errorf("the end of an upload that stood at %q: %v", a.received, err)
+		digest := request.Digest(whole)
+		if _, err = c.do(t.Context(), http.MethodPut, a.Location+"?digest="+digest, request.Octets, whole[last+1:], http.StatusCreated); err != nil {
+			t.Errorf("the end of an upload that stood at %q: %v", a.Range, err)
 			continue
 		}
 		l.blobs[digest] = u.repo

@@ -3,11 +3,9 @@ package faults
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -15,13 +13,11 @@ import (
 	"testing"
 
 	"github.com/havn-registry/havn/test/harness"
+	"github.com/havn-registry/havn/test/request"
 )
 
-const (
-	manifestType = "application/vnd.oci.image.manifest.v1+json"
-	// repositories is how many the clients share.
-	repositories = 4
-)
+// repositories is how many the clients share.
+const repositories = 4
 
 // image is what a push brings, known beforehand.
 type image struct {
@@ -50,8 +46,6 @@ func newLedger() *ledger {
 	return &ledger{images: map[string]image{}, begun: map[string]image{}, blobs: map[string]string{}, deleted: map[string]bool{}}
 }
 
-func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
-
 func noise(source *rand.Rand, size int) []byte {
 	b := make([]byte, size)
 	for i := range b {
@@ -62,26 +56,17 @@ func noise(source *rand.Rand, size int) []byte {
 
 func newImage(source *rand.Rand, repo, tag string) image {
 	m := image{repo: repo, tag: tag, blobs: map[string][]byte{}}
-	type descriptor struct {
-		MediaType string `json:"mediaType"`
-		Digest    string `json:"digest"`
-		Size      int    `json:"size"`
+	add := func(data []byte) []byte {
+		m.blobs[request.Digest(data)] = data
+		return data
 	}
-	add := func(kind string, data []byte) descriptor {
-		d := digestOf(data)
-		m.blobs[d] = data
-		return descriptor{kind, d, len(data)}
-	}
-	config := add("application/vnd.oci.image.config.v1+json", fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","n":%d}`, source.Uint64()))
-	layers := []descriptor{}
+	config := add(fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","n":%d}`, source.Uint64()))
+	var layers [][]byte
 	for range 1 + source.IntN(3) {
-		layers = append(layers, add("application/vnd.oci.image.layer.v1.tar", noise(source, 1+source.IntN(128<<10))))
+		layers = append(layers, add(noise(source, 1+source.IntN(128<<10))))
 	}
-	text, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": manifestType, "config": config, "layers": layers})
-	if err != nil {
-		panic(err)
-	}
-	m.manifest, m.digest = text, digestOf(text)
+	m.manifest = request.Image("", config, layers...)
+	m.digest = request.Digest(m.manifest)
 	return m
 }
 
@@ -91,73 +76,15 @@ type client struct {
 	url  string
 }
 
-// answer is a response that was read to its end.
-type answer struct {
-	status   int // 0: none came
-	location string
-	received string // the header Range
-	text     []byte
-}
-
-// refused is an answer that was not the wanted one.
-type refused struct {
-	request string
-	answer
-}
-
-func (r *refused) Error() string { return fmt.Sprintf("%s: %d: %s", r.request, r.status, r.text) }
-
 // do answers an error for anything but the status that was wanted.
-func (c *client) do(ctx context.Context, method, path, kind string, body []byte, want int) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	req.SetBasicAuth(harness.User, harness.Password)
-	if kind != "" {
-		req.Header.Set("Content-Type", kind)
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	text, err := io.ReadAll(res.Body)
-	if err = errors.Join(err, res.Body.Close()); err != nil {
-		return answer{}, err
-	}
-	a := answer{res.StatusCode, res.Header.Get("Location"), res.Header.Get("Range"), text}
-	if a.status != want {
-		return a, &refused{method + " " + path, a}
-	}
-	return a, nil
-}
-
-// pushBlob sends a blob in one of the ways that clients use.
-func (c *client) pushBlob(ctx context.Context, way int, repo, digest string, data []byte) error {
-	base := "/v2/" + repo + "/blobs/uploads/"
-	if way == 0 {
-		_, err := c.do(ctx, http.MethodPost, base+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
-		return err
-	}
-	at, err := c.do(ctx, http.MethodPost, base, "", nil, http.StatusAccepted)
-	if err != nil {
-		return err
-	}
-	for pieces := way - 1; pieces > 0; pieces-- {
-		part := data[:len(data)/pieces]
-		data = data[len(part):]
-		if at, err = c.do(ctx, http.MethodPatch, at.location, "application/octet-stream", part, http.StatusAccepted); err != nil {
-			return err
-		}
-	}
-	_, err = c.do(ctx, http.MethodPut, at.location+"?digest="+digest, "application/octet-stream", data, http.StatusCreated)
-	return err
+func (c *client) do(ctx context.Context, method, path, kind string, body []byte, want int) (request.Answer, error) {
+	return request.Do(ctx, c.http, method, c.url+path, kind, body, want)
 }
 
 // explained reports whether a fault explains that a push ended so: no answer came, or one that says to try again later.
 func (l *ledger) explained(err error) bool {
-	var r *refused
-	return !errors.As(err, &r) || r.status == http.StatusServiceUnavailable
+	var r *request.Refused
+	return !errors.As(err, &r) || r.Status == http.StatusServiceUnavailable
 }
 
 // push sends an image and writes down what is acknowledged.
@@ -165,15 +92,18 @@ func (l *ledger) push(ctx context.Context, c *client, source *rand.Rand, m image
 	l.mu.Lock()
 	l.begun[m.repo+":"+m.tag] = m
 	l.mu.Unlock()
+	send := func(method, path, kind string, body []byte, want int) (request.Answer, error) {
+		return c.do(ctx, method, path, kind, body, want)
+	}
 	for d, data := range m.blobs {
-		if err := c.pushBlob(ctx, source.IntN(5), m.repo, d, data); err != nil {
+		if err := request.PushBlob(source.IntN(5), m.repo, data, send); err != nil {
 			return err
 		}
 		l.mu.Lock()
 		l.blobs[d] = m.repo
 		l.mu.Unlock()
 	}
-	if _, err := c.do(ctx, http.MethodPut, "/v2/"+m.repo+"/manifests/"+m.tag, manifestType, m.manifest, http.StatusCreated); err != nil {
+	if _, err := c.do(ctx, http.MethodPut, "/v2/"+m.repo+"/manifests/"+m.tag, request.Manifest, m.manifest, http.StatusCreated); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -202,7 +132,7 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 		l.whole(t, c, name, m)
 	}
 	for d, repo := range l.blobs {
-		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || digestOf(a.text) != d {
+		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || request.Digest(a.Text) != d {
 			t.Errorf("acknowledged blob %s of %s: %v", d, repo, err)
 		}
 	}
@@ -213,8 +143,8 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 	for _, m := range l.begun {
 		for d, want := range m.blobs {
 			a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK)
-			if a.status != http.StatusNotFound && (err != nil || !bytes.Equal(a.text, want)) {
-				t.Errorf("blob %s of %s, not acknowledged, is neither absent nor whole: %d bytes, %v", d, m.repo, len(a.text), err)
+			if a.Status != http.StatusNotFound && (err != nil || !bytes.Equal(a.Text, want)) {
+				t.Errorf("blob %s of %s, not acknowledged, is neither absent nor whole: %d bytes, %v", d, m.repo, len(a.Text), err)
 			}
 		}
 	}
@@ -225,7 +155,7 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 			continue
 		}
 		var list struct{ Tags []string }
-		if err = errors.Join(err, json.Unmarshal(a.text, &list)); err != nil {
+		if err = errors.Join(err, json.Unmarshal(a.Text, &list)); err != nil {
 			t.Fatal(err)
 		}
 		for _, tag := range list.Tags {
@@ -245,13 +175,13 @@ func (l *ledger) check(t *testing.T, s *harness.Server) {
 func (l *ledger) whole(t *testing.T, c *client, name string, m image) {
 	t.Helper()
 	for _, ref := range []string{m.tag, m.digest} {
-		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/manifests/"+ref, "", nil, http.StatusOK); err != nil || !bytes.Equal(a.text, m.manifest) {
-			t.Errorf("%s by %s: %d bytes, %v", name, ref, len(a.text), err)
+		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/manifests/"+ref, "", nil, http.StatusOK); err != nil || !bytes.Equal(a.Text, m.manifest) {
+			t.Errorf("%s by %s: %d bytes, %v", name, ref, len(a.Text), err)
 		}
 	}
 	for d, want := range m.blobs {
-		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || !bytes.Equal(a.text, want) {
-			t.Errorf("%s, its blob %s: %d bytes, %v", name, d, len(a.text), err)
+		if a, err := c.do(t.Context(), http.MethodGet, "/v2/"+m.repo+"/blobs/"+d, "", nil, http.StatusOK); err != nil || !bytes.Equal(a.Text, want) {
+			t.Errorf("%s, its blob %s: %d bytes, %v", name, d, len(a.Text), err)
 		}
 	}
 }

@@ -1,64 +1,104 @@
 package chaos
 
 import (
-	"math/rand/v2"
+	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 )
 
 const (
+	// shortTime is for how long faults happen without CHAOS_TIME: a part of the kinds has room in it, another one with each seed.
+	shortTime = 150 * time.Second
 	// briefHang is how long a process hangs in a short run, longHang in a long one: longer than any time-out that would hide it.
 	briefHang = 6 * time.Second
 	longHang  = 20 * time.Second
 	// after is how many pushes must be acknowledged after a fault is made good, before the next one.
 	after = 8
+	// longestGap is how long nothing may be acknowledged under a fault that pushes go on under, on the most loaded machine: more is not "a slow request" any more.
+	longestGap = time.Minute
 )
 
-// TestChaos lets each kind of fault happen once, in an order by chance; with CHAOS_TIME (such as 1h) again and again until that is over. CHAOS_REPORT names a file for the report.
-func TestChaos(t *testing.T) {
-	duration, hang := time.Duration(0), briefHang
+// plan is what a run is to be.
+type plan struct {
+	duration, hang time.Duration
+	seed           uint64  // of the order of the faults, and of whom they strike
+	kinds          []fault // that are tried
+}
+
+// planned reads CHAOS_TIME (such as 1h; short without it), CHAOS_HANG (for how long a process hangs), CHAOS_FAULTS (an expression for the names of the kinds) and CHAOS_SEED, which
+// repeats the faults of another run.
+func planned(t *testing.T) plan {
+	t.Helper()
+	p := plan{duration: shortTime, hang: briefHang, seed: uint64(time.Now().UnixNano())}
+	var err error
 	if given := os.Getenv("CHAOS_TIME"); given != "" {
-		var err error
-		if duration, err = time.ParseDuration(given); err != nil {
+		if p.duration, err = time.ParseDuration(given); err != nil {
 			t.Fatalf("CHAOS_TIME: %v", err)
 		}
-		hang = longHang
+		p.hang = longHang
 	}
-	d := deploy(t)
-	l := d.load(t.Context())
-	stopped := false
-	stop := func() {
-		if !stopped {
-			stopped = true
-			l.stop()
-			l.wg.Wait()
+	if given := os.Getenv("CHAOS_HANG"); given != "" {
+		if p.hang, err = time.ParseDuration(given); err != nil {
+			t.Fatalf("CHAOS_HANG: %v", err)
 		}
 	}
-	defer stop()
+	if given := os.Getenv("CHAOS_SEED"); given != "" {
+		if p.seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatalf("CHAOS_SEED: %v", err)
+		}
+	}
+	names, err := regexp.Compile(os.Getenv("CHAOS_FAULTS"))
+	if err != nil {
+		t.Fatalf("CHAOS_FAULTS: %v", err)
+	}
+	for _, f := range faults {
+		if names.MatchString(f.name) {
+			p.kinds = append(p.kinds, f)
+		}
+	}
+	t.Logf("CHAOS_SEED=%d", p.seed)
+	return p
+}
+
+// TestChaos lets one kind of fault after the other happen, in an order by chance, each once before any comes again, until the time is over; then it reads everything that was
+// acknowledged. CHAOS_REPORT names a file for the report, which is written however the run ends.
+func TestChaos(t *testing.T) {
+	p := planned(t)
+	d := deploy(t, p.seed)
+	l := d.load(t.Context())
+	r := &report{plan: p, begun: time.Now()}
+	defer r.write(t, l)
+	defer l.end()
 	l.more(t, after)
-	r := &report{begun: time.Now(), hang: hang}
-	for ended := r.begun.Add(duration); len(r.outcomes) == 0 || time.Now().Before(ended); {
-		for _, n := range rand.Perm(len(faults)) {
-			o := d.try(t, l, faults[n], hang)
-			t.Log(o)
-			r.outcomes = append(r.outcomes, o)
-			if duration > 0 && time.Now().After(ended) {
+	for ended := r.begun.Add(p.duration); time.Now().Before(ended); {
+		for _, n := range d.chance.Perm(len(p.kinds)) {
+			r.outcomes = append(r.outcomes, d.try(t, l, p.kinds[n], p.hang))
+			if time.Now().After(ended) {
 				break
 			}
 		}
 	}
-	stop()
-	r.end(t, l)
+	l.end()
+	for n := range d.nodes {
+		d.look(n)
+	}
+	r.wrong = d.wrong
+	for _, wrong := range r.wrong {
+		t.Error(wrong)
+	}
+	r.audit = l.audit(t, auditTime+time.Duration(auditShare*float64(p.duration)))
 }
 
 // try lets one fault happen under load, and waits until pushes go on after it.
 func (d *deployment) try(t *testing.T, l *traffic, f fault, hang time.Duration) outcome {
 	t.Helper()
-	time.Sleep(time.Duration(rand.Int64N(int64(time.Second)))) // the moment is by chance
+	time.Sleep(time.Duration(d.chance.Int64N(int64(time.Second)))) // the moment is by chance
 	l.seen.reset()
-	l.turn()
 	before, o := l.seen.pushes(), outcome{fault: f.name, at: time.Now()}
+	t.Logf("%s: %s", o.at.UTC().Format(time.TimeOnly), f.name)
 	hold := f.hold
 	if f.hang {
 		hold = hang
@@ -69,29 +109,26 @@ func (d *deployment) try(t *testing.T, l *traffic, f fault, hang time.Duration) 
 		l.more(t, 1) // without the help of what comes next
 	}
 	need(t, end())
-	d.supervise(t)
+	d.settle(t)
 	l.more(t, after)
-	o.tags = l.turn().check()
+	tags := l.turn()
 	o.gap, o.retries = l.seen.reset()
-	o.pushes = l.seen.pushes() - before
+	l.last(t.Context(), tags)
+	o.tags = tags.check()
+	o.pushes, o.took = l.seen.pushes()-before, time.Since(o.at)
 	o.wrong = l.seen.faulty()
+	if f.served && o.gap > longestGap {
+		o.wrong = append(o.wrong, fmt.Sprintf("no push was acknowledged for %s", o.gap))
+	}
 	for _, illegal := range o.tags.illegal {
 		o.wrong = append(o.wrong, "not linearizable: "+illegal)
 	}
 	for _, wrong := range o.wrong {
 		t.Errorf("%s: %s", f.name, wrong)
 	}
-	return o
-}
-
-// more waits until some more pushes are acknowledged.
-func (l *traffic) more(t *testing.T, n int) {
-	t.Helper()
-	want, deadline := l.seen.pushes()+n, time.Now().Add(patience)
-	for l.seen.pushes() < want {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d pushes are acknowledged, and no more come for %s; the last: %v", l.seen.pushes(), patience, l.seen.recent())
-		}
-		time.Sleep(5 * time.Millisecond)
+	for _, unchecked := range o.tags.unchecked {
+		t.Logf("not decided within %s: %s", checkTime, unchecked)
 	}
+	t.Log(o)
+	return o
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +18,14 @@ import (
 	"github.com/havn-registry/havn/test/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
-
-// patience bounds waits for what must come, on a loaded machine.
-const patience = 3 * time.Minute
-
-// bucket is where the nodes keep their blobs.
-const bucket = "havn-chaos"
+const (
+	// patience bounds waits for what must come, on a loaded machine.
+	patience = 3 * time.Minute
+	// nodes of Havn.
+	nodes = 3
+	// bucket is where they keep their blobs.
+	bucket = "havn-chaos"
+)
 
 // need ends the test with what to do if something could not be had.
 func need(t testing.TB, err error) {
@@ -39,12 +42,19 @@ type deployment struct {
 	galera *lab.Galera
 	redis  *lab.Redis
 	ceph   *lab.Ceph
+
+	chance *rand.Rand // of the test's own goroutine: which fault comes when, and whom it strikes
+	given  int        // times that a node ended because the others had declared it dead
+	wrong  []string   // what nodes should not have written into their logs
 }
 
 // deploy starts everything, the slow parts at once.
-func deploy(t *testing.T) *deployment {
+func deploy(t *testing.T, seed uint64) *deployment {
 	t.Helper()
-	d := &deployment{}
+	harness.NeedRoot(t)
+	harness.Need(t, "iproute2", "nftables")
+	d := &deployment{chance: rand.New(rand.NewPCG(seed, 0))}
+	d.connect(t, nodes)
 	begun := time.Now()
 	errs := make(chan error, 3)
 	go func() {
@@ -63,31 +73,36 @@ func deploy(t *testing.T) *deployment {
 		errs <- err
 	}()
 	err := errors.Join(<-errs, <-errs, <-errs)
-	t.Cleanup(func() {
-		var stops []error
-		if d.galera != nil {
-			stops = append(stops, d.galera.Stop())
-		}
-		if d.redis != nil {
-			stops = append(stops, d.redis.Stop())
-		}
-		if d.ceph != nil {
-			stops = append(stops, d.ceph.Stop())
-		}
-		if stopErr := errors.Join(stops...); stopErr != nil {
-			t.Error(stopErr)
-		}
-	})
+	t.Cleanup(func() { d.stop(t) })
 	need(t, err)
 	need(t, d.ceph.CreateBucket(t.Context(), bucket))
 	t.Logf("the services run after %s", time.Since(begun).Round(time.Second))
-	for i := range 3 {
+	for i := range nodes {
 		// The same address after each restart: what a balancer in front has in its configuration.
-		addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-		d.nodes = append(d.nodes, harness.Start(t, harness.Options{Env: append(d.settings(i), "HAVN_HTTP_ADDR="+addr)}))
+		addr := freeAddress(t)
+		d.nodes = append(d.nodes, harness.Start(t, harness.Options{
+			Env: append(d.settings(i), "HAVN_HTTP_ADDR="+addr), Wrap: []string{"setpriv", "--regid=" + groupOf(i), "--clear-groups"},
+		}))
 		d.urls = append(d.urls, "http://"+addr)
 	}
 	return d
+}
+
+func (d *deployment) stop(t *testing.T) {
+	t.Helper()
+	var stops []error
+	if d.galera != nil {
+		stops = append(stops, d.galera.Stop())
+	}
+	if d.redis != nil {
+		stops = append(stops, d.redis.Stop())
+	}
+	if d.ceph != nil {
+		stops = append(stops, d.ceph.Stop())
+	}
+	if err := errors.Join(stops...); err != nil {
+		t.Error(err)
+	}
 }
 
 // settings of the i-th node: each is told of the database's servers in another order.
@@ -97,16 +112,69 @@ func (d *deployment) settings(i int) []string {
 		"HAVN_DATABASE_USER=" + lab.User, "HAVN_DATABASE_PASSWORD=" + lab.Password, "HAVN_DATABASE_NAME=" + lab.Database,
 		"HAVN_REDIS_ADDRS=" + strings.Join(d.redis.Addrs(), ","), "HAVN_REDIS_USER=" + lab.User, "HAVN_REDIS_PASSWORD=" + lab.Password,
 		"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_ENDPOINT=" + d.ceph.S3Endpoint(), "HAVN_STORAGE_S3_BUCKET=" + bucket,
-		"HAVN_STORAGE_S3_ACCESS_KEY=" + lab.S3AccessKey, "HAVN_STORAGE_S3_SECRET_KEY=" + lab.S3SecretKey,
+		"HAVN_STORAGE_S3_PART_SIZE=5MiB", "HAVN_STORAGE_S3_ACCESS_KEY=" + lab.S3AccessKey, "HAVN_STORAGE_S3_SECRET_KEY=" + lab.S3SecretKey,
 	}
 }
 
-// supervise starts nodes that ended by themselves, as a service manager does: one that hung ends when it learns that the others declared it dead.
+// freeAddress answers one on which nobody listens. In this namespace it stays free: outgoing connections come from other ports.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for port := 20000; port < 32000; port++ {
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			need(t, l.Close())
+			return address
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
+// settle waits until everything is as it was before a fault. A fault strikes a whole deployment: two at a time are more than is promised.
+func (d *deployment) settle(t *testing.T) {
+	t.Helper()
+	d.supervise(t)
+	deadline := time.Now().Add(patience)
+	for ; ; time.Sleep(200 * time.Millisecond) {
+		err := d.galeraWhole(t.Context())
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the Galera cluster does not become whole again: %v", err)
+		}
+	}
+	need(t, d.redis.Settle(t.Context()))
+}
+
+func (d *deployment) galeraWhole(ctx context.Context) error {
+	for _, m := range d.galera.Nodes {
+		state, err := m.Ask(ctx, "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_cluster_status', 'wsrep_local_state_comment', 'wsrep_ready')")
+		if err != nil {
+			return err
+		}
+		for _, want := range []string{fmt.Sprintf("wsrep_cluster_size\t%d", len(d.galera.Nodes)), "wsrep_cluster_status\tPrimary", "wsrep_local_state_comment\tSynced", "wsrep_ready\tON"} {
+			if !slices.Contains(strings.Split(state, "\n"), want) {
+				return fmt.Errorf("%s is %q, want %q", m.Host, state, want)
+			}
+		}
+	}
+	return nil
+}
+
+// supervise starts nodes that ended by themselves, as a service manager does: one that hung ends when it learns that the others declared it dead. Any other end is a fault of Havn's.
 func (d *deployment) supervise(t *testing.T) {
 	t.Helper()
 	for i, n := range d.nodes {
 		for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 			if ended(n) {
+				if strings.Contains(n.Log(), "declared incarnation") {
+					d.given++
+				} else {
+					d.wrong = append(d.wrong, fmt.Sprintf("node %d ended by itself: %s", i, tail(n.Log())))
+				}
+				d.look(i)
 				n.Again(t)
 				break
 			}
@@ -119,6 +187,18 @@ func (d *deployment) supervise(t *testing.T) {
 		}
 	}
 }
+
+var panics = regexp.MustCompile(`(?m)^.*(panic:|panic serving|fatal error:|level=ERROR msg=.*panic).*$`)
+
+// look writes down what a node's log must not say. It is to be called before the node is started again.
+func (d *deployment) look(node int) {
+	log := d.nodes[node].Log()
+	if at := panics.FindStringIndex(log); at != nil {
+		d.wrong = append(d.wrong, fmt.Sprintf("node %d: %s", node, log[at[0]:min(len(log), at[0]+4000)]))
+	}
+}
+
+func tail(log string) string { return log[max(0, len(log)-2000):] }
 
 func ended(n *harness.Server) bool {
 	select {
@@ -143,22 +223,3 @@ func answers(t *testing.T, node string) bool {
 	need(t, answer.Body.Close())
 	return answer.StatusCode == http.StatusOK
 }
-
-// freePort answers a port on which nobody listens, below those that the kernel gives to outgoing connections.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for port := 20000 + os.Getpid()%5000; port < 32000; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			need(t, l.Close())
-			if !taken[port] {
-				taken[port] = true
-				return port
-			}
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
-
-var taken = map[int]bool{}

@@ -1,3 +1,3 @@
-// Package chaos lets everything that Havn stands on fail, at random moments, under load, and checks afterwards that nothing that was acknowledged is lost, that no tag was read
-// stale, and that no client saw an error which a retry would not have hidden. `make chaos` lets it run for an hour and writes the report.
+// Package chaos lets everything fail that a deployment stands on, one thing at a time and under load, and looks whether anything that was acknowledged is lost, any tag reads back
+// in time, or any client sees an error that a retry does not hide. It runs in a network namespace of its own, whose firewall makes the partitions.
 package chaos

@@ -1,11 +1,8 @@
 package chaos
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"regexp"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -13,82 +10,94 @@ import (
 	"github.com/havn-registry/havn/internal/lab"
 )
 
-// fault is something that happens to the deployment: begin lets it happen, end makes it good.
+// fault is something that happens to the deployment: begin lets it happen, and answers how to make it good.
 type fault struct {
 	name string
 	// hold is how long it lasts; hang: as long as a process hangs in this run.
 	hold time.Duration
 	hang bool
-	// begin answers what to do to make it good again.
-	begin func(t *testing.T, d *deployment) (end func() error)
 	// served: pushes go on while it lasts.
 	served bool
+	begin  func(t *testing.T, d *deployment) (end func() error)
 }
 
 // faults are the kinds that are tried, each once before any comes again.
-var faults = []fault{
+var faults = slices.Concat(ofNodes, ofGalera, ofRedis, ofCeph)
+
+var ofNodes = []fault{
 	{name: "a node of Havn is killed", hold: 2 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
-		n := rand.IntN(len(d.nodes))
+		n := d.chance.IntN(nodes)
 		d.nodes[n].Kill(t)
-		return func() error { d.nodes[n].Again(t); return nil }
+		return d.again(t, n)
 	}},
 	{name: "a node of Havn hangs", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
-		n := d.nodes[rand.IntN(len(d.nodes))]
+		n := d.nodes[d.chance.IntN(nodes)]
 		n.Signal(t, syscall.SIGSTOP)
 		return func() error { n.Signal(t, syscall.SIGCONT); return nil }
 	}},
 	{name: "a node of Havn is restarted", served: true, begin: func(t *testing.T, d *deployment) func() error {
-		n := d.nodes[rand.IntN(len(d.nodes))]
-		n.Finish(t)
-		return func() error { n.Again(t); return nil }
+		n := d.chance.IntN(nodes)
+		d.nodes[n].Finish(t)
+		return d.again(t, n)
 	}},
-	{name: "the Galera node that is written to is killed", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
-		m := d.written(t)
-		m.Kill()
-		return func() error { return m.Start(t.Context()) }
+	{name: "a node of Havn is cut off from the database", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, from(d.chance.IntN(nodes), d.galera.Hosts(0)...))
 	}},
-	{name: "the Galera node that is written to hangs", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
-		m := d.written(t)
-		need(t, m.Pause())
-		return m.Resume
+	{name: "a node of Havn is cut off from Redis", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, from(d.chance.IntN(nodes), d.redis.Addrs()...))
 	}},
-	{name: "a Galera node is killed", hold: time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
-		m := d.galera.Nodes[rand.IntN(len(d.galera.Nodes))]
-		m.Kill()
-		return func() error { return m.Start(t.Context()) }
+	{name: "a node of Havn is cut off from the store", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, from(d.chance.IntN(nodes), d.ceph.GatewayHost))
 	}},
-	{name: "two of three Galera nodes are killed", hold: 5 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		spared := rand.IntN(len(d.galera.Nodes))
-		var down []*lab.MariaDB
-		for i, m := range d.galera.Nodes {
-			if i != spared {
-				m.Kill()
-				down = append(down, m)
-			}
-		}
-		return startAll(t.Context(), down)
+	{name: "a node of Havn is cut off from everything", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, from(d.chance.IntN(nodes), slices.Concat(d.galera.Hosts(0), d.redis.Addrs(), []string{d.ceph.GatewayHost})...))
 	}},
-	{name: "all Galera nodes are killed", hold: 2 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		for _, m := range d.galera.Nodes {
-			m.Kill()
-		}
-		return func() error { return d.galera.Recover(t.Context()) }
+	{name: "the database is 200 ms away from a node of Havn", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return d.far(t, d.chance.IntN(nodes))
 	}},
+	{name: "the clock of a node of Havn is an hour ahead", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return shift(t, d.nodes[d.chance.IntN(nodes)].PID(), time.Hour)
+	}},
+	{name: "the clock of a node of Havn is an hour behind", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return shift(t, d.nodes[d.chance.IntN(nodes)].PID(), -time.Hour)
+	}},
+}
+
+// again starts a node that a fault ended.
+func (d *deployment) again(t *testing.T, n int) func() error {
+	return func() error {
+		d.look(n)
+		d.nodes[n].Again(t)
+		return nil
+	}
+}
+
+var ofRedis = []fault{
 	{name: "a Redis master is killed", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
 		n := d.master(t)
 		n.Kill()
-		return func() error { return d.healRedis(t.Context(), n) }
+		return func() error { return n.Start(t.Context()) }
 	}},
 	{name: "a Redis master hangs", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
 		n := d.master(t)
 		need(t, n.Pause())
 		return n.Resume
 	}},
+	{name: "a Redis master is cut off", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, alone(d.master(t).Host)...)
+	}},
 	{name: "all of Redis is killed", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
 		for _, n := range d.redis.Nodes {
 			n.Kill()
 		}
-		return func() error { return d.healRedis(t.Context(), d.redis.Nodes...) }
+		return func() error {
+			for _, n := range d.redis.Nodes {
+				if err := n.Start(t.Context()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
 	}},
 	{name: "Redis moves slots", served: true, begin: func(t *testing.T, d *deployment) func() error {
 		masters := d.redis.Masters(t.Context())
@@ -97,54 +106,6 @@ var faults = []fault{
 		}
 		return func() error { return d.redis.Reshard(t.Context(), masters[0], masters[1], 50) }
 	}},
-	{name: "radosgw is killed", hold: 2 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		d.ceph.Gateway.Kill()
-		return func() error { return d.ceph.Gateway.Start(t.Context()) }
-	}},
-	{name: "radosgw hangs", hang: true, begin: daemonHangs(func(c *lab.Ceph) *lab.CephDaemon { return c.Gateway })},
-	{name: "an OSD is killed", hold: 2 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		o := d.ceph.OSDs[rand.IntN(len(d.ceph.OSDs))]
-		o.Kill()
-		return func() error { return o.Start(t.Context()) }
-	}},
-	{name: "an OSD hangs", hang: true, begin: daemonHangs(func(c *lab.Ceph) *lab.CephDaemon { return c.OSDs[rand.IntN(len(c.OSDs))] })},
-	{name: "the monitor is killed", hold: 5 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		d.ceph.Monitor.Kill()
-		return func() error { return d.ceph.Monitor.Start(t.Context()) }
-	}},
-	{name: "the monitor hangs", hang: true, begin: daemonHangs(func(c *lab.Ceph) *lab.CephDaemon { return c.Monitor })},
-}
-
-func daemonHangs(which func(*lab.Ceph) *lab.CephDaemon) func(*testing.T, *deployment) func() error {
-	return func(t *testing.T, d *deployment) func() error {
-		daemon := which(d.ceph)
-		need(t, daemon.Pause())
-		return daemon.Resume
-	}
-}
-
-// startAll starts servers at once: one that the others saw die before they died themselves can't make a quorum without them.
-func startAll(ctx context.Context, down []*lab.MariaDB) func() error {
-	return func() error {
-		errs := make(chan error)
-		for _, m := range down {
-			go func() { errs <- m.Start(ctx) }()
-		}
-		var all error
-		for range down {
-			all = errors.Join(all, <-errs)
-		}
-		return all
-	}
-}
-
-func (d *deployment) healRedis(ctx context.Context, down ...*lab.RedisNode) error {
-	for _, n := range down {
-		if err := n.Start(ctx); err != nil {
-			return err
-		}
-	}
-	return d.redis.Settle(ctx)
 }
 
 // master answers a master of Redis, by chance.
@@ -154,31 +115,59 @@ func (d *deployment) master(t *testing.T) *lab.RedisNode {
 	if len(masters) == 0 {
 		t.Fatal("no server of Redis is a master")
 	}
-	return masters[rand.IntN(len(masters))]
+	return masters[d.chance.IntN(len(masters))]
 }
 
-var writes = regexp.MustCompile(`msg="the database is written to[^"]*" server=(\S+)`)
+// alone matches all packets to and from a server that has an address of its own.
+func alone(host string) []string {
+	return []string{"ip saddr " + ips(host), "ip daddr " + ips(host)}
+}
 
-// written answers the server of the database that a node, taken by chance, writes to, as its log says.
-func (d *deployment) written(t *testing.T) *lab.MariaDB {
-	t.Helper()
-	log := d.nodes[rand.IntN(len(d.nodes))].Log()
-	all := writes.FindAllStringSubmatch(log, -1)
-	if len(all) > 0 {
-		for _, m := range d.galera.Nodes {
-			if m.Host == all[len(all)-1][1] {
-				return m
-			}
+var ofCeph = []fault{
+	{name: "radosgw is killed", hold: 2 * time.Second, begin: daemonDies(gateway)},
+	{name: "radosgw hangs", hang: true, begin: daemonHangs(gateway)},
+	{name: "radosgw is cut off from Havn", hang: true, begin: func(t *testing.T, d *deployment) func() error {
+		var rules []string
+		for n := range nodes {
+			rules = append(rules, from(n, d.ceph.GatewayHost))
 		}
+		return cut(t, rules...)
+	}},
+	{name: "an OSD is killed", hold: 2 * time.Second, begin: daemonDies(osd)},
+	{name: "an OSD hangs", hang: true, begin: daemonHangs(osd)},
+	{name: "the monitor is killed", hold: 5 * time.Second, begin: daemonDies(monitor)},
+	{name: "the monitor hangs", hang: true, begin: daemonHangs(monitor)},
+	{name: "the disks of the store are full", hang: true, begin: func(t *testing.T, d *deployment) func() error {
+		need(t, d.ceph.SetFull(t.Context(), true))
+		return func() error { return d.ceph.SetFull(t.Context(), false) }
+	}},
+}
+
+func gateway(d *deployment) *lab.CephDaemon { return d.ceph.Gateway }
+func osd(d *deployment) *lab.CephDaemon     { return d.ceph.OSDs[d.chance.IntN(len(d.ceph.OSDs))] }
+func monitor(d *deployment) *lab.CephDaemon { return d.ceph.Monitor }
+
+func daemonDies(which func(*deployment) *lab.CephDaemon) func(*testing.T, *deployment) func() error {
+	return func(t *testing.T, d *deployment) func() error {
+		daemon := which(d)
+		daemon.Kill()
+		return func() error { return daemon.Start(t.Context()) }
 	}
-	t.Fatal("the log does not say which server is written to")
-	return nil
+}
+
+func daemonHangs(which func(*deployment) *lab.CephDaemon) func(*testing.T, *deployment) func() error {
+	return func(t *testing.T, d *deployment) func() error {
+		daemon := which(d)
+		need(t, daemon.Pause())
+		return daemon.Resume
+	}
 }
 
 // outcome is what happened while a fault was tried.
 type outcome struct {
 	fault   string
 	at      time.Time
+	took    time.Duration
 	gap     time.Duration // the longest between two acknowledged pushes
 	pushes  int
 	retries int
@@ -187,5 +176,5 @@ type outcome struct {
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%s: longest gap %s, %d pushes, %d retries, %d operations on tags", o.fault, o.gap.Round(time.Millisecond), o.pushes, o.retries, o.tags.operations)
+	return fmt.Sprintf("%s: %s, longest gap %s, %d pushes, %d retries, %d operations on tags", o.fault, o.took.Round(100*time.Millisecond), o.gap.Round(time.Millisecond), o.pushes, o.retries, o.tags.operations)
 }

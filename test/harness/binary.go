@@ -35,10 +35,13 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Binary answers the path of the program, built from this checkout, or the one that HAVN_TEST_BINARY names.
+// BinaryVariable names the program to test in the environment, if it is not to be built from this checkout.
+const BinaryVariable = "HAVN_TEST_BINARY"
+
+// Binary answers the path of the program, built from this checkout, or the one that BinaryVariable names.
 func Binary(t testing.TB) string {
 	t.Helper()
-	if given := os.Getenv("HAVN_TEST_BINARY"); given != "" {
+	if given := os.Getenv(BinaryVariable); given != "" {
 		return given
 	}
 	binary.once.Do(func() {
@@ -46,12 +49,7 @@ func Binary(t testing.TB) string {
 			binary.err = fmt.Errorf("TestMain of this package does not call harness.Main")
 			return
 		}
-		binary.path = filepath.Join(binary.dir, "havn")
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", binary.path, "./cmd/havn")
-		cmd.Dir = root(t)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			binary.err = fmt.Errorf("go build ./cmd/havn: %w\n%s", err, out)
-		}
+		binary.path, binary.err = Build(binary.dir)
 	})
 	if binary.err != nil {
 		t.Fatal(binary.err)
@@ -59,20 +57,33 @@ func Binary(t testing.TB) string {
 	return binary.path
 }
 
+// Build builds the program into a directory, and answers its path.
+func Build(dir string) (string, error) {
+	from, err := root()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "havn")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/havn")
+	cmd.Dir = from
+	if out, buildErr := cmd.CombinedOutput(); buildErr != nil {
+		return "", fmt.Errorf("go build ./cmd/havn: %w\n%s", buildErr, out)
+	}
+	return path, nil
+}
+
 // root finds the folder of the program's module, above that of the tests.
-func root(t testing.TB) string {
-	t.Helper()
+func root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	for ; dir != "/"; dir = filepath.Dir(dir) {
 		if _, err = os.Stat(filepath.Join(dir, "cmd", "havn")); err == nil {
-			return dir
+			return dir, nil
 		}
 	}
-	t.Fatal("no folder above this one holds cmd/havn")
-	return ""
+	return "", fmt.Errorf("no folder above this one holds cmd/havn")
 }
 
 // Client answers the path of a client that prepare builds.

@@ -36,6 +36,8 @@ var Packages = []Package{
 	{"ceph-common", "ceph"},
 	{"librados-dev", "/usr/include/rados/librados.h"},
 	{"redis-server", "redis-server"},
+	{"iproute2", "ip"},
+	{"nftables", "nft"},
 }
 
 // Present says whether the package's file is there; the package itself need not be, where a file came another way.

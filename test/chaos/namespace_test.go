@@ -1,0 +1,124 @@
+package chaos
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/havn-registry/havn/test/harness"
+)
+
+// inside marks the process that runs in the namespace.
+const inside = "CHAOS_NAMESPACE"
+
+// TestMain runs the tests in a network namespace of their own: the firewall in it is nobody else's, and so are the ports.
+func TestMain(m *testing.M) {
+	if os.Getenv(inside) != "" {
+		os.Exit(harness.Main(m))
+	}
+	code, err := enter()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// enter runs this program again, in a namespace. The program under test is built before: there is no way out of the namespace to what Go would load.
+func enter() (code int, err error) {
+	program := os.Getenv(harness.BinaryVariable)
+	if program == "" {
+		dir, dirErr := os.MkdirTemp("", "havn-test-")
+		if dirErr != nil {
+			return 1, dirErr
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		if program, err = harness.Build(dir); err != nil {
+			return 1, err
+		}
+	}
+	runtime.LockOSThread() // the kernel kills the child when this thread ends
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1", harness.BinaryVariable+"="+program)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	var ended *exec.ExitError
+	if err = cmd.Run(); errors.As(err, &ended) {
+		return max(1, ended.ExitCode()), nil
+	}
+	return 0, err
+}
+
+// firstGroup is the group that the first node of Havn runs as: the firewall knows by it whose connections it sees.
+const firstGroup = 61001
+
+func groupOf(node int) string { return fmt.Sprint(firstGroup + node) }
+
+// connect brings the namespace's loopback up, and makes the firewall. Each connection that a node begins is marked with the node's group, so that packets of both directions
+// are known, also when the node has closed its end.
+func (d *deployment) connect(t *testing.T, nodes int) {
+	t.Helper()
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("loopback of the namespace: %v: %s", err, out)
+	}
+	lines := []string{
+		"add table inet chaos",
+		"add chain inet chaos owners { type filter hook output priority -150; }",
+		"add chain inet chaos remote { type nat hook output priority -100; }",
+		"add chain inet chaos severed { type filter hook output priority 0; }",
+	}
+	for n := range nodes {
+		lines = append(lines, fmt.Sprintf("add rule inet chaos owners meta skgid %s ct mark set %s", groupOf(n), groupOf(n)))
+	}
+	need(t, nft(lines...))
+}
+
+func nft(lines ...string) error {
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("nft: %w: %s", err, out.String())
+	}
+	return nil
+}
+
+// cut drops the packets that match any of some rules, as a broken network does: connections hang. It answers how to mend it.
+func cut(t *testing.T, rules ...string) func() error {
+	t.Helper()
+	var lines []string
+	for _, rule := range rules {
+		lines = append(lines, "add rule inet chaos severed "+rule+" drop")
+	}
+	need(t, nft(lines...))
+	return mend
+}
+
+func mend() error { return nft("flush chain inet chaos severed", "flush chain inet chaos remote") }
+
+// from matches what goes either way on connections that a node of Havn begins to some servers.
+func from(node int, hosts ...string) string {
+	return fmt.Sprintf("ct mark %s ct original ip daddr %s", groupOf(node), ips(hosts...))
+}
+
+// ips answers the addresses of servers as a set of the firewall's.
+func ips(hosts ...string) string {
+	var all []string
+	for _, host := range hosts {
+		ip, _, err := net.SplitHostPort(host)
+		if err != nil {
+			panic(err) // of our own lab
+		}
+		all = append(all, ip)
+	}
+	return "{ " + strings.Join(all, ", ") + " }"
+}

@@ -158,7 +158,8 @@ func (p *process) kill() {
 	}
 }
 
-// childrenOf answers the processes that a process started; none if it ended.
+// childrenOf answers the processes that a process started, and what those started; none if it ended. A state transfer of Galera's is a script of a group of its own, and the rsync of that would
+// keep its port.
 func childrenOf(pid int) []int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
@@ -167,7 +168,7 @@ func childrenOf(pid int) []int {
 	var pids []int
 	for _, field := range strings.Fields(string(b)) {
 		if child, numErr := strconv.Atoi(field); numErr == nil {
-			pids = append(pids, child)
+			pids = append(append(pids, child), childrenOf(child)...)
 		}
 	}
 	return pids

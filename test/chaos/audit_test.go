@@ -87,6 +87,7 @@ func (l *traffic) audit(t *testing.T, limit time.Duration) *audit {
 		case <-ended:
 			going = false
 		case <-time.After(auditPulse):
+			l.d.supervise(t)
 			t.Logf("audit: %d of %d readings after %s", a.reads.Load(), len(all), time.Since(begun).Round(time.Second))
 		}
 	}

@@ -13,29 +13,49 @@ import (
 const (
 	// attemptTime is how long a client waits for one answer: more than a failover takes. Without a balancer that looks at the nodes, it is what a node that hangs costs its clients.
 	attemptTime = 15 * time.Second
+	// avoidTime is for how long a client keeps away from a node that did not answer it.
+	avoidTime = 20 * time.Second
 	// retryPause is between two attempts of the same.
 	retryPause = 100 * time.Millisecond
 	// clientPatience is how long a client tries the same again before it calls that an error: longer than any fault lasts, and the making good of it.
 	clientPatience = 5 * time.Minute
 )
 
-// client speaks to all nodes, to another one with each request, and asks again where it gets no answer or is told to: what a client behind a balancer does.
+// client speaks to all nodes, to another one with each request, and asks again where it gets no answer or is told to: what a client behind a balancer does. Like the balancer it keeps away
+// for a while from a node that did not answer; it finds out by itself, request by request.
 type client struct {
-	http *http.Client
-	urls []string
-	seen *tally
+	http    *http.Client
+	urls    []string
+	avoided []time.Time // until when, by node
+	seen    *tally
 }
 
 func newClient(d *deployment, seen *tally) *client {
-	return &client{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: attemptTime}, d.urls, seen}
+	return &client{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: attemptTime}, d.urls, make([]time.Time, len(d.urls)), seen}
 }
 
 // once sends a request to one node, or if that is empty to any, once.
 func (c *client) once(ctx context.Context, method, node, path, kind string, body []byte, want ...int) (request.Answer, error) {
-	if node == "" {
-		node = c.urls[rand.IntN(len(c.urls))]
+	if node != "" {
+		return request.Do(ctx, c.http, method, node+path, kind, body, want...)
 	}
-	return request.Do(ctx, c.http, method, node+path, kind, body, want...)
+	n := c.choose()
+	got, err := request.Do(ctx, c.http, method, c.urls[n]+path, kind, body, want...)
+	if err != nil && got.Status == 0 && ctx.Err() == nil {
+		c.avoided[n] = time.Now().Add(avoidTime)
+	}
+	return got, err
+}
+
+// choose answers a node by chance, among those that are not avoided, if there are any.
+func (c *client) choose() int {
+	order, now := rand.Perm(len(c.urls)), time.Now()
+	for _, n := range order {
+		if now.After(c.avoided[n]) {
+			return n
+		}
+	}
+	return order[0]
 }
 
 // again does something until it succeeds, the context ends, or an answer comes that no retry hides, which is written down.

@@ -77,7 +77,7 @@ func (r *report) text(t *testing.T, l *traffic) string {
 	p("")
 	p("%d nodes of Havn on three Galera nodes, a Redis Cluster of six, and a Ceph with two OSDs and radosgw (S3), all on one machine of %d cores; %d clients push images (pieces of one blob through different", nodes, runtime.NumCPU(), pushers)
 	p("nodes), %d pull what was acknowledged, %d move tags and read them. What hangs or is cut off is so for %s. One fault at a time, in an order by chance (CHAOS_SEED=%d).", pullers, movers, r.hang, r.seed)
-	p("There is no balancer that would keep clients away from a node that does not answer: they choose a node by chance, and give it %s.", attemptTime)
+	p("There is no balancer that would keep clients away from a node that does not answer: they choose one by chance, give it %s, and keep away for %s from one that did not answer.", attemptTime, avoidTime)
 	p("")
 	for _, version := range versions(t, l.d) {
 		p("- %s", version)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -178,15 +179,25 @@ func (l *traffic) turn() *tagged {
 	return old
 }
 
-// last reads the old tags once more through each node, when all operations on them have ended: so all nodes must agree.
-func (l *traffic) last(ctx context.Context, tags *tagged) {
+// last reads the old tags once more through each node, when all operations on them have ended: so all nodes must agree. A node may end only now, that learns so late that it was
+// declared dead.
+func (l *traffic) last(t *testing.T, tags *tagged) {
+	t.Helper()
 	tags.under.Wait()
 	c := newClient(l.d, l.seen)
 	defer c.http.CloseIdleConnections()
 	for which := range movedTags {
 		for _, node := range l.d.urls {
-			if c.again(ctx, func() error { return l.look(ctx, c, tags, movers, which, node) }) != nil {
-				return // it is written down
+			for deadline := time.Now().Add(patience); ; pause(t.Context(), retryPause) {
+				err := l.look(t.Context(), c, tags, movers, which, node)
+				if err == nil {
+					break
+				}
+				if !request.Passes(err) || time.Now().After(deadline) {
+					l.seen.wrong(fmt.Errorf("after all: %w", err))
+					return
+				}
+				l.d.supervise(t)
 			}
 		}
 	}

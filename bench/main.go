@@ -20,6 +20,7 @@ import (
 
 type options struct {
 	workloads, peers, output, dir string
+	store                         store
 	address, credentials, ca      string
 	rounds                        int
 	time                          time.Duration
@@ -37,7 +38,8 @@ type result struct {
 func main() {
 	var o options
 	flag.StringVar(&o.workloads, "workloads", "all", "comma-separated names, a name's beginning with *, or all")
-	flag.StringVar(&o.peers, "peers", "havn,olareg,distribution,docker-registry,nginx", "comma-separated servers; havn must be among them")
+	flag.StringVar((*string)(&o.store), "store", string(inDirectory), "what Havn keeps its data in, with workloads of its own for all but directory: s3, swift, rados (a small Ceph is started, where the others have S3 buckets), s3-cached (with a read cache) or cluster (three nodes on three of Galera)")
+	flag.StringVar(&o.peers, "peers", "", "comma-separated servers, havn among them (default: all that are measured beside the store)")
 	flag.IntVar(&o.rounds, "rounds", 9, "rounds per workload")
 	flag.DurationVar(&o.time, "time", time.Second/2, "length of a round of reads")
 	flag.StringVar(&o.output, "output", "table", "table or json")
@@ -46,9 +48,12 @@ func main() {
 	flag.StringVar(&o.credentials, "credentials", "", "NAME:PASSWORD for -address")
 	flag.StringVar(&o.ca, "ca", "", "file of the certificate authority of -address")
 	flag.Usage = func() {
-		fmt.Fprintf(os.Stderr, "Measures Havn beside other registries and nginx.\n\nExample: go run . -workloads 'blob-push*' -peers havn,olareg -rounds 5\n         go run . -workloads 'manifest*' -address https://registry.example.com -credentials me:secret\n\nWorkloads:\n")
-		for _, w := range workloads() {
-			fmt.Fprintf(os.Stderr, "  %s\n", w.name)
+		fmt.Fprintf(os.Stderr, "Measures Havn beside other registries and nginx.\n\nExample: go run . -workloads 'blob-push*' -peers havn,olareg -rounds 5\n         go run . -store s3 -workloads '*' -rounds 3\n         go run . -workloads 'manifest*' -address https://registry.example.com -credentials me:secret\n\nWorkloads:\n")
+		for _, kind := range stores {
+			fmt.Fprintf(os.Stderr, "  -store %s:\n", kind)
+			for _, w := range workloads(kind) {
+				fmt.Fprintf(os.Stderr, "    %s\n", w.name)
+			}
 		}
 		flag.PrintDefaults()
 	}
@@ -63,26 +68,22 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	var chosen []peer
-	for _, name := range strings.Split(o.peers, ",") {
-		p, err := peerNamed(name)
-		if err != nil {
-			return err
-		}
-		chosen = append(chosen, p)
+	chosen, err := peersNamed(o.peers, o.store)
+	if err != nil {
+		return err
 	}
 	if o.address != "" {
-		p, err := elsewhere(o.address, o.credentials, o.ca)
-		if err != nil {
-			return err
+		p, cause := elsewhere(o.address, o.credentials, o.ca)
+		if cause != nil {
+			return cause
 		}
 		chosen = []peer{p}
 	}
-	work := slices.DeleteFunc(workloads(), func(w workload) bool { return !matches(o.workloads, w.name) })
+	work := slices.DeleteFunc(workloads(o.store), func(w workload) bool { return !matches(o.workloads, w.name) })
 	if len(work) == 0 || o.rounds < 1 {
 		return fmt.Errorf("nothing to do: workloads %q, rounds %d; see -h", o.workloads, o.rounds)
 	}
-	programs, err := build(ctx, chosen)
+	programs, err := build(ctx, chosen, o.store)
 	if err != nil {
 		return err
 	}
@@ -119,13 +120,20 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 			fmt.Fprintln(os.Stderr, "bench:", cause)
 		}
 	}()
+	running := &services{}
+	if o.address == "" {
+		if running, err = startServices(ctx, o.store, dir); err != nil {
+			return nil, err
+		}
+		defer running.stop()
+	}
 	var sites []*site
 	var ops []operation
 	for _, p := range chosen {
 		if p.static && !w.pulls || w.alone && p.name != "havn" && p.addr == "" {
 			continue
 		}
-		s, cause := open(ctx, programs, p, filepath.Join(dir, p.name), o.rounds)
+		s, cause := open(ctx, programs, p, running, o.store, filepath.Join(dir, p.name), o.rounds)
 		if cause != nil {
 			return nil, cause
 		}
@@ -161,7 +169,7 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 	return results, nil
 }
 
-func open(ctx context.Context, programs *binaries, p peer, dir string, rounds int) (*site, error) {
+func open(ctx context.Context, programs *binaries, p peer, running *services, kind store, dir string, rounds int) (*site, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o755); err != nil {
 		return nil, err
 	}
@@ -176,15 +184,23 @@ func open(ctx context.Context, programs *binaries, p peer, dir string, rounds in
 	if _, err = seed.Write([]byte(distinct)); err != nil {
 		return nil, err
 	}
-	s := &site{peer: p, dir: dir, addr: p.addr, rounds: rounds, source: rand.New(rand.NewPCG(seed.Sum64(), uint64(rounds)))}
-	if s.addr == "" {
-		s.addr = fmt.Sprintf("127.0.0.1:%d", port)
+	s := &site{
+		peer: p, dir: dir, addrs: []string{p.addr}, rounds: rounds, source: rand.New(rand.NewPCG(seed.Sum64(), uint64(rounds))), services: running, store: kind,
 	}
-	if s.proc, err = p.start(ctx, programs, dir, s.addr, port); err != nil {
+	switch {
+	case p.bare:
+		s.addrs[0] = running.ceph.GatewayHost
+	case p.addr == "":
+		s.addrs[0] = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	if err = running.create(ctx, p); err != nil {
+		return nil, err
+	}
+	if s.proc, err = p.start(ctx, s, programs, port); err != nil {
 		return nil, err
 	}
 	if p.login != nil {
-		if s.auth, err = p.login(s.addr, repo); err != nil {
+		if s.auth, err = p.login(s.addrs[0], repo); err != nil {
 			s.proc.stop()
 			return nil, fmt.Errorf("log in to %s: %w", p.name, err)
 		}
@@ -198,9 +214,9 @@ func burst(s *site, op operation, clients, first, count int, limit time.Duration
 	var failed atomic.Pointer[error]
 	var all sync.WaitGroup
 	begin := time.Now()
-	for range clients {
+	for i := range clients {
 		all.Go(func() {
-			c := newClient(s.addr, s.peer.tls, s.auth)
+			c := newClient(s.addrs[i%len(s.addrs)], s.peer.tls, s.auth)
 			defer c.close()
 			for failed.Load() == nil && (count > 0 || time.Since(begin) < limit) {
 				n := int(next.Add(1)) - 1

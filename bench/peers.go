@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,8 +20,14 @@ type peer struct {
 	name string
 	// static: it serves files only, so content is laid down for it and nothing is pushed.
 	static bool
-	start  func(ctx context.Context, b *binaries, dir, addr string, port int) (*process, error)
-	login  func(addr, repo string) (string, error)
+	// bare: it is the store itself, without a registry before it.
+	bare bool
+	// beside are the stores of Havn that it is measured beside.
+	beside []store
+	// nodes is of how many Havn consists in a cluster; 0: it is not Havn.
+	nodes int
+	start func(ctx context.Context, s *site, b *binaries, port int) (*process, error)
+	login func(addr, repo string) (string, error)
 	// addr is set for a registry that runs already, with tls if it speaks it.
 	addr string
 	tls  *tls.Config
@@ -34,27 +41,76 @@ type binaries struct {
 const password = "bench-password-1"
 
 var peers = []peer{
-	{name: "havn", start: startHavn, login: loginHavn},
-	{name: "olareg", start: startOlareg},
-	{name: "distribution", start: startDistribution},
-	{name: "docker-registry", start: startDockerRegistry},
-	{name: "nginx", static: true, start: startNginx},
+	{name: "havn", beside: stores, nodes: 3, start: startHavn, login: loginHavn},
+	{name: "havn-1", beside: []store{cluster}, nodes: 1, start: startHavn, login: loginHavn},
+	{name: "havn-s3", beside: []store{onRADOS}, nodes: 1, start: startHavn, login: loginHavn},
+	{name: "olareg", beside: []store{inDirectory}, start: startOlareg},
+	{name: "distribution", beside: stores, start: startDistribution},
+	{name: "docker-registry", beside: []store{inDirectory, onS3, cluster}, start: startDockerRegistry},
+	{name: "nginx", static: true, beside: []store{inDirectory, cached}, start: startNginx},
+	{name: "s3", bare: true, beside: []store{onS3, onSwift}, start: startNothing},
 }
 
-func peerNamed(name string) (peer, error) {
+// peersNamed answers those of a comma-separated list, or all that are measured beside a store if it is empty.
+func peersNamed(list string, kind store) ([]peer, error) {
+	if !slices.Contains(stores, kind) {
+		return nil, fmt.Errorf("no store %q; there are %v", kind, stores)
+	}
 	var known []string
+	var chosen []peer
 	for _, p := range peers {
-		if p.name == name {
-			return p, nil
+		if !slices.Contains(p.beside, kind) {
+			continue
 		}
 		known = append(known, p.name)
+		if list == "" || slices.Contains(strings.Split(list, ","), p.name) {
+			chosen = append(chosen, p)
+		}
 	}
-	return peer{}, fmt.Errorf("no peer %q; there are %s", name, strings.Join(known, ", "))
+	for _, name := range strings.Split(list, ",") {
+		if list != "" && !slices.Contains(known, name) {
+			return nil, fmt.Errorf("no peer %q on %s; there are %s", name, kind, strings.Join(known, ", "))
+		}
+	}
+	return chosen, nil
 }
 
-func startHavn(ctx context.Context, b *binaries, dir, addr string, _ int) (*process, error) {
-	return start(ctx, dir, addr, []string{"HAVN_HTTP_ADDR=" + addr, "HAVN_DATA_DIR=" + dir + "/data", "HAVN_ADMIN_PASSWORD=" + password}, b.havn, "serve")
+// startHavn starts one node, or in a cluster as many as the peer has.
+func startHavn(ctx context.Context, s *site, b *binaries, _ int) (*process, error) {
+	kind, nodes := s.store, 1
+	if s.peer.name == "havn-s3" {
+		kind = onS3
+	}
+	if kind == cluster {
+		nodes = s.peer.nodes
+	}
+	all := &process{}
+	for i := range nodes {
+		dir := filepath.Join(s.dir, fmt.Sprint("node", i))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			port, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			s.addrs = append(s.addrs, fmt.Sprintf("127.0.0.1:%d", port))
+		}
+		env := append([]string{"HAVN_HTTP_ADDR=" + s.addrs[i], "HAVN_DATA_DIR=" + filepath.Join(dir, "data"), "HAVN_ADMIN_PASSWORD=" + password},
+			s.services.havn(kind, s.peer.name, dir, i)...)
+		p, err := start(ctx, dir, s.addrs[i], env, b.havn, "serve")
+		if err != nil {
+			all.stop()
+			return nil, err
+		}
+		all.add(p)
+	}
+	return all, nil
 }
+
+// startNothing is for a peer that runs already.
+func startNothing(context.Context, *site, *binaries, int) (*process, error) { return &process{}, nil }
 
 func loginHavn(addr, repo string) (string, error) {
 	c := newClient(addr, nil, "Basic "+base64.StdEncoding.EncodeToString([]byte("admin:"+password)))
@@ -71,27 +127,29 @@ func loginHavn(addr, repo string) (string, error) {
 	return "Bearer " + token.Token, nil
 }
 
-func startOlareg(ctx context.Context, b *binaries, dir, addr string, port int) (*process, error) {
-	return start(ctx, dir, addr, nil, filepath.Join(b.cache, "olareg"), "serve", "--addr", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", dir+"/data")
+func startOlareg(ctx context.Context, s *site, b *binaries, port int) (*process, error) {
+	return start(ctx, s.dir, s.addrs[0], nil, filepath.Join(b.cache, "olareg"), "serve", "--addr", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", s.dir+"/data")
 }
 
-func startDistribution(ctx context.Context, b *binaries, dir, addr string, _ int) (*process, error) {
-	return startRegistry(ctx, filepath.Join(b.cache, "registry"), dir, addr)
+func startDistribution(ctx context.Context, s *site, b *binaries, _ int) (*process, error) {
+	return startRegistry(ctx, s, filepath.Join(b.cache, "registry"))
 }
 
-func startDockerRegistry(ctx context.Context, _ *binaries, dir, addr string, _ int) (*process, error) {
-	return startRegistry(ctx, "/usr/bin/docker-registry", dir, addr)
+func startDockerRegistry(ctx context.Context, s *site, _ *binaries, _ int) (*process, error) {
+	return startRegistry(ctx, s, "/usr/bin/docker-registry")
 }
 
-func startRegistry(ctx context.Context, program, dir, addr string) (*process, error) {
-	config := fmt.Sprintf("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: %s/data\nhttp:\n  addr: %s\n", dir, addr)
-	if err := os.WriteFile(dir+"/config.yml", []byte(config), 0o600); err != nil {
+func startRegistry(ctx context.Context, s *site, program string) (*process, error) {
+	config := fmt.Sprintf("version: 0.1\nstorage:\n%shttp:\n  addr: %s\n", s.services.registry(s.peer.name, s.dir), s.addrs[0])
+	if err := os.WriteFile(s.dir+"/config.yml", []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	return start(ctx, dir, addr, []string{"OTEL_TRACES_EXPORTER=none"}, program, "serve", dir+"/config.yml")
+	// With AWS_CA_BUNDLE set, docker-registry 2.8 panics: its S3 client can't add authorities to the transport of its own.
+	return start(ctx, s.dir, s.addrs[0], []string{"OTEL_TRACES_EXPORTER=none", "AWS_CA_BUNDLE="}, program, "serve", s.dir+"/config.yml")
 }
 
-func startNginx(ctx context.Context, _ *binaries, dir, addr string, _ int) (*process, error) {
+func startNginx(ctx context.Context, s *site, _ *binaries, _ int) (*process, error) {
+	dir, addr := s.dir, s.addrs[0]
 	config := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log %[1]s/error.log; user root;
 events { worker_connections 1024; }
 http {
@@ -111,7 +169,7 @@ http {
 }
 
 // build makes the programs that are built from source and says what is missing of the others.
-func build(ctx context.Context, want []peer) (*binaries, error) {
+func build(ctx context.Context, want []peer, kind store) (*binaries, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
@@ -124,7 +182,11 @@ func build(ctx context.Context, want []peer) (*binaries, error) {
 	for _, p := range want {
 		switch p.name {
 		case "havn":
-			err = compile(ctx, "..", b.havn, "./cmd/havn")
+			var flags []string
+			if kind == onRADOS {
+				flags = []string{"-tags", "rados"}
+			}
+			err = compile(ctx, "..", b.havn, "./cmd/havn", flags...)
 		case "olareg":
 			err = compile(ctx, "peers", filepath.Join(b.cache, "olareg"), "github.com/olareg/olareg/cmd/olareg")
 		case "distribution":
@@ -141,9 +203,9 @@ func build(ctx context.Context, want []peer) (*binaries, error) {
 	return b, nil
 }
 
-func compile(ctx context.Context, dir, out, pkg string) error {
+func compile(ctx context.Context, dir, out, pkg string, flags ...string) error {
 	fmt.Fprintf(os.Stderr, "building %s\n", pkg)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, pkg)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-o", out}, flags, []string{pkg})...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build %s in %s: %w", pkg, dir, err)

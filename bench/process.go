@@ -14,11 +14,15 @@ import (
 	"time"
 )
 
-// process is a server under test, with the processes it started (nginx has workers). Without a command it is a server that somebody else runs.
+// process is a server under test, with the processes it started (nginx has workers). Without a command it is a server that somebody else runs, or several nodes.
 type process struct {
-	cmd *exec.Cmd
-	log string
+	cmd   *exec.Cmd
+	log   string
+	nodes []*process
 }
+
+// add makes a node a part of it.
+func (p *process) add(node *process) { p.nodes = append(p.nodes, node) }
 
 // ticks is how many clock ticks Linux counts in a second of CPU time, on every architecture that Go runs on.
 const ticks = 100
@@ -53,6 +57,9 @@ func start(ctx context.Context, dir, addr string, env []string, argv ...string) 
 
 // stop asks the server to end, and ends it if it does not.
 func (p *process) stop() {
+	for _, n := range p.nodes {
+		n.stop()
+	}
 	if p.cmd == nil {
 		return
 	}
@@ -79,7 +86,11 @@ func (p *process) stop() {
 // members lists the process and its children.
 func (p *process) members() []int {
 	if p.cmd == nil {
-		return nil
+		var pids []int
+		for _, n := range p.nodes {
+			pids = append(pids, n.members()...)
+		}
+		return pids
 	}
 	pids := []int{p.cmd.Process.Pid}
 	task := fmt.Sprintf("/proc/%d/task/%d/children", pids[0], pids[0])

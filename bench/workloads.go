@@ -25,10 +25,13 @@ type site struct {
 	peer   peer
 	proc   *process
 	dir    string
-	addr   string
+	addrs  []string // of its nodes: the clients are spread over them
 	auth   string
 	source *rand.Rand
 	rounds int
+
+	store    store
+	services *services
 }
 
 // operation does one unit of work on a client's connection. Its number is unique in the peer's life.
@@ -36,7 +39,26 @@ type operation func(c *client, number int) error
 
 const repo = "library/bench"
 
-func workloads() []workload {
+// workloads answers those for a store. Behind a network fewer operations make a round: some peers take seconds for one.
+func workloads(kind store) []workload {
+	name := func(s string) string { return string(kind) + "-" + s }
+	small := workload{name: name("push-1m"), clients: 16, perRound: 96, bytes: mib, prepare: blobPush(mib, 96, false), target: "≥ 8 × distribution"}
+	patch := workload{name: name("push-1m-patch"), clients: 16, perRound: 96, bytes: mib, prepare: blobPush(mib, 96, true)}
+	large := workload{name: name("push-100m"), clients: 4, perRound: 8, bytes: 100 * mib, prepare: blobPush(100*mib, 8, false), target: "≥ 2.5 × distribution, ≥ 0.85 × S3 itself"}
+	pulls := workload{name: name("pull-100m"), clients: 4, perRound: 16, bytes: 100 * mib, pulls: true, prepare: blobPull(100 * mib), target: "≥ 1.4 × distribution"}
+	switch kind {
+	case onS3, onSwift:
+		return []workload{small, patch, large, pulls}
+	case onRADOS:
+		large.target, pulls.target = "≥ 1.3 × Havn on S3", "≥ Havn on S3"
+		return []workload{small, large, pulls}
+	case cached:
+		pulls.target = "≥ 0.9 × nginx"
+		return []workload{pulls}
+	case cluster:
+		return []workload{{name: name("manifest-get-tag-64"), clients: 64, pulls: true, prepare: manifestRead("GET", "tag"), target: "≥ 20 × distribution"}}
+	case inDirectory:
+	}
 	all := []workload{}
 	for _, clients := range []int{1, 16, 64} {
 		for _, by := range []string{"tag", "digest"} {
@@ -72,7 +94,7 @@ func (s *site) bring(layers, size int) (image, error) {
 	if s.peer.static {
 		return m, layDown(s.dir, repo, "v1", m)
 	}
-	c := newClient(s.addr, s.peer.tls, s.auth)
+	c := newClient(s.addrs[0], s.peer.tls, s.auth)
 	defer c.close()
 	return m, pushImage(c, repo, "v1", m)
 }
@@ -96,25 +118,33 @@ func manifestRead(method, by string) func(*site) (operation, error) {
 
 func blobPull(size int) func(*site) (operation, error) {
 	return func(s *site) (operation, error) {
+		if s.peer.bare {
+			return barePull(s, size)
+		}
 		m, err := s.bring(1, size)
 		if err != nil {
 			return nil, err
 		}
 		path := "/v2/" + repo + "/blobs/" + m.digests[1]
-		return func(c *client, _ int) error {
-			a, cause := c.do("GET", path, "", nil, false)
-			if cause == nil && a.length != int64(size) {
-				return fmt.Errorf("a blob of %d bytes, want %d", a.length, size)
-			}
-			return expect(a, cause, "get blob", 200)
-		}, nil
+		return func(c *client, _ int) error { return pull(c, path, size) }, nil
 	}
+}
+
+func pull(c *client, path string, size int) error {
+	a, err := c.do("GET", path, "", nil, false)
+	if err == nil && a.length != int64(size) {
+		return fmt.Errorf("a blob of %d bytes, want %d; answer %d", a.length, size, a.status)
+	}
+	return expect(a, err, "get blob", 200)
 }
 
 // blobPush knows every digest beforehand; only the bytes that make the blobs differ are written per operation.
 func blobPush(size, perRound int, patch bool) func(*site) (operation, error) {
 	return func(s *site) (operation, error) {
 		base := noise(s.source, size)
+		if s.peer.bare {
+			return barePush(s, base, perRound*(s.rounds+1))
+		}
 		digests := make([]string, perRound*(s.rounds+1))
 		for i := range digests {
 			digests[i] = digestOf(variant(base, uint64(i)))

@@ -81,7 +81,7 @@ func deploy(t *testing.T, seed uint64) *deployment {
 		// The same address after each restart: what a balancer in front has in its configuration.
 		addr := freeAddress(t)
 		d.nodes = append(d.nodes, harness.Start(t, harness.Options{
-			Env: append(d.settings(i), "HAVN_HTTP_ADDR="+addr), Wrap: []string{"setpriv", "--regid=" + groupOf(i), "--clear-groups"},
+			Env: append(d.settings(i), "HAVN_HTTP_ADDR="+addr), Wrap: []string{"setpriv", "--regid=" + groupOf(i), "--clear-groups", "--pdeathsig=KILL"},
 		}))
 		d.urls = append(d.urls, "http://"+addr)
 	}

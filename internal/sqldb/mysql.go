@@ -38,6 +38,8 @@ func (p *mysqlProduct) beginView() []string {
 	return []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY"}
 }
 
+func (p *mysqlProduct) commit() string { return "COMMIT" }
+
 func (p *mysqlProduct) patient(d time.Duration) product {
 	return &mysqlProduct{cfg: p.cfg, readTime: d}
 }
@@ -162,7 +164,7 @@ func meaningMySQL(number uint16) meaning {
 		return meaning{reason: reasonConflict}
 	case 1205: // a row's lock, or on Galera the wait for what other nodes acknowledged
 		return meaning{reason: reasonNode}
-	case 1047, 1180, 1053, 1290, 1836, 1927, 1317: // no quorum; commit failed; shutting down; read-only; killed
+	case 1047, 1180, 1053, 1290, 1836, 1927, 1317, 1969, 3024, 4031: // no quorum; commit failed; shutting down; read-only; killed; took longer than the server allows; was idle
 		return meaning{reason: reasonNode}
 	case 1040, 1203, 1226: // too many connections
 		return meaning{reason: reasonConnection}

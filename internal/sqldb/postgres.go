@@ -34,27 +34,47 @@ func (p *postgresProduct) beginView() []string {
 	return []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 }
 
+// commitPostgres commits, and waits for the synchronous standbys, where there are some, also if the transaction wrote nothing: then it writes a message that nobody reads.
+//
+// A COMMIT that is no longer waited for is canceled by the driver. That ends the server's wait for its standby, and what was committed is there for all to see, on the primary alone. The transaction,
+// run again, finds its own rows and writes nothing: without that message it would be acknowledged, and lost when the standby is promoted.
+const commitPostgres = "SELECT pg_logical_emit_message(true, 'havn', '') WHERE txid_current_if_assigned() IS NULL AND current_setting('synchronous_standby_names') <> ''; COMMIT"
+
+func (p *postgresProduct) commit() string { return commitPostgres }
+
 // connect implements family.
 func (p *postgresProduct) connect(ctx context.Context, addr string, dial dialer) (driver.Conn, error) {
+	pc, err := p.pooled(addr, dial)
+	if err != nil {
+		return nil, err
+	}
+	return p.open(ctx, pc)
+}
+
+// sessionSettings set a connection up. PgBouncer takes none of them with the connection itself.
+const sessionSettings = "SET default_transaction_isolation = 'read committed';" +
+	"SET lock_timeout = 1500;" +
+	// It ends a transaction whose node of Havn hangs, with the locks that all others wait for.
+	"SET idle_in_transaction_session_timeout = 10000;" +
+	// Every query goes by keys to few rows. The planner does not know that a base image's layers, which every repository has, are few in each of them, and reads whole tables for them.
+	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+
+// pooled answers how to open a connection that is ready for use.
+func (p *postgresProduct) pooled(addr string, dial dialer) (*pgx.ConnConfig, error) {
 	pc, err := p.config(addr)
 	if err != nil {
 		return nil, err
 	}
 	pc.DialFunc = pgconn.DialFunc(dial)
 	pc.ConnectTimeout = dialTime
-	pc.RuntimeParams["default_transaction_isolation"] = "read committed"
-	pc.RuntimeParams["lock_timeout"] = "1500"
-	// It ends a transaction whose node of Havn hangs, with the locks that all others wait for.
-	pc.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
-	// Every query goes by keys to few rows. The planner does not know that a base image's layers, which every repository has, are few in each of them, and reads whole tables for them.
-	for _, whole := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
-		pc.RuntimeParams[whole] = "off"
-	}
 	pc.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		if _, setErr := c.Exec(ctx, sessionSettings).ReadAll(); setErr != nil {
+			return setErr
+		}
 		// A primary that became a standby, or was made read-only: connections to it would fail at the first write.
 		return pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, c)
 	}
-	return p.open(ctx, pc)
+	return pc, nil
 }
 
 // visit implements family.
@@ -187,7 +207,7 @@ func meaningPostgres(pe *pgconn.PgError) meaning {
 		return meaning{reason: reasonConflict}
 	case "53300", "57014":
 		return meaning{reason: reasonConnection}
-	case "57P01", "57P02", "57P03", "25006", "25P03": // shut down; starting; a replica; we were idle too long
+	case "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04": // shut down; starting; a replica; we were idle, or in a transaction, for too long
 		return meaning{reason: reasonNode}
 	case "23505":
 		return meaning{kind: fail.Exists}
@@ -204,11 +224,11 @@ func meaningPostgres(pe *pgconn.PgError) meaning {
 	case "3D000":
 		return meaning{kind: fail.Unavailable, hint: "make the database, or correct database.name: CREATE DATABASE … OWNER …"}
 	case "42501":
-		return meaning{kind: fail.Denied, hint: "make database.user the owner of the database"}
+		return meaning{kind: fail.Unavailable, hint: "make database.user the owner of the database"}
 	case "42P01":
 		return meaning{kind: fail.Unsupported, code: codeSchema, hint: "the first start of havn serve makes the tables"}
 	}
-	if strings.HasPrefix(pe.Code, "08") {
+	if strings.HasPrefix(pe.Code, "08") || pe.SeverityUnlocalized == "FATAL" || pe.SeverityUnlocalized == "PANIC" { // the connection is lost with it
 		return meaning{reason: reasonNode}
 	}
 	return meaning{kind: fail.Internal}

@@ -15,6 +15,8 @@ const (
 	dialTime = 2 * time.Second
 	// idleTime closes connections that a burst left behind.
 	idleTime = 5 * time.Minute
+	// connWait bounds the wait for a connection, as long as a transaction is tried again: loops over rows that query inside them would wait for each other for ever.
+	connWait = retryTime
 )
 
 // server is MySQL or PostgreSQL: a pool of connections to one server of a cluster at a time.
@@ -32,6 +34,8 @@ type product interface {
 	family
 	// beginView answers the statements that begin a read-only transaction on one snapshot.
 	beginView() []string
+	// commit answers the statement that ends a write transaction: durable wherever the server's settings want it, also if it only read.
+	commit() string
 	// migrate runs the migrations on a connection whose statements may take long.
 	migrate(ctx context.Context, s *session, steps []migration, now int64) error
 	// patient answers the same product with a longer time for statements.
@@ -96,12 +100,15 @@ func (s *server) try(ctx context.Context) error {
 
 // connect takes a connection. What fails is worth another try.
 func (s *server) connect(ctx context.Context) (*sql.Conn, error) {
-	conn, err := s.pool.Conn(ctx)
-	if err == nil {
+	wait, cancel := context.WithTimeout(ctx, connWait)
+	defer cancel()
+	conn, err := s.pool.Conn(wait)
+	switch {
+	case err == nil:
 		return conn, nil
-	}
-	if ctx.Err() != nil {
-		return nil, fail.E(fail.Unavailable, ctx.Err(), "wait for a database connection").RetryAfter(time.Second)
+	case wait.Err() != nil:
+		return nil, fail.E(fail.Unavailable, wait.Err(), "wait for one of %d connections to the database", s.cfg.MaxConns).RetryAfter(time.Second).
+			Hint("if it is so for long, raise database.max_connections, or look at what the server is busy with")
 	}
 	return nil, s.d.translate(err, "connect to "+hosts(s.cfg.Hosts))
 }
@@ -148,7 +155,7 @@ func (s *server) write(ctx context.Context, w *work) error {
 		if err = s.cfg.fault(ctx, BeforeCommit, w.name); err != nil {
 			return false, err
 		}
-		if _, err = one.exec(context.WithoutCancel(ctx), "COMMIT", nil); err != nil {
+		if _, err = one.exec(context.WithoutCancel(ctx), s.product.commit(), nil); err != nil {
 			return false, unknown(err)
 		}
 		s.metrics.committed(1, true)

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/internal/sqldb"
+	"github.com/havn-registry/havn/internal/sqldb/sqldbtest"
 )
 
 // Only a standby's address is configured: the primary is discovered. The primary hangs, then dies; the standby is promoted; the old primary comes back, believes to be one, and is not written to.
@@ -86,6 +88,50 @@ func TestThePrimaryIsFollowedWhereverItIs(t *testing.T) {
 	}
 	t.Logf("%d counted, %d times not known in time", c.done.Load(), c.late.Load())
 }
+
+// A primary waits for a synchronous standby that does not answer. What it committed alone is acknowledged to nobody until a standby has it, or is no longer waited for.
+func TestACommitThatNoStandbyHasIsNotAcknowledged(t *testing.T) {
+	p, err := lab.StartPostgres(t.Context(), "")
+	need(t, err)
+	stopAfter(t, p.Stop)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	db := sqldbtest.Open(t, sqldb.Config{Engine: sqldb.Postgres, Hosts: []string{p.Host}, User: lab.User, Password: lab.Password, Database: lab.Database})
+	setting := func(text string) {
+		t.Helper()
+		need(t, p.Run(ctx, "ALTER SYSTEM "+text))
+		need(t, p.Run(ctx, "SELECT pg_reload_conf()"))
+	}
+	put := func(op string) error {
+		short, done := context.WithTimeout(ctx, 3*waited) // the second run is what counts
+		defer done()
+		return db.Tx(short, "test.put", func(tx *sqldb.Tx) error {
+			_, putErr := tx.InsertIgnore(short, "ops", []string{"op", "at"}, op, sqldb.Micros(tx.Now()))
+			return putErr
+		})
+	}
+	setting("SET synchronous_standby_names = 'absent'")
+	var op string
+	for err == nil { // the setting takes a moment
+		op = sqldb.NewToken()
+		begun := time.Now()
+		if err = put(op); err == nil && time.Since(begun) > waited {
+			t.Fatalf("acknowledged after %s, and no standby has it", time.Since(begun))
+		}
+	}
+	if !fail.Is(err, fail.Unavailable) {
+		t.Fatal(err)
+	}
+	setting("RESET synchronous_standby_names")
+	need(t, put(op))
+	var n int64
+	if need(t, db.Row(ctx, "SELECT COUNT(*) FROM ops WHERE op = ?", op).Scan(&n)); n != 1 {
+		t.Errorf("once acknowledged, it is there %d times", n)
+	}
+}
+
+// waited is longer than a commit takes that waits for nobody, and shorter than the time after which its answer is no longer waited for.
+const waited = 4 * time.Second
 
 // used waits until a server is the one that is written to.
 func used(ctx context.Context, t *testing.T, db *sqldb.DB, addr string) {

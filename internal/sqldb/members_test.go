@@ -146,6 +146,16 @@ func TestOneDiscoveredServerIsEnoughAtAStart(t *testing.T) {
 	b.want(t, b.see(map[string]condition{"a:1": down, "d:1": fit}), "d:1")
 }
 
+func TestANodeThatHasNotJoinedDoesNotSayWhichClusterCounts(t *testing.T) {
+	t.Parallel()
+	b := newBoard("a:1")
+	joining := galeraSight(map[string]string{"wsrep_cluster_status": "Disconnected", "wsrep_cluster_state_uuid": "00000000-0000-0000-0000-000000000000"}, false)
+	b.find("a:1").group = joining.group
+	b.add("d:1", false)
+	b.find("d:1").group = "one"
+	b.want(t, b.see(map[string]condition{"a:1": joining.cond, "d:1": fit}), "d:1")
+}
+
 func TestAPrimaryThatWasReplacedIsNotUsed(t *testing.T) {
 	t.Parallel()
 	b := newBoard("a:1", "b:1")

@@ -48,7 +48,7 @@ func mysqlDurable(vars map[string]string, galera bool) []Finding {
 		lost = "a power cut of all nodes at once loses acknowledged pushes"
 	}
 	var found []Finding
-	if v := vars["innodb_flush_log_at_trx_commit"]; v != "1" {
+	if v := vars["innodb_flush_log_at_trx_commit"]; v != "1" && v != "3" { // MariaDB's 3 flushes once more
 		found = append(found, Finding{Minor: galera, What: "innodb_flush_log_at_trx_commit is " + v + ": " + lost, Hint: "set it to 1"})
 	}
 	if v := vars["innodb_flush_method"]; strings.Contains(strings.ToLower(v), "nosync") {

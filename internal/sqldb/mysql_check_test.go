@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"maps"
 	"strings"
 	"testing"
 )
@@ -26,6 +27,11 @@ func TestSettingsThatLoseWhatWasAcknowledgedAreTold(t *testing.T) {
 	sound := map[string]string{"innodb_flush_log_at_trx_commit": "1", "innodb_flush_method": "O_DIRECT", "innodb_doublewrite": "ON", "log_bin": "OFF", "sync_binlog": "0"}
 	if found := mysqlDurable(sound, false); len(found) != 1 || !found[0].OK {
 		t.Errorf("of sound settings is told %+v", found)
+	}
+	flushed := maps.Clone(sound)
+	flushed["innodb_flush_log_at_trx_commit"] = "3"
+	if found := mysqlDurable(flushed, false); len(found) != 1 || !found[0].OK {
+		t.Errorf("of a log that is flushed more often is told %+v", found)
 	}
 	for _, c := range []struct {
 		name, value   string

@@ -43,6 +43,9 @@ func (p *mysqlProduct) look(ctx context.Context, c driver.Conn) (sight, error) {
 // galeraSight judges a node of a Galera cluster.
 func galeraSight(status map[string]string, readOnly bool) sight {
 	s := sight{cond: fit, group: status["wsrep_cluster_state_uuid"]}
+	if strings.Trim(s.group, "0-") == "" {
+		s.group = "" // it has not joined one yet, and has no voice in which one counts
+	}
 	for _, addr := range strings.Split(status["wsrep_incoming_addresses"], ",") {
 		if addr = strings.TrimSpace(addr); addr != "" {
 			s.others = append(s.others, addr)

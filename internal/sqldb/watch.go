@@ -191,10 +191,11 @@ type visitor struct {
 func (v *visitor) look() {
 	ctx, cancel := context.WithTimeout(v.w.ctx, lookTime)
 	defer cancel()
-	late := time.AfterFunc(hungTime, func() { v.w.hung(v.m) })
+	over := new(bool)
+	late := time.AfterFunc(hungTime, func() { v.w.hung(v.m, over) })
 	seen, err := v.ask(ctx)
 	late.Stop()
-	v.w.answered(v.m)
+	v.w.answered(v.m, over)
 	if v.w.ctx.Err() != nil {
 		return
 	}
@@ -233,19 +234,22 @@ func (v *visitor) leave() {
 	v.c = nil
 }
 
-// hung says that a member does not answer in time. It counts only where another can be used.
-func (w *watch) hung(m *member) {
+// hung says that a member does not answer in time. It counts only where another can be used, and not if the look is over by now.
+func (w *watch) hung(m *member, over *bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if *over {
+		return
+	}
 	m.late = true
 	w.choose(false)
 }
 
 // answered says that a look at a member ended.
-func (w *watch) answered(m *member) {
+func (w *watch) answered(m *member, over *bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m.late = false
+	m.late, *over = false, true
 }
 
 // note takes in what was seen of a member.

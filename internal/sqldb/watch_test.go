@@ -175,3 +175,24 @@ func TestCallersAreRefusedAtOnceWhenNoServerWasThereForLong(t *testing.T) {
 		t.Errorf("with a server that is back it is given up: %v", err)
 	}
 }
+
+// TestALookThatEndedIsNotFoundToHang lets the timer of a look come to its turn behind the look's end.
+func TestALookThatEndedIsNotFoundToHang(t *testing.T) {
+	t.Parallel()
+	w := newWatch(&Config{Hosts: []string{"a:1", "b:1"}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, newMetrics(nil), nil)
+	defer w.close()
+	a, b := w.members.all[0], w.members.all[1]
+	for _, m := range []*member{a, b} {
+		w.note(m, sight{cond: fit})
+	}
+	late, next := new(bool), new(bool)
+	w.answered(a, late)
+	w.hung(a, late)
+	if w.members.current != a {
+		t.Errorf("%s is used: %s", w.members.current.addr, w.members.describe(time.Now()))
+	}
+	w.hung(a, next)
+	if w.members.current != b {
+		t.Errorf("one that hangs is used: %s", w.members.describe(time.Now()))
+	}
+}

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os"
+	"os/signal"
+	"syscall"
+
 	"github.com/spf13/cobra"
 
 	"github.com/havn-registry/havn/internal/config"
@@ -43,7 +47,10 @@ Exit codes:
 		if *rounds < 1 || *rounds > mostRounds {
 			return fail.E(fail.Invalid, nil, "--rounds %d", *rounds).Hint("use 1 to %d", mostRounds)
 		}
-		c, _, err := load()
+		c, warnings, err := load()
+		for _, w := range warnings {
+			p.say(p.err, "havn: warning: "+string(w)+"\n")
+		}
 		if err == nil {
 			if problems := c.Probe(); len(problems) > 0 {
 				err = failed(config.Invalid(problems))
@@ -52,7 +59,10 @@ Exit codes:
 		if err != nil {
 			return err
 		}
-		return p.report(server.CheckDatabase(cmd.Context(), c, *rounds), wantJSON, nil)
+		// Whoever gives up still gets the tables dropped.
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return p.report(server.CheckDatabase(ctx, c, *rounds), wantJSON, nil)
 	}
 	return cmd
 }

@@ -45,7 +45,7 @@ type checker struct {
 
 // Run checks, and leaves nothing behind. It may run while the database serves.
 func Run(ctx context.Context, c Config) []Finding {
-	k := &checker{rounds: c.Rounds, clock: c.Database.Clock, prefix: "havn_check_" + strings.ToLower(sqldb.NewToken()[:8])}
+	k := &checker{rounds: c.Rounds, clock: c.Database.Clock, prefix: sqldb.CheckTables + strings.ToLower(sqldb.NewToken()[:8])}
 	if k.rounds <= 0 {
 		k.rounds = DefaultRounds
 	}

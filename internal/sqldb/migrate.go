@@ -30,6 +30,9 @@ const schemaTable = `CREATE TABLE IF NOT EXISTS schema_migrations (
 	applied_at BIGINT NOT NULL
 )`
 
+// CheckTables begins the names of the tables that `havn db check` makes, which are Havn's own though they are in no migration: one that was killed leaves them behind.
+const CheckTables = "havn_check_"
+
 // Migrate brings the schema up to date. Several nodes may do so at once. A schema newer than this program is fail.Unsupported.
 func (db *DB) Migrate(ctx context.Context) error {
 	steps, err := migrations(db.engine)
@@ -91,7 +94,7 @@ func (db *DB) ours(ctx context.Context) error {
 	}
 	var one, list string
 	err := db.Row(ctx, "SELECT MIN(table_name), COALESCE(MAX(CASE WHEN table_name = 'schema_migrations' THEN table_name END), '') FROM information_schema.tables "+
-		"WHERE table_schema = "+schema+" HAVING COUNT(*) > 0").Scan(&one, &list)
+		"WHERE table_schema = "+schema+" AND LEFT(table_name, ?) <> ? HAVING COUNT(*) > 0", len(CheckTables), CheckTables).Scan(&one, &list)
 	if fail.Is(err, fail.NotFound) || err == nil && list != "" && db.listed(ctx) {
 		return nil
 	}

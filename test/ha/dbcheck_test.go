@@ -3,9 +3,11 @@ package ha
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/test/harness"
@@ -66,17 +68,45 @@ func checkSound(t *testing.T, g *lab.Galera) {
 
 func TestDatabaseCheckFindsServersThatAreNoCluster(t *testing.T) {
 	var hosts []string
+	var last *lab.MariaDB
 	for range 2 {
 		m, err := lab.StartMariaDB(t.Context(), "")
 		need(t, err)
 		t.Cleanup(func() { need(t, m.Stop()) })
-		hosts = append(hosts, m.Host)
+		hosts, last = append(hosts, m.Host), m
 	}
+	t.Run("one that is broken off leaves nothing behind", func(t *testing.T) { checkBrokenOff(t, last) })
 	if r, code := checkDatabase(t, hosts); r.OK || code != 1 || !r.has("wrong", "causal reads") {
 		t.Errorf("ok %v, exit code %d", r.OK, code)
 	}
 	r, code := checkDatabase(t, hosts[:1], "HAVN_DATABASE_PASSWORD=wrong")
 	if r.OK || code != 1 || !r.has("wrong", "Access denied") || !strings.Contains(fmt.Sprint(r.Findings), "database.password") {
 		t.Errorf("with a wrong password: ok %v, exit code %d", r.OK, code)
+	}
+}
+
+// checkBrokenOff presses Ctrl-C once the tables are there.
+func checkBrokenOff(t *testing.T, m *lab.MariaDB) {
+	tables := func() string {
+		t.Helper()
+		all, err := m.Ask(t.Context(), "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'havn_check%'")
+		need(t, err)
+		return all
+	}
+	cmd := exec.CommandContext(t.Context(), harness.Binary(t), "db", "check", "--rounds", "10000")
+	cmd.Env = append(database("mysql", lab.Database, []string{m.Host}, ""), "HAVN_DATA_DIR="+t.TempDir())
+	need(t, cmd.Start())
+	for end := time.Now().Add(answerTime); !strings.Contains(tables(), "_name"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Errorf("no tables after %s", answerTime)
+			break
+		}
+	}
+	need(t, cmd.Process.Signal(os.Interrupt))
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+	}
+	if left := tables(); left != "" {
+		t.Errorf("left behind: %s", left)
 	}
 }

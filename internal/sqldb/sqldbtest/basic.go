@@ -251,3 +251,11 @@ func otherTables(t *testing.T, open Opener) {
 		t.Errorf("with another's list of migrations it answered %v, want a conflict", err)
 	}
 }
+
+func leftBehind(t *testing.T, open Opener) {
+	db := connect(t, open())
+	must(t, db, "CREATE TABLE "+sqldb.CheckTables+"abcd_parent (id BIGINT NOT NULL PRIMARY KEY)")
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Errorf("beside a table of a check that was broken off: %v", err)
+	}
+}

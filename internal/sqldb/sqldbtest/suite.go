@@ -41,6 +41,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"many may migrate at once", migrateAtOnce},
 		{"a newer schema is refused", newerSchema},
 		{"a database with another application's tables is refused", otherTables},
+		{"what a check left behind is no other application's", leftBehind},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, fresh(t)) })
 	}

@@ -52,6 +52,9 @@ func databaseKeys() []key {
 // parseServer checks host:port of a server to connect to.
 func parseServer(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
+	if strings.Contains(s, "@") {
+		return "", fmt.Errorf("%q is not host:port", redacted(s))
+	}
 	if err != nil {
 		if ip, ipErr := netip.ParseAddr(s); ipErr == nil && ip.Is6() {
 			return "", fmt.Errorf("%q has no port: write [%s]:3306, or [%s]:5432 for PostgreSQL", s, s, s)

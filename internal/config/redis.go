@@ -44,12 +44,15 @@ type RedisSentinels struct {
 	Password Secret
 }
 
-// RedisLogin answers user and password: those of the keys, or else of the URLs.
+// RedisLogin answers user and password: each that of its key, or else of the URLs, so that a URL may name the user and a file hold the password.
 func (c *Config) RedisLogin() (user string, password Secret) {
 	user, password = c.Redis.User, c.Redis.Password
 	for _, a := range c.Redis.Addrs {
-		if user == "" && password.text == "" {
-			user, password = a.User, a.Password
+		if user == "" {
+			user = a.User
+		}
+		if password.text == "" {
+			password = a.Password
 		}
 	}
 	return user, password

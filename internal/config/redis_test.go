@@ -23,7 +23,8 @@ func TestRedisIsNamedByListOrURL(t *testing.T) {
 		"addrs: ['rediss://a:1', 'rediss://b:1']\n  user: u\n  password: p":  {"a:1 b:1", "u", "p", config.TLSVerify},
 		"addrs: rediss://a:1\n  tls:\n    mode: require":                     {"a:1", "", "", config.TLSRequire},
 		"addrs: a:1\n  tls:\n    ca_file: ca.crt":                            {"a:1", "", "", config.TLSVerify},
-		"addrs: redis://u@a:1\n  password: p":                                {"a:1", "", "p", config.TLSOff},
+		"addrs: redis://u@a:1\n  password: p":                                {"a:1", "u", "p", config.TLSOff},
+		"addrs: redis://:hush@a:1\n  user: u":                                {"a:1", "u", "hush", config.TLSOff},
 		"addrs: redis://u:old@a:1\n  user: u\n  password: new":               {"a:1", "u", "new", config.TLSOff},
 		"addrs: 127.0.0.1:1\n  mode: sentinel\n  sentinel:\n    master: one": {"127.0.0.1:1", "", "", config.TLSOff},
 	} {
@@ -54,6 +55,7 @@ func TestARedisThatCannotWorkIsRefused(t *testing.T) {
 		"addrs: redis://a:1/3":                                    `names a database: clusters have none`,
 		"addrs: redis://a:1?x=":                                   `has a query`,
 		"addrs: redis://:hush@a:0":                                `"a:0": the port "0" is not a number`,
+		"addrs: hush@a:1":                                         `"***@a:1" is not host:port`,
 		"addrs: ['redis://a:1', 'rediss://b:1']":                  "havn.yaml:2: redis.addrs: says another scheme, user or password for b:1 than for a:1",
 		"addrs: redis://u:p@a:1\n  user: v":                       `redis.user: is "v", and redis.addrs says "u"`,
 		"addrs: rediss://a:1\n  tls:\n    mode: 'off'":            "redis.tls.mode: is off, and redis.addrs says rediss://",

@@ -128,14 +128,29 @@ func (r *readiness) ask(ctx context.Context, questions map[string]func(context.C
 	}
 	seen := map[string]State{}
 	for name := range questions {
-		select {
-		case seen[name] = <-r.asked[name]:
+		var answered bool
+		if seen[name], answered = await(ctx, r.asked[name]); answered {
 			delete(r.asked, name)
-		case <-ctx.Done():
+		} else {
 			seen[name] = State{Status: fail.Unavailable.String(), Kind: cmp.Or(r.since[name].Kind, name), Latency: milliseconds(readyPatience), why: "it did not answer within " + readyPatience.String()}
 		}
 	}
 	return seen
+}
+
+// await waits for an answer until the context ends. One that came while another store was waited for counts.
+func await(ctx context.Context, answer <-chan State) (State, bool) {
+	select {
+	case s := <-answer:
+		return s, true
+	case <-ctx.Done():
+	}
+	select {
+	case s := <-answer:
+		return s, true
+	default:
+		return State{}, false
+	}
 }
 
 // remember notes since when each store is as it is.

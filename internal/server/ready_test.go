@@ -20,7 +20,7 @@ func TestAStoreThatHangsTakesNobodyElsesTime(t *testing.T) {
 		},
 	}
 	for range 2 {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		seen := r.ask(ctx, questions)
 		cancel()
 		if seen["database"].Status != stateOK || seen["blobs"].Status != "unavailable" || seen["blobs"].Kind != "blobs" {
@@ -41,5 +41,21 @@ func TestAStoreThatHangsTakesNobodyElsesTime(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("it is back, and seen as %+v", seen)
 		}
+	}
+}
+
+func TestAnAnswerCountsThatCameWhileAnotherWasWaitedFor(t *testing.T) {
+	t.Parallel()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // of two that are ready, select takes either
+		answer := make(chan State, 1)
+		answer <- State{Status: stateOK}
+		if s, answered := await(over, answer); !answered || s.Status != stateOK {
+			t.Fatal("an answer was passed over")
+		}
+	}
+	if _, answered := await(over, make(chan State, 1)); answered {
+		t.Error("nobody answered")
 	}
 }

@@ -12,6 +12,9 @@ const (
 	// of the operations fail.
 	failureWeight = 2
 	tripWeight    = 3 * failureWeight
+	// A circuit that opens again soon after it closed, because probes are answered in time and requests are not, stays open for longer each time, up to restMost.
+	soon     = 10 * time.Second
+	restMost = time.Second
 )
 
 // circuit knows whether a part of Redis answers. While it is open nobody asks that part but the probe.
@@ -20,6 +23,8 @@ type circuit struct {
 	open   atomic.Bool
 	weight atomic.Int32
 	since  atomic.Int64 // when it opened, in nanoseconds of the clock
+	closed atomic.Int64 // when it closed, likewise; 0: never
+	rest   atomic.Int64 // how long it stays open at least, in nanoseconds
 }
 
 // newCircuits makes the circuits of a mode, all open: the first probe closes them, so that no request waits for a connection to be made.
@@ -61,13 +66,24 @@ func (c *circuit) trip(now time.Time) bool {
 	if !c.open.CompareAndSwap(false, true) {
 		return false
 	}
+	rest := time.Duration(0)
+	if closed := c.closed.Load(); closed != 0 && now.Sub(time.Unix(0, closed)) < soon {
+		rest = min(max(2*time.Duration(c.rest.Load()), 2*probeEvery), restMost)
+	}
+	c.rest.Store(int64(rest))
 	c.since.Store(now.UnixNano())
 	return true
 }
 
-func (c *circuit) close() {
+func (c *circuit) close(now time.Time) {
 	c.weight.Store(0)
+	c.closed.Store(now.UnixNano())
 	c.open.Store(false)
+}
+
+// rested reports whether an open circuit may be probed.
+func (c *circuit) rested(now time.Time) bool {
+	return c.openFor(now) >= time.Duration(c.rest.Load())
 }
 
 // openFor answers how long the circuit has been open; 0: it is closed.

@@ -40,7 +40,7 @@ func TestACircuitOpensAfterFewFailuresAndNotForOneInMany(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	c := newCircuits(Single, "", now)[0]
-	c.close()
+	c.close(now)
 	for range 1000 {
 		if c.failed(now) {
 			t.Fatal("one failure in three opened it")
@@ -57,7 +57,7 @@ func TestACircuitOpensAfterFewFailuresAndNotForOneInMany(t *testing.T) {
 	if n != 3 || c.openFor(now.Add(time.Second)) != time.Second {
 		t.Errorf("opened after %d failures, for %s", n, c.openFor(now.Add(time.Second)))
 	}
-	c.close()
+	c.close(now)
 	n = 0
 	for ; !c.open.Load(); n++ { // two masters share it, and one is dead
 		if n > 20 {
@@ -65,5 +65,39 @@ func TestACircuitOpensAfterFewFailuresAndNotForOneInMany(t *testing.T) {
 		}
 		c.failed(now)
 		c.succeeded()
+	}
+}
+
+func TestACircuitThatKeepsOpeningIsTriedLessOften(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	c := newCircuits(Single, "", now)[0]
+	if !c.rested(now) {
+		t.Error("the first probe has to wait")
+	}
+	c.close(now)
+	now = now.Add(soon)
+	c.trip(now)
+	if !c.rested(now) {
+		t.Error("one that was well for long has to wait")
+	}
+	before := time.Duration(0)
+	for range 20 {
+		c.close(now)
+		now = now.Add(probeEvery)
+		c.trip(now)
+		rest := time.Duration(0)
+		for ; !c.rested(now.Add(rest)); rest += time.Millisecond {
+			if rest > restMost {
+				t.Fatalf("it rests for more than %s", restMost)
+			}
+		}
+		if rest < before || rest <= probeEvery {
+			t.Fatalf("it rests for %s, and did for %s before", rest, before)
+		}
+		before, now = rest, now.Add(rest)
+	}
+	if before != restMost {
+		t.Errorf("it rests for %s at last, want %s", before, restMost)
 	}
 }

@@ -193,7 +193,9 @@ func (c *Client) judge(l *link, key, operation string, err error, took time.Dura
 	result := resultOK
 	switch {
 	case err == nil:
-		part.succeeded()
+		if took <= c.cfg.Timeout { // a write for later may take longer than a request waits
+			part.succeeded()
+		}
 	case fail.Is(err, fail.NotFound):
 		part.succeeded()
 		result = resultAbsent

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +23,7 @@ type servers struct {
 	mu     sync.Mutex
 	held   map[string][]byte
 	fault  error         // of every operation
+	reads  error         // of every get
 	hang   chan struct{} // operations wait for its end, whatever their time
 	asked  atomic.Int64
 	closed atomic.Bool
@@ -49,6 +52,9 @@ func (s *servers) get(_ context.Context, key string) ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.reads != nil {
+		return nil, s.reads
+	}
 	if v, ok := s.held[key]; ok {
 		return v, nil
 	}
@@ -182,6 +188,71 @@ func TestWhatHangsIsGoneAroundAndFoundAgain(t *testing.T) {
 	until(t, "found again", reached(c))
 }
 
+// TestSlowWritesDoNotSpeakForRedis has every read time out, and between two of them as many writes succeed as outweigh one, each slower than a read may be.
+func TestSlowWritesDoNotSpeakForRedis(t *testing.T) {
+	t.Parallel()
+	c, err := New(Config{Addrs: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{mode: Single, circuits: newCircuits(Single, c.cfg.Prefix, c.cfg.Clock())}
+	l.circuits[0].close(c.cfg.Clock())
+	for range tripWeight {
+		c.judge(l, "a", "get", unanswered(), c.cfg.Timeout)
+		for range failureWeight {
+			c.judge(l, "a", "put", nil, 2*c.cfg.Timeout)
+		}
+	}
+	if !l.circuits[0].open.Load() {
+		t.Error("a Redis that answers too late for every request is asked on")
+	}
+}
+
+// TestWhatComesAndGoesIsSaidOnce has probes succeed and reads fail.
+func TestWhatComesAndGoesIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	var log journal
+	s := &servers{held: map[string][]byte{}}
+	c := begin(t, Config{Timeout: patience, Log: slog.New(slog.NewTextHandler(&log, nil))}, one(s))
+	until(t, "reached", reached(c))
+	s.mu.Lock()
+	s.reads = fail.E(fail.Unavailable, nil, "no read")
+	s.mu.Unlock()
+	for range 3 {
+		until(t, "gone around", func() bool {
+			if _, err := c.Get(t.Context(), "a"); err == nil {
+				t.Error("a read succeeds")
+			}
+			return c.State().Open == 1
+		})
+		until(t, "asked again", reached(c))
+	}
+	if n := log.count("requests go around it"); n != 1 {
+		t.Errorf("that it does not answer is said %d times", n)
+	}
+	if n := log.count(allWell); n != 1 {
+		t.Errorf("that all is well is said %d times", n)
+	}
+}
+
+// journal is a log that is read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *journal) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *journal) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
+}
+
 func TestAPingFindsOutAboutPartsThatNobodyUses(t *testing.T) {
 	t.Parallel()
 	s := &servers{held: map[string][]byte{}}
@@ -189,7 +260,7 @@ func TestAPingFindsOutAboutPartsThatNobodyUses(t *testing.T) {
 	until(t, "reached", reached(c))
 	all := newCircuits(Cluster, c.cfg.Prefix, c.cfg.Clock())
 	for _, part := range all {
-		part.close()
+		part.close(c.cfg.Clock())
 	}
 	dead := &servers{}
 	dead.be(fail.E(fail.Unavailable, nil, "gone"), nil)

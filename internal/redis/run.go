@@ -19,6 +19,8 @@ const (
 	// renewAfter is how long a part may be gone around before everything begins anew: addresses, mode, connections. Longer than any failover.
 	renewAfter = 10 * time.Second
 	renewPause = 10 * time.Second
+	// wellAfter is how long nothing was gone around before the log says that all is well: what comes and goes is said once.
+	wellAfter = 3 * time.Second
 	// dialPause is the first pause between two tries to reach Redis at all; it doubles up to dialPauseMost.
 	dialPause     = 100 * time.Millisecond
 	dialPauseMost = 2 * time.Second
@@ -106,16 +108,19 @@ func (c *Client) lastError() error {
 // watch probes the open parts until the context ends or one of them has been open for so long that a new link is worth a try.
 func (c *Client) watch(ctx context.Context, l *link) {
 	begin := c.cfg.Clock()
+	opened := begin // when a part was seen open last
 	for wait(ctx, probeEvery) {
+		now := c.cfg.Clock()
 		if openOf(l) == 0 {
+			if now.Sub(opened) > wellAfter {
+				c.well(l)
+			}
 			continue
 		}
+		opened = now
 		c.probe(ctx, l)
 		c.gauge(l)
-		if openOf(l) == 0 {
-			c.well(l)
-		}
-		now := c.cfg.Clock()
+		now = c.cfg.Clock()
 		for _, part := range l.circuits {
 			if part.openFor(now) > renewAfter && now.Sub(begin) > renewPause {
 				return
@@ -128,7 +133,7 @@ func (c *Client) watch(ctx context.Context, l *link) {
 func (c *Client) probe(ctx context.Context, l *link) {
 	var all sync.WaitGroup
 	for _, part := range l.circuits {
-		if !part.open.Load() {
+		if !part.open.Load() || !part.rested(c.cfg.Clock()) {
 			continue
 		}
 		all.Go(func() {
@@ -148,7 +153,7 @@ func (c *Client) probe(ctx context.Context, l *link) {
 					return
 				}
 			}
-			part.close()
+			part.close(c.cfg.Clock())
 		})
 	}
 	all.Wait()
@@ -176,7 +181,7 @@ func (c *Client) write(ctx context.Context) {
 			return
 		case w := <-c.later:
 			key := c.cfg.Prefix + w.key
-			// Nobody waits for it, so a slow answer is no reason to go around.
+			// Nobody waits for it, so a slow answer is no reason to go around, nor one to ask on.
 			if _, err := operate(ctx, c, "put", key, laterTime, func(ctx context.Context, s store) (struct{}, error) {
 				return struct{}{}, s.set(ctx, key, w.value, w.life)
 			}); err != nil {

@@ -71,7 +71,7 @@ func secured(t *testing.T) []string {
 
 func TestAPullThatIsVerySlowIsServedWhole(t *testing.T) {
 	t.Parallel()
-	const size = 24 << 20 // more than all the buffers on the way
+	const size = 24 << 20         // more than all the buffers on the way
 	const limit = 4 * time.Second // with less, a machine that is busy for a moment looks like a client that stands still
 	for name, c := range map[string]struct{ tls, http2 bool }{"HTTP": {}, "HTTPS": {true, false}, "HTTP/2": {true, true}} {
 		t.Run(name, func(t *testing.T) {

@@ -101,7 +101,7 @@ func TestAPullThatIsVerySlowIsServedWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 			pause.Store(int64(limit / 64))
-			hurry := time.AfterFunc(5*limit, func() { pause.Store(0) })
+			hurry := time.AfterFunc(3*limit, func() { pause.Store(0) }) // a client that stands still is noticed after two
 			defer hurry.Stop()
 			more, err := io.ReadAll(res.Body)
 			got = append(got, more...)

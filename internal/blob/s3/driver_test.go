@@ -3,6 +3,7 @@ package s3_test
 import (
 	"bytes"
 	"encoding/pem"
+	"encoding/xml"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -139,6 +140,50 @@ func TestALongObjectIsNotWrittenOverAnother(t *testing.T) {
 		if len(f.uploads) > 0 || len(f.objects["some/where/name"].data) != 10 {
 			t.Errorf("conditional %v: %d uploads, %d bytes", conditional, len(f.uploads), len(f.objects["some/where/name"].data))
 		}
+	}
+}
+
+// To abort an upload of which there is an object takes the object's bytes on radosgw.
+func TestAnUploadOfAnObjectThatIsThereIsNotAborted(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.forgetful = true
+	d := f.open(t, f.config(t))
+	name := blobtest.Store(d).NewName()
+	if _, err := d.Put(t.Context(), name, -1, bytes.NewReader(make([]byte, 300<<10))); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{0, 1} {
+		if n, err := d.Tidy(t.Context(), time.Now()); err != nil || n != want {
+			t.Errorf("%d uploads are aborted, want %d; %v", n, want, err)
+		}
+		if err := d.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheLockOfADeadGatewayIsNamed(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+		if after || !isEnd(r) {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		answer(w, struct {
+			XMLName       xml.Name `xml:"Error"`
+			Code, Message string
+		}{Code: "InternalError", Message: "This multipart completion is already in progress"})
+		return true
+	})
+	_, err := d.Put(t.Context(), "name", -1, bytes.NewReader(make([]byte, 300<<10)))
+	if !fail.Is(err, fail.Unavailable) || !strings.Contains(fail.HintOf(err), "push again") {
+		t.Errorf("%v: %q", err, fail.HintOf(err))
+	}
+	if len(f.uploads)+len(f.objects) > 0 {
+		t.Errorf("%d uploads and %d objects are left", len(f.uploads), len(f.objects))
 	}
 }
 

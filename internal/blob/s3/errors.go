@@ -105,6 +105,10 @@ func (d *Driver) failed(err error, format string, args ...any) error {
 	return e
 }
 
+// completing is what radosgw says, as InternalError, while the lock of a completion is held: its own of an earlier try, or that of a gateway that was
+// killed in the middle of one.
+const completing = "multipart completion is already in progress"
+
 // judge answers the kind of what the server said, and what to do. That the server refuses Havn is nothing that Havn's client could change: it is
 // Unavailable, as a directory without permission is.
 func (d *Driver) judge(a answered) (fail.Kind, string) {
@@ -135,6 +139,8 @@ func (d *Driver) judge(a answered) (fail.Kind, string) {
 		return fail.Unavailable, fmt.Sprintf("let the user list, read, write and delete in the bucket %s (s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads)", d.cfg.Bucket)
 	}
 	switch {
+	case strings.Contains(a.message, completing):
+		return fail.Unavailable, "a gateway died, or hangs, while it put this object together, and holds its lock until rgw_mp_lock_max_time is over (10 minutes): push again"
 	case strings.HasPrefix(a.code, "KMS."), strings.HasPrefix(a.code, "InvalidEncryption"), strings.HasPrefix(a.code, "ServerSideEncryption"):
 		return fail.Unavailable, "correct storage.s3.sse and storage.s3.sse_kms_key, and let the user use the key"
 	case a.status == http.StatusNotFound:

@@ -24,6 +24,7 @@ import (
 type fake struct {
 	*httptest.Server
 	conditional bool // heeds If-None-Match
+	forgetful   bool // dies after an upload's completion, before it removes the upload
 
 	mu      sync.Mutex
 	objects map[string]stored
@@ -181,7 +182,9 @@ func (f *fake) upload(w http.ResponseWriter, r *http.Request, key, id string, bo
 			whole = append(whole, u.parts[i]...)
 		}
 		f.objects[key] = stored{whole, u.mark, r.Header}
-		delete(f.uploads, id)
+		if !f.forgetful {
+			delete(f.uploads, id)
+		}
 		answer(w, struct {
 			XMLName xml.Name `xml:"CompleteMultipartUploadResult"`
 			ETag    string

@@ -51,6 +51,11 @@ func (d *Driver) abortOld(ctx context.Context, u *types.MultipartUpload, before 
 	if !ours || !blob.IsOwnName(name) || u.Initiated == nil || !u.Initiated.Before(before) {
 		return false, nil
 	}
+	// A gateway that died between making the object and forgetting the upload leaves both, of the same parts: to abort the upload would empty the object.
+	// (A name is written once, so an object there is this upload's.) Once the object is gone, so is the upload at the next time.
+	if _, err := d.head(ctx, name); !fail.Is(err, fail.NotFound) {
+		return false, err
+	}
 	_, err := d.client.AbortMultipartUpload(ctx, &sdk.AbortMultipartUploadInput{Bucket: d.bucket(), Key: aws.String(key), UploadId: u.UploadId})
 	if a, ok := answerOf(err); err == nil || ok && a.code == "NoSuchUpload" {
 		return true, nil

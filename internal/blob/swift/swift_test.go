@@ -327,7 +327,7 @@ func TestRefusedCredentialsAreNotSentWithEachRequest(t *testing.T) {
 func TestAnAnswerBeforeTheEndOfAPutIsAnError(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	d := s.open(t)
+	d := s.impatient(t)
 	s.before = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut {
 			w.WriteHeader(http.StatusCreated)

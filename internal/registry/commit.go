@@ -175,9 +175,18 @@ func (c *commit) end(tx *sqldb.Tx, now int64) (mine bool, err error) {
 			c.outcome = lost
 		}
 	}
-	if c.last != nil {
-		c.gone, err = in.bury(tx, c.last.name, c.junk)
+	if c.last == nil {
+		return false, nil
 	}
+	if c.outcome == lost {
+		// A row that says so may be gone since. Only an earlier run of this commit can have settled its object.
+		settled, findErr := index.IsSettled(ctx, tx, c.last.name)
+		if findErr != nil || settled {
+			c.outcome = applied
+			return false, findErr
+		}
+	}
+	c.gone, err = in.bury(tx, c.last.name, c.junk)
 	return false, err
 }
 

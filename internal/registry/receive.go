@@ -231,11 +231,12 @@ func (in *intake) number(tx *sqldb.Tx, o object) error {
 	return err
 }
 
-// bury puts an unsettled object among the dead, in a content of its own. It is gone if nothing names it any more.
+// bury puts an unsettled object among the dead, in a content of its own. It is gone if no row names it any more.
 func (in *intake) bury(tx *sqldb.Tx, name string, junk int64) (gone bool, err error) {
 	content, err := index.UnsettledContent(in.ctx, tx, name)
 	if fail.Is(err, fail.NotFound) {
-		return true, nil
+		settled, findErr := index.IsSettled(in.ctx, tx, name)
+		return !settled && findErr == nil, findErr
 	}
 	if err != nil || content != in.up.Content {
 		return false, err // in another content: who moved it there buried that

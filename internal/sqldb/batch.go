@@ -65,6 +65,9 @@ func (w *writer) run(ctx context.Context, wk *work) error {
 		// Also where err is set: what the function saw may have been undone.
 		return commitErr
 	}
+	if fault := w.e.cfg.fault(ctx, AfterCommit, wk.name); fault != nil {
+		return fault
+	}
 	return err
 }
 
@@ -266,7 +269,7 @@ func (w *writer) commit() {
 	w.open = false
 	w.e.metrics.committed(len(members), w.flushing)
 	for _, m := range members {
-		m.done <- w.e.cfg.fault(m.ctx, AfterCommit, m.w.name)
+		m.done <- nil
 	}
 	w.e.log.tend(ctx, w.s)
 }

@@ -17,6 +17,8 @@ type Faults struct {
 	steps   counter
 	commits counter
 	title   string
+	tx      string // see AfterCommit
+	then    func()
 }
 
 type counter struct{ n, at int }
@@ -41,6 +43,14 @@ func (f *Faults) FailCommit(n int) {
 	f.steps, f.commits, f.title = counter{}, counter{at: n}, ""
 }
 
+// AfterCommit lets something happen once, when the next transaction of this name has been committed, and says of the commit that it failed: the database runs the
+// transaction again.
+func (f *Faults) AfterCommit(tx string, then func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tx, f.then = tx, then
+}
+
 // Failed answers what was failed since the last call of FailStep or FailCommit: "" if nothing was.
 func (f *Faults) Failed() string {
 	f.mu.Lock()
@@ -56,6 +66,12 @@ func (f *Faults) step(name string) error {
 
 func (f *Faults) database(_ context.Context, p sqldb.FaultPoint, tx string) error {
 	f.mu.Lock()
+	if then := f.then; then != nil && p == sqldb.AfterCommit && tx == f.tx {
+		f.then = nil
+		f.mu.Unlock()
+		then()
+		return ErrInjected
+	}
 	defer f.mu.Unlock()
 	return f.fail(f.commits.hit(), tx+" "+string(p))
 }

@@ -237,6 +237,30 @@ func repeatedFinish(t *testing.T, w *World) {
 	w.WantBlob(t, repo, Sum(data), data)
 }
 
+// commitRunLate runs commits a second time after what they left was changed: a clock that is ahead let the sweep forget the upload, somebody deleted the blob.
+func commitRunLate(t *testing.T, w *World) {
+	repo, other := Name("late/commit"), Name("late/other")
+	data := Content("late commit", 2500)
+	u := w.Send(t, w.Start(t, repo, 0), data[:1200])
+	w.Faults.AfterCommit("blob.commit", func() {
+		if n, err := w.ExpireUploads(t.Context(), true, w.Now().Add(time.Minute), 1000); err != nil || n == 0 {
+			t.Errorf("%d uploads forgotten, %v", n, err)
+		}
+	})
+	w.End(t, u, data[1200:], Sum(data))
+	w.WantBlob(t, repo, Sum(data), data)
+
+	data = Content("late push", 2500)
+	w.Faults.AfterCommit("blob.commit", func() {
+		if err := w.DeleteBlob(t.Context(), repo, Sum(data)); err != nil {
+			t.Error(err)
+		}
+	})
+	w.Push(t, repo, data)
+	w.Push(t, other, data)
+	w.WantBlob(t, other, Sum(data), data)
+}
+
 // broken is a body that breaks off after some bytes, as when the client is killed; the request's context ends at the same moment.
 func broken(t *testing.T, data []byte) (context.Context, io.Reader) {
 	t.Helper()

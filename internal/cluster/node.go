@@ -163,6 +163,19 @@ func (n *Node) watch(ctx context.Context) error {
 	return nil
 }
 
+// Earliest answers the earliest of what the clocks of all living nodes say: this one's now, the others' at their last beat.
+func (n *Node) Earliest(ctx context.Context) (time.Time, error) {
+	now := n.Clock()
+	var others *int64
+	if err := n.DB.Row(ctx, "SELECT MIN(beat_at) FROM nodes WHERE state = 'alive' AND id <> ?", n.id).Scan(&others); err != nil {
+		return time.Time{}, err
+	}
+	if others != nil && *others < sqldb.Micros(now) {
+		now = time.UnixMicro(*others)
+	}
+	return now, nil
+}
+
 // others answers the beats of the other nodes that are alive.
 func (n *Node) others(ctx context.Context) (map[int64]int64, error) {
 	beats := map[int64]int64{}

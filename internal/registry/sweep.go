@@ -58,8 +58,8 @@ const buryAtOnce = 500
 // DeadMark is how far the dead were gone through. The zero value is the beginning, and the end.
 type DeadMark struct{ last index.Dead }
 
-// BuryDead deletes the objects, then the rows, of up to limit dead contents whose grace is over, those that wait longest first, behind after. It answers how many
-// went, and where to go on.
+// BuryDead deletes the objects, then the rows, of up to limit dead contents whose grace is over now, those that wait longest first, behind after. It answers how
+// many went, and where to go on.
 //
 //  1. Objects. A crash leaves rows that name absent objects: the next run deletes them again, which is no error.
 //  2. Rows. Only then is the content gone.
@@ -67,8 +67,8 @@ type DeadMark struct{ last index.Dead }
 // A content that is among the dead is never referred to again: what buries it takes it out of its upload or blob in the same transaction.
 //
 // One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer.
-func (r *Registry) BuryDead(ctx context.Context, hold Hold, after DeadMark, limit int) (buried int, last DeadMark, err error) {
-	dead, err := index.DeadContents(ctx, r.db, micros(r.cfg.Clock()), after.last, limit)
+func (r *Registry) BuryDead(ctx context.Context, hold Hold, now time.Time, after DeadMark, limit int) (buried int, last DeadMark, err error) {
+	dead, err := index.DeadContents(ctx, r.db, micros(now), after.last, limit)
 	if err != nil {
 		return 0, DeadMark{}, fmt.Errorf("find the dead: %w", err)
 	}

@@ -140,8 +140,10 @@ type chore struct {
 
 // chores answers what there is to do with a claim on the duty. None of them needs another: their order is that in which things become removable. The review of links and blobs that
 // nobody refers to belongs between uploads and dead contents, when it comes.
-func (s *Sweeper) chores(claim *cluster.Claim) []chore {
-	now := s.Clock()
+//
+// now is the earliest of what the living nodes' clocks say: a node whose clock is ahead must not take from the others what they may still need, as the mark by which a transaction knows that
+// it has run before.
+func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 	full := func(limit int, do func(context.Context) (int, error)) func(context.Context) (int, bool, error) {
 		return func(ctx context.Context) (int, bool, error) {
 			n, err := do(ctx)
@@ -157,7 +159,7 @@ func (s *Sweeper) chores(claim *cluster.Claim) []chore {
 			return s.Registry.ExpireUploads(ctx, true, now.Add(-doneTime), atOnce)
 		})},
 		{what: "dead contents", do: func(ctx context.Context) (n int, more bool, err error) {
-			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, after, atOnce)
+			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, now, after, atOnce)
 			return n, after != registry.DeadMark{}, err
 		}},
 		{what: "objects without rows", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
@@ -178,8 +180,12 @@ func (s *Sweeper) sweep(ctx context.Context) (more bool, err error) {
 	if err != nil || !ok {
 		return false, err
 	}
+	now, err := s.Node.Earliest(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look at the nodes' clocks: %w", err)
+	}
 	var failures []error
-	for _, c := range s.chores(claim) {
+	for _, c := range s.chores(claim, now) {
 		left, cause := s.work(ctx, c)
 		more = more || left
 		if cause != nil {

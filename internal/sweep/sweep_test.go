@@ -324,3 +324,42 @@ func TestTheDutyOfADeadNodeIsTakenUp(t *testing.T) {
 		t.Errorf("the old node has to stand aside, not to fail: %v", err)
 	}
 }
+
+// TestAClockThatIsAheadTakesNothingFromTheOtherNodes: another node lives, and by its clock nothing is old.
+func TestAClockThatIsAheadTakesNothingFromTheOtherNodes(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	// SQLite has one node only: the other one is but its row.
+	at := sqldb.Micros(s.clock())
+	err := s.db.Tx(t.Context(), "test", func(tx *sqldb.Tx) error {
+		_, err := tx.InsertIgnore(t.Context(), "nodes", []string{"id", "started_at", "beat", "beat_at", "state", "version", "addr"}, 1, at, 1, at, "alive", "", "")
+		if err == nil {
+			_, err = tx.InsertIgnore(t.Context(), "ops", []string{"op", "at"}, "an operation", at)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := s.reg.StartUpload(t.Context(), name(t, "app"), registry.StartUpload{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.reg.Finish(t.Context(), up.Repo, up.ID, registry.Finish{Digest: oci.Sum(oci.SHA256, nil), Body: bytes.NewReader(nil)}); err != nil {
+		t.Fatal(err)
+	}
+	s.move(48 * time.Hour)
+	for _, want := range []int{1, 0} {
+		s.once()
+		if s.rows("uploads") != want || s.rows("ops") != want {
+			t.Errorf("%d uploads and %d operations, want %d", s.rows("uploads"), s.rows("ops"), want)
+		}
+		err = s.db.Tx(t.Context(), "test", func(tx *sqldb.Tx) (txErr error) {
+			_, txErr = tx.Exec(t.Context(), "UPDATE nodes SET state = 'dead' WHERE id = 1")
+			return txErr
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -171,7 +171,7 @@ func (l *life) sweep(repo oci.Name, image []byte) {
 	l.w.Forward(25 * time.Hour)
 	for after := (registry.DeadMark{}); ; {
 		l.again("bury", nil, func() error {
-			_, last, err := l.w.BuryDead(l.t.Context(), Free, after, 100)
+			_, last, err := l.w.BuryDead(l.t.Context(), Free, l.w.Now(), after, 100)
 			after = last
 			return err
 		})

@@ -254,7 +254,7 @@ func (w *World) Sweep(t *testing.T) {
 	t.Helper()
 	w.Forward(48 * time.Hour)
 	for after := (registry.DeadMark{}); ; {
-		_, last, err := w.BuryDead(t.Context(), Free, after, 100)
+		_, last, err := w.BuryDead(t.Context(), Free, w.Now(), after, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

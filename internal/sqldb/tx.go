@@ -20,6 +20,9 @@ const (
 	firstPause = 2 * time.Millisecond
 	longPause  = 400 * time.Millisecond
 	retryAfter = time.Second
+	// rerunTime is how late a function may be run again at most, by the clock on the wall: a machine that stood still meanwhile does not know how long by any other. What tells a second
+	// run that it is one, as an operation's id, is kept for an hour.
+	rerunTime = 10 * time.Minute
 )
 
 // work is one write transaction that a caller wants done.
@@ -185,6 +188,7 @@ func (db *DB) View(ctx context.Context, name string, fn func(q Querier) error) e
 
 // again runs once until it is not refused, or time is up.
 func (db *DB) again(ctx context.Context, name string, once func() error) error {
+	wall := db.cfg.Clock().Round(0)
 	err := once()
 	var r *refusal
 	if err == nil || !errors.As(err, &r) {
@@ -209,6 +213,10 @@ func (db *DB) again(ctx context.Context, name string, once func() error) error {
 		}
 		if sleepErr := sleep(ctx, jitter(pause)); sleepErr != nil {
 			return fail.E(fail.Unavailable, errors.Join(sleepErr, r.cause), "database transaction %s", name)
+		}
+		if stood := db.cfg.Clock().Round(0).Sub(wall); stood > rerunTime {
+			return fail.E(fail.Unavailable, r.cause, "database transaction %s, begun %s ago", name, stood.Round(time.Second)).
+				Hint("the machine stood still, or its clock was set: whether this happened is not known; look before it is done again").RetryAfter(retryAfter)
 		}
 		pause = min(2*pause, longPause)
 		r = nil

@@ -173,7 +173,8 @@ func (m *MariaDB) position(ctx context.Context) (string, error) {
 	}
 	log := filepath.Join(m.dir, "recover.err")
 	if err = m.a.run(ctx, m.dir, m.mariadbd, "--defaults-file="+m.config(), "--wsrep-recover", "--log-error="+log); err != nil {
-		return "", err
+		said, readErr := os.ReadFile(log)
+		return "", fail.E(fail.Unavailable, errors.Join(err, readErr), "%s does not recover: %s", m.name, said[max(0, len(said)-2000):])
 	}
 	if b, err = os.ReadFile(log); err != nil {
 		return "", fail.E(fail.Unavailable, err, "recovery of %s", m.name)

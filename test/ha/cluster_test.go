@@ -56,6 +56,7 @@ func TestGalera(t *testing.T) {
 		serveEachOther(t, nodes(t, 3, "mysql", g.Hosts))
 	})
 	t.Run("one address of the database is enough, also when that server is down at a restart", func(t *testing.T) { discover(t, g) })
+	t.Run("a harbor.cfg serves, also when the addresses in it die", func(t *testing.T) { harborServes(t, g) })
 	t.Run("db check finds the cluster sound", func(t *testing.T) { checkSound(t, g) })
 	t.Run("status sees what fails", func(t *testing.T) { status(t, g) })
 	t.Run("servers fail under load", func(t *testing.T) { failUnderLoad(t, g) })

@@ -37,7 +37,7 @@ func (p *program) storeCheck() *cobra.Command {
 pool through several connections. About 200 MB are written, under names that begin with havn-check-, and removed. Havn may serve meanwhile.
 
 Exit codes:
-  0  the store kept every promise
+  0  the store kept every promise that Havn can't do without (warnings may be shown)
   1  it did not, or can't be reached
   2  the command line or the configuration can't be used`,
 		Example: "  havn store check --config /etc/havn/havn.yaml\n  havn store check --output json",
@@ -62,7 +62,7 @@ Exit codes:
 		all := storeChecked{OK: true, Checks: []server.StoreResult{}}
 		var printErr error
 		err = server.CheckStore(ctx, c, func(r server.StoreResult) {
-			all.OK = all.OK && r.OK
+			all.OK = all.OK && (r.OK || r.Minor)
 			all.Checks = append(all.Checks, r)
 			if !wantJSON && printErr == nil {
 				printErr = p.print(storeLine(r))
@@ -86,7 +86,10 @@ Exit codes:
 
 func storeLine(r server.StoreResult) string {
 	status := server.Good
-	if !r.OK {
+	switch {
+	case r.Minor:
+		status = server.Warning
+	case !r.OK:
 		status = server.Wrong
 	}
 	var b strings.Builder

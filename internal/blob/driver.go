@@ -60,6 +60,13 @@ type Signer interface {
 	SignGet(ctx context.Context, name string, life time.Duration) (url string, err error)
 }
 
+// Overwriter is a driver whose store may not be able to refuse a write over an object. It looks first, then, and that no other process writes the name between
+// is left to chance: names are made by it.
+type Overwriter interface {
+	// Overwrites says why the store can't refuse it, and what may be done; nil: it does refuse.
+	Overwrites() error
+}
+
 // Resender is a driver whose Put keeps the bytes until the store has them, and sends them again by itself while the store is Unavailable: nobody above needs to.
 type Resender interface {
 	Resends()

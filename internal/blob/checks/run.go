@@ -20,9 +20,12 @@ import (
 const (
 	// scratch begins the names of all that Run writes. It is no name of Havn's own form, so that no sweep takes it for an orphan in the middle of a check.
 	scratch = "havn-check-"
-	// alone is the check of what a store keeps on one connection and, where it knows no conditions (radosgw's Swift), not between two that write a name at the
-	// same instant. Between nodes, names made by chance are enough.
-	alone = "OneOfManyWritersWins"
+	// alone is the check of what a driver keeps in one process, whatever its store can do; between is the same between processes, which takes a store that
+	// refuses to write over an object. Where it does not (radosgw's Swift, some S3 servers), names made by chance are enough.
+	alone, between = "OneOfManyWritersWins", "OneOfManyNodesWins"
+	// enough is what such a store means.
+	enough = "Havn does without: names are made by chance and looked for before they are written, so nothing is lost, and a small push may cost a request more. " +
+		"Only the first start of a registry writes a name that is not made by chance, the store's id: do not begin two registries in one place at the same instant"
 	// maxProblems bounds what is kept of one check.
 	maxProblems = 20
 	// cleanTime bounds the removal of what a check wrote, also when the user gave up.
@@ -36,6 +39,7 @@ type Result struct {
 	Name     string   `json:"name"`
 	What     string   `json:"what"`
 	OK       bool     `json:"ok"`
+	Minor    bool     `json:"minor,omitempty"` // not OK, and Havn does without
 	Problems []string `json:"problems,omitempty"`
 	Hint     string   `json:"hint,omitempty"`
 	Took     float64  `json:"seconds"`
@@ -51,19 +55,24 @@ func Run(ctx context.Context, drivers []blob.Driver, clock func() time.Time, eac
 	}
 	mine := scratch + strings.ToLower(rand.Text()) + "-"
 	var errs []error
-	for i, c := range All() {
+	for i, c := range append(All(), Check{Name: between, What: "one of many nodes that write a name at once wins"}) {
 		if ctx.Err() != nil {
 			break
 		}
 		own := fmt.Sprintf("%s%d-", mine, i)
 		begin := clock()
 		r := &report{ctx: ctx}
-		var d blob.Driver = all
-		if c.Name == alone {
-			d = drivers[0]
-		}
-		r.run(func() { c.Run(r, scoped{d, own}) })
-		result := Result{Name: c.Name, What: c.What, OK: len(r.problems) == 0, Problems: r.problems, Hint: r.hint, Took: clock().Sub(begin).Seconds()}
+		r.run(func() {
+			switch c.Name {
+			case alone:
+				c.Run(r, scoped{drivers[0], own})
+			case between:
+				r.between(scoped{all, own}, drivers[0])
+			default:
+				c.Run(r, scoped{all, own})
+			}
+		})
+		result := Result{Name: c.Name, What: c.What, OK: len(r.problems) == 0, Minor: r.minor, Problems: r.problems, Hint: r.hint, Took: clock().Sub(begin).Seconds()}
 		cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 		errs = append(errs, clean(cleaning, all, own, time.Time{}))
 		cancel()
@@ -73,6 +82,30 @@ func Run(ctx context.Context, drivers []blob.Driver, clock func() time.Time, eac
 		return fmt.Errorf("remove what was written for the checks (names that begin with %s): %w", mine, err)
 	}
 	return ctx.Err()
+}
+
+// between lets writers of several processes race for a name, and takes in what the driver knows of the store: chance may let the race end well. That a store
+// writes over objects is minor; everything else is not.
+func (r *report) between(all, one blob.Driver) {
+	won := raced(r, all)
+	switch {
+	case len(r.problems) > 0:
+		return
+	case len(won) == 0:
+		r.Errorf("none of %d writers of one name was told that their bytes are there", racers)
+		return
+	}
+	if o, ok := one.(blob.Overwriter); ok {
+		if err := o.Overwrites(); err != nil {
+			r.Errorf("%v", err)
+		}
+	}
+	if len(won) > 1 {
+		r.Errorf("%d of %d writers of one name were told that their bytes are there", len(won), racers)
+	}
+	if r.minor = len(r.problems) > 0; r.minor {
+		r.hint = strings.TrimPrefix(r.hint+". "+enough, ". ")
+	}
 }
 
 // clean removes the objects whose names begin with a text, and that are older than a time, if one is given.
@@ -103,6 +136,7 @@ type report struct {
 	mu       sync.Mutex
 	problems []string
 	hint     string
+	minor    bool // set by the check itself, when it ends
 }
 
 // run runs a check to its end, or to its Fatalf.

@@ -3,8 +3,11 @@ package checks_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/havn-registry/havn/internal/blob/checks"
 	"github.com/havn-registry/havn/internal/blob/filesystem"
 	"github.com/havn-registry/havn/internal/blob/memory"
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 // used makes a store in which there is something already, and answers it and what is there.
@@ -59,8 +63,8 @@ func TestAGoodStorePassesAndIsLeftAsItWas(t *testing.T) {
 	}
 	names := used(t, drivers[0])
 	results := run(t, drivers...)
-	if len(results) != len(checks.All()) {
-		t.Errorf("%d results of %d checks", len(results), len(checks.All()))
+	if len(results) != len(checks.All())+1 {
+		t.Errorf("%d results of %d checks, and one of several nodes", len(results), len(checks.All()))
 	}
 	for _, r := range results {
 		if !r.OK {
@@ -117,6 +121,105 @@ func TestABrokenPromiseIsNamed(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 			if left := list(t, c.store.Driver); len(left) > 0 {
+				t.Errorf("left are %v", left)
+			}
+		})
+	}
+}
+
+// careless is a store that takes every write. Two writers of the race's name meet before they write.
+type careless struct {
+	*memory.Driver
+	mu   sync.Mutex
+	here atomic.Int64
+	both chan struct{}
+}
+
+func (c *careless) meet() {
+	switch c.here.Add(1) {
+	case 1:
+		<-c.both
+	case 2:
+		close(c.both)
+	}
+}
+
+func (c *careless) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.Delete(ctx, name); err != nil {
+		return blob.Written{}, err
+	}
+	return c.Driver.Put(ctx, name, size, r)
+}
+
+// racing is a node on it: it looks before it writes, as the drivers for such stores do.
+type racing struct {
+	*careless
+	taken   blob.Taken
+	why     error
+	refuses error // what a writer gets in the race instead
+}
+
+func (r *racing) Overwrites() error { return r.why }
+
+func (r *racing) Put(ctx context.Context, name string, size int64, in io.Reader) (blob.Written, error) {
+	if !r.taken.Take(name) {
+		return blob.Written{}, fail.E(fail.Exists, nil, "object %s is being written", name)
+	}
+	defer r.taken.Give(name)
+	if _, err := r.Stat(ctx, name); err == nil {
+		return blob.Written{}, fail.E(fail.Exists, nil, "object %s", name)
+	}
+	if strings.Contains(name, fmt.Sprintf("-%d-", len(checks.All()))) {
+		r.meet()
+		if r.refuses != nil {
+			return blob.Written{}, r.refuses
+		}
+	}
+	return r.careless.Put(ctx, name, size, in)
+}
+
+// TestAStoreThatWritesOverObjectsIsGoodEnough: its operator is told what it is about, once, and that Havn does without.
+func TestAStoreThatWritesOverObjectsIsGoodEnough(t *testing.T) {
+	t.Parallel()
+	why := fail.E(fail.Unsupported, nil, "the server knows no conditions").Hint("take a newer release")
+	for name, c := range map[string]struct {
+		why, refuses error
+		minor        bool
+		problems     []string
+		hint         []string
+	}{
+		"its driver says so":    {why: why, minor: true, problems: []string{"knows no conditions", "2 of 8 writers"}, hint: []string{"Havn does without", "take a newer release"}},
+		"its driver says no":    {minor: true, problems: []string{"2 of 8 writers"}, hint: []string{"Havn does without"}},
+		"its writers all fail":  {refuses: fail.E(fail.Unavailable, nil, "out of order").Hint("repair it"), problems: []string{"out of order"}, hint: []string{"repair it"}},
+		"nobody's write counts": {refuses: fail.E(fail.Exists, nil, "object"), problems: []string{"none of 8 writers"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			place := &careless{Driver: memory.New(time.Now), both: make(chan struct{})}
+			results := run(t, &racing{careless: place, why: c.why, refuses: c.refuses}, &racing{careless: place, why: c.why, refuses: c.refuses})
+			for name, r := range results {
+				if !r.OK && name != "OneOfManyNodesWins" {
+					t.Errorf("%s: %v", name, r.Problems)
+				}
+			}
+			r := results["OneOfManyNodesWins"]
+			said := strings.Join(r.Problems, "\n")
+			if r.OK || r.Minor != c.minor || len(r.Problems) == 0 {
+				t.Errorf("%+v", r)
+			}
+			for _, text := range c.problems {
+				if !strings.Contains(said, text) {
+					t.Errorf("%q is not in %s", text, said)
+				}
+			}
+			for _, text := range c.hint {
+				if !strings.Contains(r.Hint, text) {
+					t.Errorf("%q is not in %s", text, r.Hint)
+				}
+			}
+			if left := list(t, place); len(left) > 0 {
 				t.Errorf("left are %v", left)
 			}
 		})

@@ -26,10 +26,12 @@ type Driver struct {
 	client *sdk.Client
 	signer *sdk.PresignClient
 	prefix string // of every key: "" or with a slash at its end
-	// conditional: the server refuses to write over an object when asked (If-None-Match). Where it does not, it is asked whether there is one first.
-	conditional bool
+	// overwrites is why the server can't be asked to refuse to write over an object (If-None-Match); nil: it does refuse. Where it does not, it is asked whether
+	// there is one first.
+	overwrites error
 	// noConditionalEnd is set when the server refuses the same at the end of a multipart upload.
 	noConditionalEnd atomic.Bool
+	taken            blob.Taken
 }
 
 // New makes a driver and proves that objects can be listed, written, read and deleted in the bucket. Errors are Unavailable or Invalid, and say what

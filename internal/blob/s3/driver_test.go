@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"encoding/xml"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,10 +25,63 @@ import (
 
 func TestTheSuiteOnAFake(t *testing.T) {
 	t.Parallel()
-	blobtest.Run(t, func(t *testing.T) blob.Driver {
-		f := newFake(t)
-		return f.open(t, f.config(t))
-	}, nil)
+	for name, conditional := range map[string]bool{"AsAmazon": true, "WithoutConditions": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			blobtest.Run(t, func(t *testing.T) blob.Driver {
+				f := newFake(t)
+				f.conditional = conditional
+				return f.open(t, f.config(t))
+			}, nil)
+		})
+	}
+}
+
+// TestAServerThatWritesOverObjectsIsKnown: what such a server says to the question is not what Havn fails of, and not what is kept from the operator.
+func TestAServerThatWritesOverObjectsIsKnown(t *testing.T) {
+	t.Parallel()
+	answering := func(status int, code string) func(http.ResponseWriter, *http.Request, bool) bool {
+		return func(w http.ResponseWriter, r *http.Request, after bool) bool {
+			if after || r.Header.Get("If-None-Match") == "" {
+				return false
+			}
+			refuse(w, status, code)
+			return true
+		}
+	}
+	for name, c := range map[string]struct {
+		conditional bool
+		fault       func(http.ResponseWriter, *http.Request, bool) bool
+		why, hint   string
+	}{
+		"refuses to write over":    {conditional: true},
+		"does not know the header": {why: "writes over an object", hint: "newer release"},
+		"refuses the header":       {fault: answering(http.StatusNotImplemented, "NotImplemented"), why: "NotImplemented", hint: "newer release"},
+		"behind what drops it":     {fault: answering(http.StatusForbidden, "SignatureDoesNotMatch"), why: "SignatureDoesNotMatch", hint: "takes it away"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			f.conditional = c.conditional
+			f.setFault(c.fault)
+			d := f.open(t, f.config(t))
+			err := d.Overwrites()
+			if c.why == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !fail.Is(err, fail.Unsupported) || !strings.Contains(err.Error(), c.why) || !strings.Contains(fail.HintOf(err), c.hint) {
+				t.Errorf("%v, hint %q", err, fail.HintOf(err))
+			}
+			for _, size := range []int{10, 300 << 10} {
+				if _, err = d.Put(t.Context(), fmt.Sprint(size), -1, bytes.NewReader(make([]byte, size))); err != nil {
+					t.Errorf("%d bytes: %v", size, err)
+				}
+			}
+		})
+	}
 }
 
 // cut answers a fault that ends the first connection on which such a request was served, before its answer.
@@ -110,19 +164,27 @@ func TestAStoreThatDoesNotKeepUpIsAskedAgain(t *testing.T) {
 
 func TestAConditionThatIsNotKnownAtTheEndIsLeftOut(t *testing.T) {
 	t.Parallel()
-	f := newFake(t)
-	d := f.open(t, f.config(t))
-	f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
-		if after || !isEnd(r) || r.Header.Get("If-None-Match") == "" {
-			return false
-		}
-		refuse(w, http.StatusNotImplemented, "NotImplemented")
-		return true
-	})
-	for _, name := range []string{"one", "two"} {
-		if _, err := d.Put(t.Context(), name, -1, bytes.NewReader(make([]byte, 300<<10))); err != nil {
-			t.Error(err)
-		}
+	for _, c := range []struct {
+		status int
+		code   string
+	}{{http.StatusNotImplemented, "NotImplemented"}, {http.StatusBadRequest, "InvalidArgument"}, {http.StatusBadRequest, "InvalidRequest"}} {
+		t.Run(c.code, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			d := f.open(t, f.config(t))
+			f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+				if after || !isEnd(r) || r.Header.Get("If-None-Match") == "" {
+					return false
+				}
+				refuse(w, c.status, c.code)
+				return true
+			})
+			for _, name := range []string{"one", "two"} {
+				if _, err := d.Put(t.Context(), name, -1, bytes.NewReader(make([]byte, 300<<10))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }
 

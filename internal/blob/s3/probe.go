@@ -72,6 +72,26 @@ func (d *Driver) probeObject(ctx context.Context, name string) error {
 	if !bytes.Equal(body, []byte(name)) {
 		return fail.E(fail.Unavailable, nil, "the object that was just written has other bytes").Hint("does something on the way to the server change or compress answers?")
 	}
-	d.conditional = fail.Is(d.probeWrite(ctx, name, true), fail.Exists)
+	d.overwrites = refusal(d.probeWrite(ctx, name, true))
 	return nil
 }
+
+// refusal judges what came of a write over an object that was not to be written over: nil if it was refused for that.
+func refusal(err error) error {
+	const newer = "a newer release of the server may know it"
+	switch {
+	case fail.Is(err, fail.Exists):
+		return nil
+	case err == nil:
+		return fail.E(fail.Unsupported, nil, "the server writes over an object although it is asked not to (If-None-Match: *)").Hint(newer)
+	}
+	e := fail.E(fail.Unsupported, err, "the server can't be asked not to write over an object (If-None-Match: *)")
+	var a answered
+	if errors.As(err, &a) && a.code == "SignatureDoesNotMatch" {
+		return e.Hint("the same without that header is let in, so something on the way to the server takes it away: let it pass")
+	}
+	return e.Hint(newer)
+}
+
+// Overwrites says why the server does not refuse to write over an object: see blob.Overwriter.
+func (d *Driver) Overwrites() error { return d.overwrites }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -34,16 +35,23 @@ const (
 // A write whose answer was lost is sent again, and may find its own object there. So each bears a random mark, and "exists" counts as written if the
 // mark is ours.
 //
+// Not every server refuses to write over an object, and at the end of a multipart upload few do. So one of the name is looked for first, and a name is
+// written once at a time in this process. Names are made by chance, so between processes that is enough.
+//
 //  1. A multipart upload is begun. A crash leaves it, without parts: see Tidy.
 //  2. Parts. A crash leaves them with the upload; they are not listed, and cost room until Tidy.
 //  3. It is completed: the object is there, whole and durable.
 func (d *Driver) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	if !d.taken.Take(name) {
+		return blob.Written{}, fail.E(fail.Exists, nil, "object %s is being written", name)
+	}
+	defer d.taken.Give(name)
 	cut := d.cfg.Pool.Cut(r, size, d.cfg.PartBytes)
 	first, err := cut.Next(ctx)
 	if err != nil {
 		return blob.Written{}, fmt.Errorf("read what is to be written: %w", err)
 	}
-	if !d.conditional || !first.Last {
+	if d.overwrites != nil || !first.Last {
 		if err = d.vacant(ctx, name); err != nil {
 			return blob.Written{}, errors.Join(err, first.Release())
 		}
@@ -90,7 +98,7 @@ func (w *write) whole(ctx context.Context, p *parts.Part) error {
 		Bucket: w.d.bucket(), Key: w.d.key(w.name), Body: p.Body(), ContentLength: aws.Int64(p.Size), ContentType: aws.String(contentType),
 		Metadata: map[string]string{mark: w.mark}, ServerSideEncryption: sse, SSEKMSKeyId: key, StorageClass: w.d.storageClass(),
 	}
-	if w.d.conditional {
+	if w.d.overwrites == nil {
 		in.IfNoneMatch = aws.String("*")
 	}
 	_, err := w.d.client.PutObject(ctx, in, writing)
@@ -158,12 +166,12 @@ func (w *write) complete(ctx context.Context, size int64) error {
 	in := &sdk.CompleteMultipartUploadInput{
 		Bucket: w.d.bucket(), Key: w.d.key(w.name), UploadId: aws.String(w.upload), MultipartUpload: &types.CompletedMultipartUpload{Parts: w.done},
 	}
-	if w.d.conditional && !w.d.noConditionalEnd.Load() {
+	if w.d.overwrites == nil && !w.d.noConditionalEnd.Load() {
 		in.IfNoneMatch = aws.String("*")
 	}
 	_, err := w.d.client.CompleteMultipartUpload(ctx, in, writing)
 	if err != nil && in.IfNoneMatch != nil {
-		if a, ok := answerOf(err); ok && (a.code == "NotImplemented" || a.code == "InvalidArgument") {
+		if a, ok := answerOf(err); ok && (a.status == http.StatusNotImplemented || a.code == "InvalidArgument" || a.code == "InvalidRequest") {
 			w.d.noConditionalEnd.Store(true)
 			in.IfNoneMatch = nil
 			_, err = w.d.client.CompleteMultipartUpload(ctx, in, writing)

@@ -38,7 +38,7 @@ type Driver struct {
 	cfg    Config
 	prefix string // "" or with a slash at its end
 	login  *login
-	names  names
+	taken  blob.Taken
 }
 
 // New logs in, makes absent containers if it may, and proves that objects can be written, read, listed and deleted. With a TempURLKey, the driver that it

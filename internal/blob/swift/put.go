@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/havn-registry/havn/internal/blob"
@@ -35,10 +34,10 @@ const (
 // name is written once at a time in this process. Names are made by chance, so between processes that is enough. The look also settles, before a byte of
 // the body is read, that the token is good and the connection alive.
 func (d *Driver) Put(ctx context.Context, name string, _ int64, r io.Reader) (w blob.Written, err error) {
-	if !d.names.take(name) {
+	if !d.taken.Take(name) {
 		return w, fail.E(fail.Exists, nil, "object %s is being written", name)
 	}
-	defer d.names.give(name)
+	defer d.taken.Give(name)
 	src := newSource(r, d.cfg.Pool)
 	defer func() {
 		if dropErr := src.kept.Release(); err == nil && dropErr != nil {
@@ -128,29 +127,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-// names are those that are being written.
-type names struct {
-	mu  sync.Mutex
-	now map[string]bool
-}
-
-func (n *names) take(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.now[name] {
-		return false
-	}
-	if n.now == nil {
-		n.now = map[string]bool{}
-	}
-	n.now[name] = true
-	return true
-}
-
-func (n *names) give(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.now, name)
 }

@@ -41,22 +41,27 @@ const (
 	renewBefore = 21 * 24 * time.Hour
 	// clockSlack is how far the clocks of the machine and of a file system may be apart; tokens tolerate a minute.
 	clockSlack = time.Minute
-	// doctorPatience bounds what doctor waits for one store or for the running process.
+	// doctorPatience bounds what doctor waits for one store or for the running process: each has its own, so that one that hangs does not take the time of another.
 	doctorPatience = 10 * time.Second
 	maxReadyBody   = 64 << 10
 )
 
 // doctor collects findings.
 type doctor struct {
-	c     *config.Config
-	clock func() time.Time
-	found []Finding
+	c        *config.Config
+	clock    func() time.Time
+	patience time.Duration // with one thing that is looked at: see doctorPatience
+	found    []Finding
 }
 
 // Diagnose looks at everything that `serve` needs, and changes nothing. While a process serves the data directory, it is asked instead of
 // its stores.
 func Diagnose(ctx context.Context, c *config.Config) []Finding {
-	d := &doctor{c: c, clock: time.Now}
+	return diagnose(ctx, c, doctorPatience)
+}
+
+func diagnose(ctx context.Context, c *config.Config, patience time.Duration) []Finding {
+	d := &doctor{c: c, clock: time.Now, patience: patience}
 	d.certificate()
 	d.clocks()
 	d.redis(ctx)
@@ -201,7 +206,7 @@ func (d *doctor) running(ctx context.Context, h Holder) {
 		d.add("process", Warning, "wait until it has started", "the process does not say yet where it answers")
 		return
 	}
-	ready, err := askReady(ctx, h.URL)
+	ready, err := askReady(ctx, h.URL, d.patience)
 	if err != nil {
 		d.add("process", Wrong, "look at its log", "%s does not answer: %s", h.URL, err)
 		return
@@ -227,8 +232,8 @@ func (d *doctor) running(ctx context.Context, h Holder) {
 }
 
 // askReady asks /readyz. The certificate is not verified: it is about names that this address does not have, and nothing secret is sent.
-func askReady(ctx context.Context, url string) (r Readiness, err error) {
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+func askReady(ctx context.Context, url string, patience time.Duration) (r Readiness, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
 	if err != nil {

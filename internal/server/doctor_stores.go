@@ -59,18 +59,20 @@ func (d *doctor) stores(ctx context.Context) {
 
 // look opens the stores as they are: what is not there is not made.
 func (d *doctor) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
-	defer cancel()
 	if d.c.Storage.Driver == config.Memory {
 		d.add("database", Good, "", "thrown away at the end, with the blobs in memory")
 		return
 	}
 	id := d.database(ctx)
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
 	d.blobs(ctx, id)
 }
 
-// database answers the database's id, "" if it has none.
+// database answers the database's id, "" if it has none or does not say it.
 func (d *doctor) database(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
 	path := d.c.DatabasePath()
 	if d.c.Database.Engine == config.SQLite && !exists(path) {
 		d.add("database", Good, "", "%s is not there yet: the first start makes it", path)
@@ -178,7 +180,9 @@ func (d *doctor) blobs(ctx context.Context, id string) {
 		d.add("blobs", Wrong, "is the right directory mounted? Look at storage.filesystem.path", "%s has no id: it is empty, or not the one that the database belongs to", path)
 	case err != nil:
 		d.wrong("blobs", err)
-	case id != "" && found != id:
+	case id == "":
+		d.add("blobs", Good, "", "%s can be written and flushed, and belongs to database %s", path, found)
+	case found != id:
 		d.add("blobs", Wrong, "look at storage.filesystem.path and at where the database is: one of them is of another registry", "%s belongs to database %s, and the database is %s", path, found, id)
 	default:
 		d.add("blobs", Good, "", "%s can be written and flushed, and belongs to the database", path)
@@ -208,7 +212,9 @@ func (d *doctor) remote(ctx context.Context, id string) {
 		d.add("blobs", Wrong, "look at the keys of storage."+name+" and at storage.prefix", "the store behind %s has no id: it is empty, or not the one that the database belongs to", name)
 	case err != nil:
 		d.wrong("blobs", err)
-	case id != "" && found != id:
+	case id == "":
+		d.add("blobs", Good, "", "%s can be written, and belongs to database %s", name, found)
+	case found != id:
 		d.add("blobs", Wrong, "one of them is of another registry: look at the keys of storage."+name+", storage.prefix and database", "the store behind %s belongs to database %s, and the database is %s", name, found, id)
 	default:
 		d.add("blobs", Good, "", "%s can be written, and belongs to the database", name)

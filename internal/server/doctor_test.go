@@ -1,6 +1,10 @@
 package server_test
 
 import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,5 +153,89 @@ func TestDoctorTriesTheSecretOfTheKeys(t *testing.T) {
 	all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data)
 	if find(all, "key", server.Good) == "" || !strings.Contains(find(all, "key", server.Warning), "chmod 600") {
 		t.Errorf("%+v", all)
+	}
+}
+
+// mute answers the address of a server that takes connections and says nothing.
+func mute(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if closed := l.Close(); closed != nil {
+			t.Error(closed)
+		}
+	})
+	return l.Addr().String()
+}
+
+// bucket is as much of an S3 server as doctor asks. It takes its time, and may say nothing at all.
+type bucket struct {
+	takes time.Duration
+	held  []byte
+}
+
+func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	select {
+	case <-r.Context().Done():
+		panic(http.ErrAbortHandler)
+	case <-time.After(b.takes):
+	}
+	answer := []byte("<Error><Code>NoSuchKey</Code></Error>")
+	switch {
+	case r.Method == http.MethodDelete:
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case r.Method == http.MethodPut:
+		b.held = body
+		return
+	case r.URL.Query().Has("list-type"):
+		answer = []byte("<ListBucketResult></ListBucketResult>")
+	case strings.Contains(r.URL.Path, "havn-probe-"):
+		answer = b.held
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+	if _, err = w.Write(answer); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// TestDoctorGivesEachStoreItsOwnTime: a database that hangs does not make a slow store one that does not answer, nor the other way round.
+func TestDoctorGivesEachStoreItsOwnTime(t *testing.T) {
+	t.Parallel()
+	const forEach = 1500 * time.Millisecond
+	for name, c := range map[string]struct {
+		takes  time.Duration
+		blobs  server.Status
+		within time.Duration
+	}{
+		"the database hangs":              {100 * time.Millisecond, server.Good, 2 * forEach},
+		"the database and the store hang": {time.Minute, server.Wrong, 3 * forEach},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := httptest.NewServer(&bucket{takes: c.takes})
+			t.Cleanup(store.Close)
+			conf, data := configure(t, "HAVN_DATABASE_ENGINE=mysql", "HAVN_DATABASE_HOSTS="+mute(t), "HAVN_DATABASE_USER=havn", "HAVN_DATABASE_PASSWORD=havn", "HAVN_CLUSTER_SECRET=0123456789abcdef",
+				"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_ENDPOINT="+store.URL, "HAVN_STORAGE_S3_BUCKET=bucket", "HAVN_STORAGE_S3_ACCESS_KEY=a", "HAVN_STORAGE_S3_SECRET_KEY=b")
+			if err := os.Mkdir(data, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			all := server.DiagnoseWithin(t.Context(), conf, forEach)
+			if find(all, "database", server.Wrong) == "" || find(all, "blobs", c.blobs) == "" {
+				t.Errorf("%+v", all)
+			}
+			if took := time.Since(began); took > c.within {
+				t.Errorf("it took %s", took)
+			}
+		})
 	}
 }

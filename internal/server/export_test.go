@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -74,4 +75,9 @@ func WithConnection(t *testing.T, look func(net.Conn)) {
 	if err = errors.Join(near.Close(), far.Close(), l.Close()); err != nil {
 		t.Error(err)
 	}
+}
+
+// DiagnoseWithin is Diagnose with another patience.
+func DiagnoseWithin(ctx context.Context, c *config.Config, patience time.Duration) []Finding {
+	return diagnose(ctx, c, patience)
 }

@@ -86,7 +86,7 @@ func (d *doctor) redis(ctx context.Context) {
 	if client == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
 	report := client.Check(ctx)
 	if report.Err == nil || len(report.Servers) > 1 {

@@ -221,7 +221,7 @@ func (v *viewer) process(ctx context.Context) error {
 		v.wrong(LevelDown, "node", "wait until it has started; if that takes long, look at its log", "%s does not say yet where it answers", held)
 		return nil
 	}
-	ready, err := askReady(ctx, held.URL)
+	ready, err := askReady(ctx, held.URL, doctorPatience)
 	if err != nil {
 		n.State = nodeSilent
 		v.Nodes = append(v.Nodes, n)

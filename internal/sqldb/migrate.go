@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,9 @@ var migrationFiles embed.FS
 
 // migration is one file of migrations/ENGINE: statements that each may run twice, because nodes may start at once, and a node
 // may die in the middle on an engine whose definitions are not transactional.
+//
+// A file NUMBER_NAME_beside_N.sql says that programs which know N migrations, or more, go on well beside it: nodes of the version before serve, and start again, in
+// the middle of an upgrade, and an upgrade can be taken back. Without that, programs that don't know it refuse the schema.
 type migration struct {
 	version    int
 	name       string
@@ -46,7 +50,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 		return err
 	case err == nil && done >= int64(len(steps)):
 		// Nothing is to be defined: on Galera even a definition that changes nothing ends transactions on every node.
-		return known(done, steps)
+		return known(ctx, db, done, steps)
 	case err != nil && db.engine != SQLite:
 		if err = db.ours(ctx); err != nil {
 			return err
@@ -71,9 +75,9 @@ func (db *DB) schema(ctx context.Context) Finding {
 		}
 	}
 	if err == nil {
-		err = known(done, steps)
+		err = known(ctx, db, done, steps)
 	}
-	if err == nil && done == int64(len(steps)) {
+	if err == nil && done >= int64(len(steps)) {
 		err = db.Ping(ctx)
 	}
 	switch {
@@ -111,13 +115,36 @@ func (db *DB) listed(ctx context.Context) bool {
 	return db.Row(ctx, schemaVersion).Scan(&done, &at) == nil
 }
 
-// known refuses a schema of a newer program.
-func known(done int64, steps []migration) error {
-	if done > int64(len(steps)) {
-		return fail.E(fail.Unsupported, nil, "the schema is at version %d, this program knows %d", done, len(steps)).
-			Hint("start the newer version of havn again")
+// beside ends the name of a migration that leaves programs alone which know so many.
+var beside = regexp.MustCompile(`_beside_([0-9]+)$`)
+
+// known refuses a schema of a newer program, unless each migration that is new leaves this program alone.
+func known(ctx context.Context, q Querier, done int64, steps []migration) error {
+	if done <= int64(len(steps)) {
+		return nil
+	}
+	for row, err := range q.Rows(ctx, "SELECT name FROM schema_migrations WHERE version > ? ORDER BY version LIMIT 1000", len(steps)) {
+		var name string
+		if err == nil {
+			err = row.Scan(&name)
+		}
+		if err != nil {
+			return fmt.Errorf("read the newer migrations: %w", err)
+		}
+		m := beside.FindStringSubmatch(name)
+		if m == nil {
+			return tooNew(done, steps)
+		}
+		if least, numErr := strconv.Atoi(m[1]); numErr != nil || least > len(steps) {
+			return tooNew(done, steps)
+		}
 	}
 	return nil
+}
+
+func tooNew(done int64, steps []migration) error {
+	return fail.E(fail.Unsupported, nil, "the schema is at version %d, this program knows %d", done, len(steps)).
+		Hint("start the newer version of havn again")
 }
 
 // migrations reads the embedded files of an engine, in order.
@@ -169,10 +196,10 @@ func apply(ctx context.Context, s *session, steps []migration, now int64) error 
 	if err := s.scanRow(ctx, schemaVersion, nil, []any{&done, &at}); err != nil {
 		return err
 	}
-	if err := known(done, steps); err != nil {
+	if err := known(ctx, &reader{s: s}, done, steps); err != nil {
 		return err
 	}
-	for _, step := range steps[done:] {
+	for _, step := range steps[min(done, int64(len(steps))):] {
 		for _, statement := range step.statements {
 			if _, err := s.exec(ctx, statement, nil); err != nil {
 				return fmt.Errorf("migration %s: %w", step.name, err)

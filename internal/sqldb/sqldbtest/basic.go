@@ -229,9 +229,28 @@ func reopen(t *testing.T, open Opener) {
 
 func newerSchema(t *testing.T, open Opener) {
 	db := Open(t, open())
-	must(t, db, "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)", 9999, "future", 1)
-	if err := db.Migrate(t.Context()); !fail.Is(err, fail.Unsupported) {
-		t.Errorf("answered %v, want unsupported", err)
+	var known int
+	if err := db.Row(t.Context(), "SELECT MAX(version) FROM schema_migrations").Scan(&known); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		names []string
+		fits  bool
+	}{
+		{[]string{"future"}, false},
+		{[]string{fmt.Sprintf("future_beside_%d", known)}, true},
+		{[]string{"future_beside_1", fmt.Sprintf("more_beside_%d", known)}, true},
+		{[]string{fmt.Sprintf("future_beside_%d", known), "future"}, false},
+		{[]string{fmt.Sprintf("future_beside_%d", known+1)}, false},
+		{[]string{"future_beside_99999999999999999999"}, false},
+	} {
+		must(t, db, "DELETE FROM schema_migrations WHERE version > ?", known)
+		for i, name := range c.names {
+			must(t, db, "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)", known+1+i, name, 1)
+		}
+		if err := db.Migrate(t.Context()); c.fits && err != nil || !c.fits && !fail.Is(err, fail.Unsupported) {
+			t.Errorf("%q: answered %v, want it to fit: %v", c.names, err, c.fits)
+		}
 	}
 }
 

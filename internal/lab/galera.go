@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -171,19 +172,40 @@ func (m *MariaDB) position(ctx context.Context) (string, error) {
 	if !lastSeqno.Match(b) {
 		return "", nil
 	}
-	log := filepath.Join(m.dir, "recover.err")
-	if err = m.a.run(ctx, m.dir, m.mariadbd, "--defaults-file="+m.config(), "--wsrep-recover", "--log-error="+log); err != nil {
-		said, readErr := os.ReadFile(log)
-		return "", fail.E(fail.Unavailable, errors.Join(err, readErr), "%s does not recover: %s", m.name, said[max(0, len(said)-2000):])
+	said, err := m.recover(ctx)
+	if err != nil && bytes.Contains(said, []byte("Aria")) {
+		// Killed just when it wrote the log of its system tables, a server asks for this log to be deleted, and mends the tables then.
+		if err = m.dropAriaLog(); err == nil {
+			said, err = m.recover(ctx)
+		}
 	}
-	if b, err = os.ReadFile(log); err != nil {
-		return "", fail.E(fail.Unavailable, err, "recovery of %s", m.name)
+	if err != nil {
+		return "", fail.E(fail.Unavailable, err, "%s does not recover: %s", m.name, said[max(0, len(said)-2000):])
 	}
-	all := recovered.FindAllSubmatch(b, -1)
+	all := recovered.FindAllSubmatch(said, -1)
 	if len(all) == 0 {
 		return "", nil
 	}
 	return string(all[len(all)-1][1]), nil
+}
+
+// recover lets a server find its position and end; it answers what the server said.
+func (m *MariaDB) recover(ctx context.Context) ([]byte, error) {
+	log := filepath.Join(m.dir, "recover.err")
+	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fail.E(fail.Unavailable, err, "old log of %s", m.name)
+	}
+	err := m.a.run(ctx, m.dir, m.mariadbd, "--defaults-file="+m.config(), "--wsrep-recover", "--log-error="+log)
+	said, readErr := os.ReadFile(log)
+	return said, errors.Join(err, readErr)
+}
+
+func (m *MariaDB) dropAriaLog() error {
+	logs, err := filepath.Glob(filepath.Join(m.dir, "data", "aria_log*"))
+	for _, name := range logs {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // mayBootstrap says in the node's state that it may begin the cluster.

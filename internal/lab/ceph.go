@@ -34,6 +34,8 @@ type CephOptions struct {
 	OSDs      int
 	Gigabytes int  // of each OSD: a sparse file, which takes what is written
 	NoGateway bool // librados alone: a second faster
+	// Groups are those that daemons run as if we are root, by their names, so that a firewall knows them.
+	Groups map[string]int
 }
 
 // Ceph is a monitor, OSDs on bluestore and a radosgw. There is no manager: `ceph df` reads 0, and `ceph pg stat` hangs for want of it.
@@ -300,7 +302,7 @@ func (c *Ceph) daemon(name, program string, args ...string) *CephDaemon {
 		if err != nil {
 			return nil, err
 		}
-		return c.a.command(c.place.dir, path, append(args, "-c", c.ConfigFile, "-f")...), nil
+		return c.a.in(c.options.Groups[name]).command(c.place.dir, path, append(args, "-c", c.ConfigFile, "-f")...), nil
 	}
 	return d
 }

@@ -291,11 +291,11 @@ func (m *MariaDB) Kill() {
 	}
 }
 
-// Pause freezes the server: its connections stay open and nothing answers. Resume lets it go on.
-func (m *MariaDB) Pause() error { return m.process().signal(syscall.SIGSTOP) }
+// Pause freezes the server, and what feeds or is fed for it in a state transfer: its connections stay open and nothing answers. Resume lets it go on.
+func (m *MariaDB) Pause() error { return m.process().signalAll(syscall.SIGSTOP) }
 
 // Resume lets a paused server go on.
-func (m *MariaDB) Resume() error { return m.process().signal(syscall.SIGCONT) }
+func (m *MariaDB) Resume() error { return m.process().signalAll(syscall.SIGCONT) }
 
 // Restart ends the server as Kill does, and starts it again.
 func (m *MariaDB) Restart(ctx context.Context) error {

@@ -53,6 +53,14 @@ func accountOf(name, pkg string) (account, error) {
 	return account{credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, uid: uid, gid: gid}, nil
 }
 
+// in answers the same account with another group, if we are root and group is not 0.
+func (a account) in(group int) account {
+	if group != 0 && os.Getuid() == 0 {
+		a.credential, a.gid = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(group)}, group
+	}
+	return a
+}
+
 // command makes a command that runs as the account, in a process group of its own, and dies with us.
 func (a account) command(dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...) //nolint:noctx // it outlives the call that starts it; kill and stop end it

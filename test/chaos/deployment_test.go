@@ -21,8 +21,9 @@ import (
 const (
 	// patience bounds waits for what must come, on a loaded machine.
 	patience = 3 * time.Minute
-	// nodes of Havn.
+	// nodes of Havn, and OSDs of the store.
 	nodes = 3
+	osds  = 2
 	// bucket is where they keep their blobs.
 	bucket = "havn-chaos"
 )
@@ -54,7 +55,7 @@ func deploy(t *testing.T, seed uint64) *deployment {
 	harness.NeedRoot(t)
 	harness.Need(t, "iproute2", "nftables")
 	d := &deployment{chance: rand.New(rand.NewPCG(seed, 0))}
-	d.connect(t, nodes)
+	d.connect(t, nodes+osds+1)
 	begun := time.Now()
 	errs := make(chan error, 3)
 	go func() {
@@ -69,7 +70,11 @@ func deploy(t *testing.T, seed uint64) *deployment {
 	}()
 	go func() {
 		var err error
-		d.ceph, err = lab.StartCeph(t.Context(), "", lab.CephOptions{OSDs: 2})
+		groups := map[string]int{"mon.a": groupOf(nodes + osds)}
+		for i := range osds {
+			groups[fmt.Sprintf("osd.%d", i)] = groupOf(nodes + i)
+		}
+		d.ceph, err = lab.StartCeph(t.Context(), "", lab.CephOptions{OSDs: osds, Groups: groups})
 		errs <- err
 	}()
 	err := errors.Join(<-errs, <-errs, <-errs)
@@ -81,7 +86,7 @@ func deploy(t *testing.T, seed uint64) *deployment {
 		// The same address after each restart: what a balancer in front has in its configuration.
 		addr := freeAddress(t)
 		d.nodes = append(d.nodes, harness.Start(t, harness.Options{
-			Env: append(d.settings(i), "HAVN_HTTP_ADDR="+addr), Wrap: []string{"setpriv", "--regid=" + groupOf(i), "--clear-groups", "--pdeathsig=KILL"},
+			Env: append(d.settings(i), "HAVN_HTTP_ADDR="+addr), Wrap: []string{"setpriv", fmt.Sprintf("--regid=%d", groupOf(i)), "--clear-groups", "--pdeathsig=KILL"},
 		}))
 		d.urls = append(d.urls, "http://"+addr)
 	}

@@ -35,9 +35,9 @@ func (d *deployment) far(t *testing.T, node int) func() error {
 		go r.run()
 		ip, port, err := net.SplitHostPort(host)
 		need(t, err)
-		lines = append(lines, fmt.Sprintf("add rule inet chaos remote meta skgid %s ip daddr %s tcp dport %s dnat ip to %s", groupOf(node), ip, port, l.Addr()))
+		lines = append(lines, fmt.Sprintf("add rule inet chaos remote meta skgid %d ip daddr %s tcp dport %s dnat ip to %s", groupOf(node), ip, port, l.Addr()))
 	}
-	lines = append(lines, fmt.Sprintf("add rule inet chaos severed meta l4proto tcp ct mark %s ip daddr %s reject with tcp reset", groupOf(node), ips(hosts...)))
+	lines = append(lines, "add rule inet chaos severed meta l4proto tcp "+of(node)+" ip daddr "+ips(hosts...)+" reject with tcp reset")
 	need(t, nft(lines...))
 	return func() error {
 		err := mend()

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -22,7 +23,7 @@ type fault struct {
 }
 
 // faults are the kinds that are tried, each once before any comes again.
-var faults = slices.Concat(ofNodes, ofGalera, ofRedis, ofCeph)
+var faults = slices.Concat(ofNodes, ofGalera, ofTransfers, ofQuorum, ofRedis, ofCeph)
 
 var ofNodes = []fault{
 	{name: "a node of Havn is killed", hold: 2 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
@@ -86,6 +87,26 @@ var ofRedis = []fault{
 	{name: "a Redis master is cut off", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
 		return cut(t, alone(d.master(t).Host)...)
 	}},
+	{name: "a Redis master is restarted", served: true, begin: func(t *testing.T, d *deployment) func() error {
+		n := d.master(t)
+		need(t, n.Finish())
+		return func() error { return n.Start(t.Context()) }
+	}},
+	{name: "all of Redis hangs", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		for _, n := range d.redis.Nodes {
+			need(t, n.Pause())
+		}
+		return func() error {
+			var errs []error
+			for _, n := range d.redis.Nodes {
+				errs = append(errs, n.Resume())
+			}
+			return errors.Join(errs...)
+		}
+	}},
+	{name: "all of Redis is cut off, also from each other", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, alone(d.redis.Addrs()...)...)
+	}},
 	{name: "all of Redis is killed", hold: 5 * time.Second, served: true, begin: func(t *testing.T, d *deployment) func() error {
 		for _, n := range d.redis.Nodes {
 			n.Kill()
@@ -118,13 +139,17 @@ func (d *deployment) master(t *testing.T) *lab.RedisNode {
 	return masters[d.chance.IntN(len(masters))]
 }
 
-// alone matches all packets to and from a server that has an address of its own.
-func alone(host string) []string {
-	return []string{"ip saddr " + ips(host), "ip daddr " + ips(host)}
+// alone matches all packets to and from servers that have addresses of their own.
+func alone(hosts ...string) []string {
+	return []string{"ip saddr " + ips(hosts...), "ip daddr " + ips(hosts...)}
 }
 
 var ofCeph = []fault{
 	{name: "radosgw is killed", hold: 2 * time.Second, begin: daemonDies(gateway)},
+	{name: "radosgw is restarted", begin: func(t *testing.T, d *deployment) func() error {
+		need(t, d.ceph.Gateway.Finish())
+		return func() error { return d.ceph.Gateway.Start(t.Context()) }
+	}},
 	{name: "radosgw hangs", hang: true, begin: daemonHangs(gateway)},
 	{name: "radosgw is cut off from Havn", hang: true, begin: func(t *testing.T, d *deployment) func() error {
 		var rules []string
@@ -135,8 +160,14 @@ var ofCeph = []fault{
 	}},
 	{name: "an OSD is killed", hold: 2 * time.Second, begin: daemonDies(osd)},
 	{name: "an OSD hangs", hang: true, begin: daemonHangs(osd)},
+	{name: "an OSD is cut off", hang: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, of(nodes+d.chance.IntN(osds)))
+	}},
 	{name: "the monitor is killed", hold: 5 * time.Second, begin: daemonDies(monitor)},
 	{name: "the monitor hangs", hang: true, begin: daemonHangs(monitor)},
+	{name: "the monitor is cut off", hang: true, begin: func(t *testing.T, d *deployment) func() error {
+		return cut(t, of(nodes+osds))
+	}},
 	{name: "the disks of the store are full", hang: true, begin: func(t *testing.T, d *deployment) func() error {
 		need(t, d.ceph.SetFull(t.Context(), true))
 		return func() error { return d.ceph.SetFull(t.Context(), false) }

@@ -23,6 +23,11 @@ var ofGalera = []fault{
 		need(t, m.Pause())
 		return m.Resume
 	}},
+	{name: "the Galera node that is written to is restarted", served: true, begin: func(t *testing.T, d *deployment) func() error {
+		m := d.written(t)
+		need(t, m.Finish())
+		return func() error { return m.Start(t.Context()) }
+	}},
 	{name: "the Galera node that is written to is cut off from the others", hang: true, served: true, begin: func(t *testing.T, d *deployment) func() error {
 		m := d.written(t)
 		var others []string
@@ -40,42 +45,6 @@ var ofGalera = []fault{
 		m := d.server()
 		m.Kill()
 		return func() error { return m.Start(t.Context()) }
-	}},
-	{name: "a Galera node loses its data, and gets all of it again", served: true, begin: func(t *testing.T, d *deployment) func() error {
-		m := d.server()
-		m.Kill()
-		need(t, m.LoseData())
-		return func() error { return m.Start(t.Context()) }
-	}},
-	{name: "a Galera node is killed while it gets all data", served: true, begin: func(t *testing.T, d *deployment) func() error {
-		m := d.server()
-		m.Kill()
-		need(t, m.LoseData())
-		ended := make(chan error, 1)
-		go func() { ended <- m.Start(t.Context()) }()
-		need(t, d.transferring(t.Context(), ended))
-		m.Kill()
-		return func() error {
-			if err := <-ended; err == nil {
-				t.Log("it had all data before it was killed")
-			}
-			return errors.Join(m.LoseData(), m.Start(t.Context()))
-		}
-	}},
-	{name: "two of three Galera nodes are killed", hold: 5 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		spared := d.server()
-		for _, m := range d.galera.Nodes {
-			if m != spared {
-				m.Kill()
-			}
-		}
-		return func() error { return d.beginAnew(t.Context(), spared) }
-	}},
-	{name: "all Galera nodes are killed", hold: 2 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
-		for _, m := range d.galera.Nodes {
-			m.Kill()
-		}
-		return func() error { return d.galera.Recover(t.Context()) }
 	}},
 }
 
@@ -100,26 +69,8 @@ func (d *deployment) written(t *testing.T) *lab.MariaDB {
 	return nil
 }
 
-// transferring waits until a server feeds the one that starts, or that has its data already.
-func (d *deployment) transferring(ctx context.Context, ended <-chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		select {
-		case err := <-ended:
-			return fmt.Errorf("the server that joins ended before it was fed: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("no server feeds the one that joins: %w", ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
-		for _, m := range d.galera.Nodes {
-			state, err := m.Ask(ctx, "SHOW STATUS LIKE 'wsrep_local_state_comment'")
-			if err == nil && strings.Contains(state, "Donor") {
-				return nil
-			}
-		}
-	}
-}
+// bootstrap makes a server, and those that it sees, a cluster that may be written to, whoever else was in it.
+const bootstrap = "SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'"
 
 // beginAnew does what the guide says when the majority is lost for good: what is left begins a new cluster, as soon as it knows that it is alone, and the others join it one by one.
 func (d *deployment) beginAnew(ctx context.Context, left *lab.MariaDB) error {
@@ -136,7 +87,7 @@ func (d *deployment) beginAnew(ctx context.Context, left *lab.MariaDB) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	if err := left.Run(ctx, "SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'"); err != nil {
+	if err := left.Run(ctx, bootstrap); err != nil {
 		return err
 	}
 	for _, m := range d.galera.Nodes {

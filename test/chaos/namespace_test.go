@@ -57,14 +57,17 @@ func enter() (code int, err error) {
 	return 0, err
 }
 
-// firstGroup is the group that the first node of Havn runs as: the firewall knows by it whose connections it sees.
+// firstGroup is the group that the first node of Havn runs as, and behind those of all nodes come those of the OSDs and of the monitor: the firewall knows by it whose connections it sees.
 const firstGroup = 61001
 
-func groupOf(node int) string { return fmt.Sprint(firstGroup + node) }
+func groupOf(member int) int { return firstGroup + member }
 
-// connect brings the namespace's loopback up, and makes the firewall. Each connection that a node begins is marked with the node's group, so that packets of both directions
-// are known, also when the node has closed its end.
-func (d *deployment) connect(t *testing.T, nodes int) {
+// of matches all packets of connections on which a node of Havn, an OSD or the monitor has sent something.
+func of(member int) string { return fmt.Sprintf("ct mark and %#x != 0", 1<<member) }
+
+// connect brings the namespace's loopback up, and makes the firewall. Each connection is marked with who sends on it, so that packets of both directions are known, also when
+// that one has closed its end.
+func (d *deployment) connect(t *testing.T, members int) {
 	t.Helper()
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("loopback of the namespace: %v: %s", err, out)
@@ -75,8 +78,8 @@ func (d *deployment) connect(t *testing.T, nodes int) {
 		"add chain inet chaos remote { type nat hook output priority -100; }",
 		"add chain inet chaos severed { type filter hook output priority 0; }",
 	}
-	for n := range nodes {
-		lines = append(lines, fmt.Sprintf("add rule inet chaos owners meta skgid %s ct mark set %s", groupOf(n), groupOf(n)))
+	for n := range members {
+		lines = append(lines, fmt.Sprintf("add rule inet chaos owners meta skgid %d ct mark set ct mark or %#x", groupOf(n), 1<<n))
 	}
 	need(t, nft(lines...))
 }
@@ -107,7 +110,7 @@ func mend() error { return nft("flush chain inet chaos severed", "flush chain in
 
 // from matches what goes either way on connections that a node of Havn begins to some servers.
 func from(node int, hosts ...string) string {
-	return fmt.Sprintf("ct mark %s ct original ip daddr %s", groupOf(node), ips(hosts...))
+	return of(node) + " ct original ip daddr " + ips(hosts...)
 }
 
 // ips answers the addresses of servers as a set of the firewall's.

@@ -75,6 +75,7 @@ type Config struct {
 	DataDir  string
 	Admin    Admin
 	Cluster  Cluster
+	HA       HA
 	HTTP     HTTP
 	Metrics  Metrics
 	Log      Log
@@ -99,6 +100,11 @@ type Admin struct{ Password Secret }
 // Cluster is what nodes that share a database have in common.
 type Cluster struct {
 	Secret Secret // "": the one in the data directory
+}
+
+// HA says what a node does without the stores that it shares with others.
+type HA struct {
+	StaleTags time.Duration // how old what a node knows of a tag may be, to be answered while the database is out of reach; 0: no such answers
 }
 
 // HTTP is how clients are served.

@@ -27,6 +27,8 @@ func generalKeys() []key {
 			func(c *Config) *Secret { return &c.Admin.Password }, 1, 1024).empty("one is made at the first start and shown, or written to a file whose path is logged"),
 		secret("cluster.secret", "16 bytes or more", "Seals the secrets that the database holds, like the keys that sign tokens, so that a copy of the database is not enough to make tokens. All nodes that share a database need the same, and it can't be changed once the database is used. Make it by chance: `openssl rand -hex 32`.",
 			func(c *Config) *Secret { return &c.Cluster.Secret }, 16, maxSecret).empty("the one in the file `cluster-secret` in `data_dir`, which the first start makes: keep it with the backups of the database, and copy it to further nodes"),
+		duration("ha.stale_tags", "0", "While the database is out of reach (no quorum, or this node is cut off from it), answer a pull by tag with what this node knew of the tag, if it last read it from the database within this time. The tag may have been moved or deleted meanwhile, through other nodes too, so such an answer bears the headers `Havn-Stale` (its age in seconds) and `Warning`, and is logged. Nothing else changes: who pulls needs a token that is good, pushes are refused, and as soon as the database answers, so do tags. It has no effect with SQLite.",
+			func(c *Config) *time.Duration { return &c.HA.StaleTags }, span{min: time.Second, max: day, off: "tags are refused with 503 and Retry-After"}),
 	}
 }
 

@@ -3,6 +3,7 @@ package distapi
 import (
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -26,6 +27,7 @@ func (a *API) getManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	markStale(w.Header(), ref, m)
 	if a.describeManifest(w.Header(), c, ref, &m.Descriptor) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
@@ -47,21 +49,39 @@ func (a *API) headManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	pushes, err := a.asksForPush(c)
-	if err != nil {
+	if err = a.keepForPush(c, m); err != nil {
 		return err
 	}
-	if pushes {
-		if err = a.registry.TouchManifest(c.Context(), c.route.name, m.Descriptor.Digest); err != nil {
-			return err
-		}
-	}
 	status := http.StatusOK
+	markStale(w.Header(), ref, m)
 	if a.describeManifest(w.Header(), c, ref, &m.Descriptor) {
 		status = http.StatusNotModified
 	}
 	w.WriteHeader(status)
 	return nil
+}
+
+// keepForPush keeps a manifest that a push may be told of. Without a database that can't be done, and no push can succeed; a token that does not hold the right to push is taken for a pull's then, because
+// clients pull a tag by asking HEAD first. If it is a push after all, the transaction that ends it looks at everything that it refers to.
+func (a *API) keepForPush(c *call, m *registry.Manifest) error {
+	if claims := c.caller.claims; m.Outage && claims != nil && !claims.Allows(c.route.name, push.String()) {
+		return nil
+	}
+	pushes, err := a.asksForPush(c)
+	if err != nil || !pushes {
+		return err
+	}
+	return a.registry.TouchManifest(c.Context(), c.route.name, m.Descriptor.Digest)
+}
+
+// markStale says of a tag that was answered without the database how old the answer is: for programs in seconds, for people as the specification has it ("Warnings").
+func markStale(header http.Header, ref oci.Reference, m *registry.Manifest) {
+	if !m.Outage || ref.IsDigest() {
+		return
+	}
+	seconds := strconv.Itoa(int(math.Ceil(m.Age.Seconds())))
+	header.Set("Havn-Stale", seconds)
+	header.Set("Warning", `299 - "the tag is answered as it was `+seconds+` s ago: the registry's database is out of reach"`)
 }
 
 // describeManifest sets the headers of a manifest and reports whether the client has it already. All values share one allocation.

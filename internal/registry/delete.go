@@ -16,7 +16,7 @@ const maxNamed = 10
 // deletion runs a transaction that deletes. A second run of one that was applied must not delete what was pushed meanwhile.
 func (r *Registry) deletion(ctx context.Context, name oci.Name, title string, fn func(tx *sqldb.Tx, repo int64) error) error {
 	op := sqldb.NewToken()
-	return r.change(ctx, name, title, func(tx *sqldb.Tx) error {
+	return r.change(ctx, name, nil, title, func(tx *sqldb.Tx) error {
 		if mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now())); err != nil || !mine {
 			return err
 		}

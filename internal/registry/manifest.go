@@ -56,7 +56,7 @@ func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest
 	if err = c.prepare(p); err != nil {
 		return Pushed{}, err
 	}
-	err = r.change(ctx, name, "manifest.put", func(tx *sqldb.Tx) error { return c.run(ctx, tx) })
+	err = r.change(ctx, name, c.tags, "manifest.put", func(tx *sqldb.Tx) error { return c.run(ctx, tx) })
 	if err != nil {
 		return Pushed{}, fmt.Errorf("push manifest %s to %s: %w", c.row.Digest, name, err)
 	}
@@ -100,7 +100,7 @@ func (c *manifestPush) prepare(p PutManifest) error {
 	if m.Subject != nil {
 		c.row.Subject = m.Subject.Digest
 	}
-	c.tags = slices.Clone(p.Tags)
+	c.tags = append([]oci.Tag{}, p.Tags...) // not nil: that would be every tag
 	slices.SortFunc(c.tags, func(a, b oci.Tag) int { return strings.Compare(a.String(), b.String()) })
 	c.tags = slices.Compact(c.tags)
 	return nil

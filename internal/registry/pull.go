@@ -19,11 +19,16 @@ const blobMediaType = "application/octet-stream"
 type Manifest struct {
 	Descriptor oci.Descriptor
 	Body       []byte
+	// Outage says that it comes from memory, because the database is out of reach: what was asked for may have been deleted meanwhile, or a tag moved, which was
+	// seen where it points Age ago at the latest.
+	Outage bool
+	Age    time.Duration
 }
 
-// Manifest finds a manifest by tag or digest. A tag answers what the last push that was acknowledged, by any node, made of it.
+// Manifest finds a manifest by tag or digest. A tag answers what the last push that was acknowledged, by any node, made of it; only while the database is out of reach, and
+// Config.StaleTags allows it, what this node knew of it lately.
 func (r *Registry) Manifest(ctx context.Context, name oci.Name, ref oci.Reference) (*Manifest, error) {
-	known := r.recent.manifest(name, ref)
+	known, at := r.recent.manifest(name, ref)
 	if known != nil && r.recent.exact {
 		r.metrics.hit.Inc()
 		return known, nil
@@ -34,13 +39,14 @@ func (r *Registry) Manifest(ctx context.Context, name oci.Name, ref oci.Referenc
 	if known != nil {
 		have = known.Descriptor.Digest
 	}
-	row, err := fromDatabase(ctx, r, known != nil && ref.IsDigest(), func(ctx context.Context) (index.Manifest, error) {
+	row, err := fromDatabase(ctx, r, guessOf(known, ref), func(ctx context.Context) (index.Manifest, error) {
 		return index.FindManifest(ctx, r.db, name, ref, have, r.shared.inline())
 	})
 	switch {
-	case fail.Is(err, fail.Unavailable) && known != nil && ref.IsDigest():
-		r.metrics.outage.Inc()
-		return known, nil
+	case fail.Is(err, fail.Unavailable) && known != nil:
+		if m := r.remembered(ctx, name, ref, known, at); m != nil {
+			return m, nil
+		}
 	case fail.Is(err, fail.NotFound):
 		r.recent.drop(name)
 		return nil, r.unknown(ctx, name, manifestUnknown(name, ref.String()))
@@ -189,7 +195,11 @@ func (r *Registry) findBlob(ctx context.Context, name oci.Name, d oci.Digest) (*
 		found index.Found
 		ok    bool
 	}
-	a, err := fromDatabase(ctx, r, known != nil, func(ctx context.Context) (a answer, err error) {
+	g := noGuess
+	if known != nil {
+		g = goodGuess
+	}
+	a, err := fromDatabase(ctx, r, g, func(ctx context.Context) (a answer, err error) {
 		a.found, a.ok, err = index.FindBlob(ctx, r.db, name, d)
 		return a, err
 	})
@@ -213,14 +223,36 @@ func (r *Registry) findBlob(ctx context.Context, name oci.Name, d oci.Digest) (*
 // counts only while nobody can be asked. The bytes behind a digest never change.
 const outageTime = 3 * time.Second
 
-// fromDatabase asks the database, not for long where there is a guess, and not at all where it is known to be out of reach.
-func fromDatabase[T any](ctx context.Context, r *Registry, guess bool, ask func(ctx context.Context) (T, error)) (T, error) {
-	if !guess || r.db.Sole() {
+// guess is what there is besides the database's answer.
+type guess int
+
+const (
+	noGuess   guess = iota
+	oldGuess        // one that counts only where the database is known to be out of reach
+	goodGuess       // one that counts where it does not answer soon
+)
+
+func guessOf(known *Manifest, ref oci.Reference) guess {
+	switch {
+	case known == nil:
+		return noGuess
+	case ref.IsDigest():
+		return goodGuess
+	}
+	return oldGuess
+}
+
+// fromDatabase asks the database, not for long where there is a good guess, and not at all where there is any and it is known to be out of reach.
+func fromDatabase[T any](ctx context.Context, r *Registry, g guess, ask func(ctx context.Context) (T, error)) (T, error) {
+	if g == noGuess || r.recent.exact {
 		return ask(ctx)
 	}
-	if err := r.db.Lost(); err != nil {
+	if err := r.cfg.Lost(); err != nil {
 		var none T
 		return none, err
+	}
+	if g == oldGuess {
+		return ask(ctx)
 	}
 	bounded, cancel := context.WithTimeout(ctx, outageTime)
 	defer cancel()

@@ -3,6 +3,7 @@ package registry
 import (
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/oci"
@@ -24,11 +25,14 @@ const (
 // the write and ends after it brings a ticket with an old generation, and is not kept either. A read that begins after endWrite sees the write in the database.
 // So each hit answers what the database held at some moment of the request.
 //
-// On other engines entries are guesses, which save the transfer of a manifest's bytes if the database says the same digest, and answer pulls by digest while the database is out of reach.
+// On other engines entries are guesses, which save the transfer of a manifest's bytes if the database says the same digest, and answer pulls by digest while the database is out of reach; pulls by
+// tag too, where Config.StaleTags allows it. So a tag is kept with the moment at which the database was asked for it, and this process's own writes end what it knows of tags: it never answers
+// what it has itself seen replaced.
 //
 // Entries are in two generations: when the young one is full it becomes the old one, and the old one is forgotten. What is used moves to the young one.
 type recent struct {
 	exact bool
+	clock func() time.Time
 	seed  maphash.Seed
 
 	mu         sync.RWMutex
@@ -40,9 +44,15 @@ type recent struct {
 
 // shelf is what is known of one repository.
 type shelf struct {
-	tags    map[oci.Tag]*Manifest
+	tags    map[oci.Tag]pointed
 	digests map[oci.Digest]*Manifest
 	blobs   map[oci.Digest]*held
+}
+
+// pointed is what a tag pointed to when the database was asked, at a moment or later.
+type pointed struct {
+	to *Manifest
+	at time.Time
 }
 
 // held is a blob that a repository has.
@@ -55,30 +65,40 @@ type held struct {
 type ticket struct {
 	valid bool
 	gen   uint64
+	at    time.Time
 }
 
-func newRecent(exact bool) *recent {
-	return &recent{exact: exact, seed: maphash.MakeSeed(), writers: map[oci.Name]int{}, young: map[oci.Name]*shelf{}, old: map[oci.Name]*shelf{}}
+func newRecent(exact bool, clock func() time.Time) *recent {
+	return &recent{exact: exact, clock: clock, seed: maphash.MakeSeed(), writers: map[oci.Name]int{}, young: map[oci.Name]*shelf{}, old: map[oci.Name]*shelf{}}
 }
 
 func (c *recent) stripe(repo oci.Name) uint64 { return maphash.String(c.seed, repo.String()) % stripes }
 
-func (c *recent) beginWrite(repo oci.Name) {
-	if !c.exact {
-		return
-	}
+// beginWrite says that a repository is about to be written to, and which of its tags; nil: any of them.
+func (c *recent) beginWrite(repo oci.Name, tags []oci.Tag) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writers[repo]++
 	c.gens[c.stripe(repo)]++
-	delete(c.young, repo)
-	delete(c.old, repo)
+	if c.exact {
+		delete(c.young, repo)
+		delete(c.old, repo)
+		return
+	}
+	for _, s := range []*shelf{c.young[repo], c.old[repo]} {
+		if s == nil {
+			continue
+		}
+		if tags == nil {
+			clear(s.tags)
+		}
+		for _, t := range tags {
+			delete(s.tags, t)
+		}
+	}
 }
 
 func (c *recent) endWrite(repo oci.Name) {
-	if !c.exact {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.writers[repo]--; c.writers[repo] == 0 {
@@ -114,26 +134,27 @@ func (c *recent) drop(repo oci.Name) {
 
 // begin answers a ticket for a read that begins now.
 func (c *recent) begin(repo oci.Name) ticket {
+	at := c.clock()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return ticket{valid: c.writers[repo] == 0, gen: c.gens[c.stripe(repo)]}
+	return ticket{valid: c.writers[repo] == 0, gen: c.gens[c.stripe(repo)], at: at}
 }
 
-// manifest answers what is known, nil if nothing is.
-func (c *recent) manifest(repo oci.Name, ref oci.Reference) *Manifest {
+// manifest answers what is known, nil if nothing is, and of a tag since when.
+func (c *recent) manifest(repo oci.Name, ref oci.Reference) (*Manifest, time.Time) {
 	c.mu.RLock()
 	m := c.young[repo].manifest(ref)
 	stale := false
-	if m == nil {
+	if m.to == nil {
 		m = c.old[repo].manifest(ref)
-		stale = m != nil
+		stale = m.to != nil
 	}
-	t := ticket{valid: true, gen: c.gens[c.stripe(repo)]}
+	t := ticket{valid: true, gen: c.gens[c.stripe(repo)], at: m.at}
 	c.mu.RUnlock()
 	if stale {
-		c.keepManifest(repo, ref, t, m)
+		c.keepManifest(repo, ref, t, m.to)
 	}
-	return m
+	return m.to, m.at
 }
 
 // blob answers what is known of a blob, nil if nothing is.
@@ -154,22 +175,25 @@ func (c *recent) blob(repo oci.Name, d oci.Digest) *held {
 }
 
 func (c *recent) keepManifest(repo oci.Name, ref oci.Reference, t ticket, m *Manifest) {
-	c.keep(repo, t, entryBytes+len(m.Body), func(s *shelf) {
+	c.keep(repo, t, entryBytes+len(m.Body), func(s *shelf, fresh bool) {
 		s.digests[m.Descriptor.Digest] = m
-		if !ref.IsDigest() {
-			s.tags[ref.Tag] = m
+		// Of two reads that overtook each other the one that began later knows better.
+		if !ref.IsDigest() && fresh && !s.tags[ref.Tag].at.After(t.at) {
+			s.tags[ref.Tag] = pointed{m, t.at}
 		}
 	})
 }
 
 func (c *recent) keepBlob(repo oci.Name, d oci.Digest, t ticket, b *held) {
-	c.keep(repo, t, entryBytes+objectBytes*len(b.objects), func(s *shelf) { s.blobs[d] = b })
+	c.keep(repo, t, entryBytes+objectBytes*len(b.objects), func(s *shelf, _ bool) { s.blobs[d] = b })
 }
 
-func (c *recent) keep(repo oci.Name, t ticket, size int, put func(*shelf)) {
+// keep puts an entry on the shelf of a repository. fresh: nothing was written to it since the read began.
+func (c *recent) keep(repo oci.Name, t ticket, size int, put func(s *shelf, fresh bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.exact && (!t.valid || c.writers[repo] != 0 || c.gens[c.stripe(repo)] != t.gen) {
+	fresh := t.valid && c.writers[repo] == 0 && c.gens[c.stripe(repo)] == t.gen
+	if c.exact && !fresh {
 		return
 	}
 	if c.size+size > generationBytes {
@@ -177,19 +201,19 @@ func (c *recent) keep(repo oci.Name, t ticket, size int, put func(*shelf)) {
 	}
 	s := c.young[repo]
 	if s == nil {
-		s = &shelf{tags: map[oci.Tag]*Manifest{}, digests: map[oci.Digest]*Manifest{}, blobs: map[oci.Digest]*held{}}
+		s = &shelf{tags: map[oci.Tag]pointed{}, digests: map[oci.Digest]*Manifest{}, blobs: map[oci.Digest]*held{}}
 		c.young[repo] = s
 	}
-	put(s)
+	put(s, fresh)
 	c.size += size
 }
 
-func (s *shelf) manifest(ref oci.Reference) *Manifest {
+func (s *shelf) manifest(ref oci.Reference) pointed {
 	switch {
 	case s == nil:
-		return nil
+		return pointed{}
 	case ref.IsDigest():
-		return s.digests[ref.Digest]
+		return pointed{to: s.digests[ref.Digest]}
 	}
 	return s.tags[ref.Tag]
 }

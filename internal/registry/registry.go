@@ -31,6 +31,11 @@ type Config struct {
 	LowDiskBytes         int64         // pushes are refused when less room is left in the store; 0: off
 	NodeID               int64         // this incarnation, for the pull counts
 	Shared               Shared        // bytes of manifests for all nodes; nil: none
+	StaleTags            time.Duration // how old what this node knows of a tag may be, to be answered while the database is out of reach; 0: no such answers
+
+	// Lost answers why the database has been out of reach for longer than a failover takes, nil if it has not. nil: DB's own; where set, for tests, this process is not taken for the only one that
+	// writes.
+	Lost func() error
 
 	// Fault, where set, is asked before and after each step that writes; an error means that the step "did not happen", or that it is said to have failed. For tests.
 	Fault func(step string) error
@@ -82,14 +87,19 @@ type Registry struct {
 	senders  senders
 	room     room
 	memory   memory
+	stale    stale
 	metrics  *metrics
 }
 
 // New makes a Registry on a migrated database, and the public project library if it is absent.
 func New(ctx context.Context, cfg Config) (*Registry, error) {
 	cfg.setDefaults()
+	exact := cfg.DB.Sole() && cfg.Lost == nil
+	if cfg.Lost == nil {
+		cfg.Lost = cfg.DB.Lost
+	}
 	r := &Registry{
-		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(cfg.DB.Sole()), shared: newShared(cfg), pulls: newPulls(), prepared: newPrepared(),
+		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(exact, cfg.Clock), stale: stale{clock: cfg.Clock, log: cfg.Log}, shared: newShared(cfg), pulls: newPulls(), prepared: newPrepared(),
 		senders: senders{limit: cfg.MaxUploadsPerSubject, now: map[string]int{}}, metrics: newMetrics(cfg.Metrics),
 	}
 	r.memory.on = cfg.Blobs.Patience() > 0 && !cfg.Blobs.Resends()
@@ -137,9 +147,9 @@ const codeFK = "fk"
 // keyTries bounds the tries of a transaction that a foreign key forbade: it looks first, so each try needs another deletion or push at the same moment.
 const keyTries = 5
 
-// change is tx for what readers of a repository may have read: nothing is answered from memory meanwhile.
-func (r *Registry) change(ctx context.Context, repo oci.Name, name string, fn func(tx *sqldb.Tx) error) error {
-	r.recent.beginWrite(repo)
+// change is tx for what readers of a repository may have read: nothing is answered from memory meanwhile. tags are those that it moves; nil: it may be any.
+func (r *Registry) change(ctx context.Context, repo oci.Name, tags []oci.Tag, name string, fn func(tx *sqldb.Tx) error) error {
+	r.recent.beginWrite(repo, tags)
 	defer r.recent.endWrite(repo)
 	return r.keyed(ctx, name, fn)
 }
@@ -166,6 +176,7 @@ type metrics struct {
 	hit      prometheus.Counter
 	miss     prometheus.Counter
 	outage   prometheus.Counter
+	stale    prometheus.Counter
 
 	redirected, through prometheus.Counter
 }
@@ -178,8 +189,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_upload_repeated_total", Help: "Objects that the blob store did not take and that were written again, under another name."}),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_pull_counts_dropped_total", Help: "Pulls that were not counted because too many different ones waited."}),
 	}
-	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not; outage: of manifests and blobs, from memory alone because the database was out of reach."}, []string{"result"})
-	m.hit, m.miss, m.outage = hits.WithLabelValues("hit"), hits.WithLabelValues("miss"), hits.WithLabelValues("outage")
+	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_recent_total", Help: "Look-ups of manifests answered from memory or not; outage: of manifests and blobs by digest, from memory alone because the database was out of reach; stale: the same by tag."}, []string{"result"})
+	m.hit, m.miss, m.outage, m.stale = hits.WithLabelValues("hit"), hits.WithLabelValues("miss"), hits.WithLabelValues("outage"), hits.WithLabelValues("stale")
 	redirects := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "havn_blob_redirects_total", Help: "Pulls of blobs by clients that may be sent to the store: sent there or served through this node.",
 	}, []string{"result"})

@@ -158,7 +158,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		DB: db, Blobs: s.stores.blobs, Log: s.log, Clock: s.clock, Metrics: reg,
 		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex,
 		MaxUploadsPerSubject: c.Uploads.MaxPerSubject, MaxObjectBytes: c.Uploads.MaxObjectSize, LowDiskBytes: c.Storage.LowDisk,
-		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis),
+		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis), StaleTags: c.HA.StaleTags,
 	})
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)

@@ -140,7 +140,12 @@ func (c *client) check(ctx context.Context, m image, references ...string) error
 // logIn takes a token for pulls and pushes of a repository, so that requests need no look at the password.
 func (c *client) logIn(t *testing.T, repo string) {
 	t.Helper()
-	query := url.Values{"service": {"harbor-registry"}, "scope": {"repository:" + repo + ":pull,push"}}
+	c.logInFor(t, repo, "pull,push")
+}
+
+func (c *client) logInFor(t *testing.T, repo, actions string) {
+	t.Helper()
+	query := url.Values{"service": {"harbor-registry"}, "scope": {"repository:" + repo + ":" + actions}}
 	text, err := c.get(t.Context(), "/service/token?"+query.Encode())
 	need(t, err)
 	var got struct{ Token string }

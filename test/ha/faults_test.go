@@ -52,7 +52,9 @@ func failUnderLoad(t *testing.T, g *lab.Galera) {
 		l.more(t, 20)
 		l.end(t)
 	})
-	t.Run("two of three are gone", func(t *testing.T) { noQuorum(t, g, all) })
+	t.Run("two of three are gone", func(t *testing.T) {
+		noQuorum(t, g, all, harness.Start(t, harness.Options{Env: append(database("mysql", faulty, g.Hosts(0), blobs), "HAVN_HA_STALE_TAGS=10m")}))
+	})
 }
 
 // writtenTo finds the server that a node writes to, in its log.

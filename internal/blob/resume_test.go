@@ -216,6 +216,37 @@ func (d resending) Put(ctx context.Context, name string, size int64, r io.Reader
 	return w, err
 }
 
+// reading is a store whose list is put in order for an hour.
+type reading struct {
+	*memory.Driver
+	says bool
+}
+
+// List reads all of the names first, and may say so.
+func (d reading) List(ctx context.Context, _ string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		for begin := time.Now(); ctx.Err() == nil && time.Since(begin) < time.Hour; time.Sleep(time.Second) {
+			if d.says {
+				blob.Busy(ctx)
+			}
+		}
+		yield(blob.Info{Name: "first"}, ctx.Err())
+	}
+}
+
+func TestAListThatIsPutInOrderIsNotTakenForOneThatHangs(t *testing.T) {
+	t.Parallel()
+	for _, says := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			for _, err := range remote(reading{memory.New(time.Now), says}).List(t.Context(), "") {
+				if (err == nil) != says {
+					t.Errorf("a driver that says that it goes on: %v, %v", says, err)
+				}
+			}
+		})
+	}
+}
+
 func TestAnObjectThatIsSentAgainIsNotTakenForOneThatHangs(t *testing.T) {
 	t.Parallel()
 	for _, says := range []bool{true, false} {

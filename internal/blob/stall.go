@@ -37,8 +37,13 @@ func (s *Store) watch(ctx context.Context, limit time.Duration) (context.Context
 		return ctx, nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &watch{limit: limit, timer: time.AfterFunc(limit, func() { cancel(errStalled) }), ctx: ctx, cancel: cancel}
+	w := &watch{limit: limit, timer: time.AfterFunc(limit, func() { cancel(errStalled) }), cancel: cancel}
+	w.ctx = context.WithValue(ctx, watchKey{}, w)
+	return w.ctx, w
 }
+
+// watchKey is that of a watch in the context that it answers.
+type watchKey struct{}
 
 // rest says that it is not the driver that is waited for.
 func (w *watch) rest() {
@@ -161,5 +166,12 @@ func (s *Store) list(ctx context.Context, after string) iter.Seq2[Info, error] {
 func Moved(r io.Reader) {
 	if in, ok := r.(watchedSource); ok {
 		in.watch.work()
+	}
+}
+
+// Busy is for drivers: it says that what they do on a context goes on, though there is nothing to answer yet, as where all of a list is read before it can be put in order.
+func Busy(ctx context.Context) {
+	if w, ok := ctx.Value(watchKey{}).(*watch); ok {
+		w.work()
 	}
 }

@@ -185,7 +185,7 @@ func (s *services) havn(kind store, peer, dir string, i int) []string {
 	case onRADOS:
 		return []string{
 			"HAVN_STORAGE_DRIVER=rados", "HAVN_STORAGE_RADOS_POOL=" + lab.CephPool, "HAVN_STORAGE_RADOS_USER=" + lab.CephUser,
-			"HAVN_STORAGE_RADOS_KEYFILE=" + s.ceph.KeyFile, "HAVN_STORAGE_RADOS_CONFIG_FILE=" + s.ceph.ConfigFile,
+			"HAVN_STORAGE_RADOS_KEY_FILE=" + s.ceph.KeyFile, "HAVN_STORAGE_RADOS_CONFIG_FILE=" + s.ceph.ConfigFile,
 		}
 	case onS3:
 		return bucket

@@ -94,6 +94,8 @@ func TestForeignPackagesStayInTheirRooms(t *testing.T) {
 		"github.com/aws/aws-sdk-go-v2":             {"blob/s3"},
 		"github.com/aws/smithy-go":                 {"blob/s3"},
 		"github.com/ncw/swift/v2":                  {"blob/swift"},
+		"github.com/ceph/go-ceph":                  {"blob/rados"},
+		module + "/internal/blob/rados":            {"server"},
 		module + "/internal/blob/swift":            {"server"},
 		module + "/internal/blob/s3":               {"server"},
 		module + "/internal/blob/filesystem":       {"server"},

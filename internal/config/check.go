@@ -30,7 +30,7 @@ func (c *Config) consistent() Problems {
 		blame("http.tls.key", "is set, and http.tls.certificate is not", "both or none")
 	}
 	c.consistentDatabase(blame)
-	if d := c.Storage.Driver; c.Storage.Redirect && (d == Filesystem || d == Memory) {
+	if d := c.Storage.Driver; c.Storage.Redirect && (d == Filesystem || d == Memory || d == RADOSDriver) {
 		blame("storage.redirect", fmt.Sprintf("is on, and objects of the driver %s have no URLs", d), "off, or a store that clients can read from")
 	}
 	if len(c.Storage.RedirectNetworks) > 0 && !c.Storage.Redirect {
@@ -50,6 +50,7 @@ func (c *Config) consistent() Problems {
 	}
 	c.consistentS3(blame)
 	c.consistentSwift(blame)
+	c.consistentRADOS(blame)
 	return all
 }
 
@@ -77,7 +78,8 @@ func (c *Config) Probe() Problems {
 			all = append(all, Problem{c.origins["storage.s3.ca_file"].source, "storage.s3.ca_file", err.Error(), "a readable PEM file with certificates"})
 		}
 	}
-	return append(all, c.probeSwift()...)
+	all = append(all, c.probeSwift()...)
+	return append(all, c.probeRADOS()...)
 }
 
 // probePair looks whether two files are a certificate and its key.

@@ -59,6 +59,7 @@ const (
 	OSS        Driver = "oss" // Alibaba's, likewise
 
 	SwiftDriver Driver = "swift"
+	RADOSDriver Driver = "rados" // a pool of Ceph, in programs that are built with the tag rados
 )
 
 // LogFormat is the form of log lines.
@@ -169,9 +170,10 @@ type Storage struct {
 	Driver     Driver
 	Filesystem Directory
 	LowDisk    int64  // 0: no watermark
-	Prefix     string // of every object's name in a bucket or container; no slash at its ends
+	Prefix     string // of every object's name in a bucket, container or pool; no slash at its ends
 	S3         S3
 	Swift      Swift
+	RADOS      RADOS
 
 	Redirect         bool
 	RedirectNetworks []netip.Prefix // empty: all

@@ -110,6 +110,8 @@ func openDriver(ctx context.Context, c *config.Config, partsDir string, clock fu
 		return openS3(ctx, c, partsDir)
 	case config.SwiftDriver:
 		return openSwift(ctx, c, partsDir, clock)
+	case config.RADOSDriver:
+		return openRADOS(ctx, c, partsDir, clock)
 	case config.Filesystem:
 	}
 	return filesystem.New(c.BlobPath())

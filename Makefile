@@ -15,7 +15,7 @@ FIRST := harness prepare programs forgetfs nfs engines redis stores ha faults
 LAST := scale conformance clients docs
 PACKAGES ?= ./...
 
-.PHONY: help build check format lint unit rest race prepare services test chaos fuzz bench clean
+.PHONY: help build check format lint unit rest race rados prepare services test chaos fuzz bench clean
 
 help: ## what each verb does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -40,6 +40,13 @@ rest: ## the unit tests that race does not run
 race: ## the packages that share state, under the race detector
 	go test -race -timeout 20m $(RACE)
 
+rados: ## the program with librados (Ceph without a gateway): lint, and the driver and the program on a real Ceph
+	$(LINT) --build-tags rados ./cmd/havn ./internal/server ./internal/blob/rados
+	cd test && $(LINT) --build-tags rados ./stores
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; set -x; \
+	go build -trimpath -tags rados -o "$$dir/havn" ./cmd/havn; \
+	cd test; HAVN_TEST_BINARY="$$dir/havn" go test -count=1 -timeout 15m -tags rados -run 'RADOS|Pool' ./stores
+
 prepare: ## install what the tests with real services need, from Debian and the Go module proxy
 	cd test && go run ./prepare
 
@@ -53,7 +60,7 @@ test: ## everything: what .ci/run calls
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
 	failed=; run() { echo "=== $$*"; "$$@" || failed="$$failed; $$*"; }; \
 	for v in format lint rest; do run make --no-print-directory $$v; done; \
-	run make --no-print-directory race; \
+	for v in race rados; do run make --no-print-directory $$v; done; \
 	for p in $(FIRST); do run make --no-print-directory services PACKAGES=./$$p; done; \
 	echo "=== waiting for the clients"; \
 	wait $$clients || { cat "$$log"; failed="$$failed; prepare clients"; }; rm -f "$$log"; \

@@ -14,8 +14,11 @@ import (
 
 func TestMain(m *testing.M) {
 	code := harness.Main(m)
-	if shared.ceph != nil {
-		if err := shared.ceph.Stop(); err != nil {
+	for _, s := range []*service{&shared, &pools} {
+		if s.ceph == nil {
+			continue
+		}
+		if err := s.ceph.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -23,12 +26,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared is the Ceph of all tests of the package, started by the first that wants it.
-var shared struct {
+// service is a Ceph of all tests of the package, started by the first that wants it.
+type service struct {
 	once sync.Once
 	ceph *lab.Ceph
 	err  error
 }
+
+// shared has a radosgw, pools has OSDs enough for copies and for erasure codes.
+var shared, pools service
 
 // ceph answers the package's Ceph. A test that breaks some of it does not run in parallel with others, and leaves it whole.
 func ceph(t *testing.T) *lab.Ceph {

@@ -74,6 +74,7 @@ func TestMemoryStaysFlatUnderManyUploadsToRADOS(t *testing.T) {
 }
 
 func TestStartAndDoctorSayWhatIsWrongWithRADOS(t *testing.T) {
+	t.Parallel()
 	c := radosCeph(t)
 	for name, bad := range map[string]struct {
 		env   []string

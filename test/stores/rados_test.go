@@ -159,7 +159,7 @@ func readsBack(t *testing.T, d blob.Driver, name string, want []byte) {
 	}
 }
 
-// TestTheBytesOfAnObjectInRADOSAreFoundWithoutHavn reads what DESIGN.md says that a tool would find.
+// TestRADOSKeepsTheBytesOfAnObjectAsTheyAre reads what DESIGN.md says that a tool would find.
 func TestRADOSKeepsTheBytesOfAnObjectAsTheyAre(t *testing.T) {
 	config := radosConfig(t, radosCeph(t))
 	d, in := openRADOS(t, config), bare(t, config)
@@ -428,6 +428,7 @@ func TestAPoolThatIsFullSaysSo(t *testing.T) {
 }
 
 func TestWhatIsWrongWithAPoolIsSaid(t *testing.T) {
+	t.Parallel()
 	c := radosCeph(t)
 	readOnly, err := c.CreateUser(t.Context(), "readonly", "mon", "allow r", "osd", "allow r pool="+lab.CephPool)
 	need(t, err)
@@ -474,7 +475,7 @@ func TestWhatIsWrongWithAPoolIsSaid(t *testing.T) {
 	}
 }
 
-// TestRADOSIsReadInPiecesThatAllReadersShare has more readers than there are buffers to read ahead with, each half way, and all of them to their ends.
+// TestRADOSIsReadByManyAtOnce has more readers than there are buffers to read ahead with, each half way, and all of them to their ends.
 func TestRADOSIsReadByManyAtOnce(t *testing.T) {
 	d := openRADOS(t, radosConfig(t, radosCeph(t)))
 	want := blobtest.Noise(7, 5*stripe+77)

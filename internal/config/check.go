@@ -51,6 +51,7 @@ func (c *Config) consistent() Problems {
 	c.consistentS3(blame)
 	c.consistentSwift(blame)
 	c.consistentRADOS(blame)
+	c.consistentAzure(blame)
 	return all
 }
 
@@ -79,7 +80,7 @@ func (c *Config) Probe() Problems {
 		}
 	}
 	all = append(all, c.probeSwift()...)
-	return append(all, c.probeRADOS()...)
+	return append(append(all, c.probeRADOS()...), c.probeAzure()...)
 }
 
 // probePair looks whether two files are a certificate and its key.

@@ -60,6 +60,7 @@ const (
 
 	SwiftDriver Driver = "swift"
 	RADOSDriver Driver = "rados" // a pool of Ceph, in programs that are built with the tag rados
+	AzureDriver Driver = "azure"
 )
 
 // LogFormat is the form of log lines.
@@ -174,6 +175,7 @@ type Storage struct {
 	S3         S3
 	Swift      Swift
 	RADOS      RADOS
+	Azure      Azure
 
 	Redirect         bool
 	RedirectNetworks []netip.Prefix // empty: all

@@ -12,7 +12,7 @@ import (
 func keys() []key {
 	var all []key
 	for _, section := range [][]key{
-		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), databaseKeys(), storeKeys(), s3Keys(), swiftKeys(), radosKeys(), redisKeys(), registryKeys(), sweepKeys(), outboundKeys(),
+		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), databaseKeys(), storeKeys(), s3Keys(), swiftKeys(), radosKeys(), azureKeys(), redisKeys(), registryKeys(), sweepKeys(), outboundKeys(),
 	} {
 		all = append(all, section...)
 	}
@@ -90,8 +90,8 @@ func logKeys() []key {
 
 func storeKeys() []key {
 	return []key{
-		choice("storage.driver", "filesystem", "Where blobs are kept: in a directory; in a bucket behind the S3 API, Google's (gcs) and Alibaba's (oss) among them; in containers of Swift; in a pool of Ceph (rados), without a gateway, by a program that is built for it; or in memory for a trial (everything pushed is gone at the end, the index too).",
-			func(c *Config) *Driver { return &c.Storage.Driver }, []string{"filesystem", "memory", "s3", "gcs", "oss", "swift", "rados"}, []Driver{Filesystem, Memory, S3Driver, GCS, OSS, SwiftDriver, RADOSDriver}, equal),
+		choice("storage.driver", "filesystem", "Where blobs are kept: in a directory; in a bucket behind the S3 API, Google's (gcs) and Alibaba's (oss) among them; in containers of Swift; in a pool of Ceph (rados), without a gateway, by a program that is built for it; in a container of Azure Blob Storage; or in memory for a trial (everything pushed is gone at the end, the index too).",
+			func(c *Config) *Driver { return &c.Storage.Driver }, []string{"filesystem", "memory", "s3", "gcs", "oss", "swift", "rados", "azure"}, []Driver{Filesystem, Memory, S3Driver, GCS, OSS, SwiftDriver, RADOSDriver, AzureDriver}, equal),
 		text("storage.filesystem.path", "a directory", "", "Directory of the blobs. It may be on a shared file system, but must be able to flush files and directories.",
 			func(c *Config) *string { return &c.Storage.Filesystem.Path }, anyText).like("/srv/havn/blobs").empty("`blobs` in `data_dir`"),
 		text("storage.prefix", "words of letters, digits, - _ . joined by /", "", "Begins the name of every object in a bucket, container or pool, so that several registries or other programs can share it.",

@@ -109,7 +109,7 @@ func TestEachStoreLoadsWhereThisHavnHasItsDriver(t *testing.T) {
 		{"s3aws", "s3", "region: default, bucket: registry, regionendpoint: 10.32.3.70:7480, secure: false", ""},
 		{"gcs", "gcs", "bucket: registry, keyfile: /etc/key.json", "storage.s3.access_key: is not set"},
 		{"oss", "oss", "accesskeyid: a, accesskeysecret: s, region: oss-cn-beijing, bucket: b, internal: true", ""},
-		{"azure", "azure", "accountname: n, accountkey: a2V5, container: c, realm: core.chinacloudapi.cn", ""},
+		{"azure", "azure", "accountname: n, accountkey: a2V5, container: registry, realm: core.chinacloudapi.cn", ""},
 	} {
 		f, err := harborcfg.Parse("harbor.cfg", []byte("registry_storage_provider_name = "+c.name+"\nregistry_storage_provider_config = "+c.pairs+"\n"))
 		if err != nil {

@@ -194,9 +194,10 @@ func (d *doctor) blobs(ctx context.Context, id string) {
 func (d *doctor) remote(ctx context.Context, id string) {
 	name := string(d.c.Storage.Driver)
 	c := *d.c
-	c.Storage.Swift.CreateContainer = false // a look changes nothing
+	makes := c.Storage.Driver == config.SwiftDriver && c.Storage.Swift.CreateContainer || c.Storage.Driver == config.AzureDriver && c.Storage.Azure.CreateContainer
+	c.Storage.Swift.CreateContainer, c.Storage.Azure.CreateContainer = false, false // a look changes nothing
 	driver, err := openDriver(ctx, &c, "", d.clock)
-	if fail.Is(err, fail.NotFound) && d.c.Storage.Swift.CreateContainer && id == "" {
+	if fail.Is(err, fail.NotFound) && makes && id == "" {
 		d.add("blobs", Good, "", "%s can be reached, and the first start makes the container", name)
 		return
 	}

@@ -112,6 +112,8 @@ func openDriver(ctx context.Context, c *config.Config, partsDir string, clock fu
 		return openSwift(ctx, c, partsDir, clock)
 	case config.RADOSDriver:
 		return openRADOS(ctx, c, partsDir, clock)
+	case config.AzureDriver:
+		return openAzure(ctx, c, partsDir, clock)
 	case config.Filesystem:
 	}
 	return filesystem.New(c.BlobPath())

@@ -47,7 +47,7 @@ rados: ## the program with librados (Ceph without a gateway): lint, and the driv
 	go build -trimpath -tags rados -o "$$dir/havn" ./cmd/havn; \
 	cd test; HAVN_TEST_BINARY="$$dir/havn" go test -count=1 -timeout 15m -tags rados -run 'RADOS|Pool' ./stores
 
-prepare: ## install what the tests with real services need, from Debian and the Go module proxy
+prepare: ## install what the tests with real services need, from Debian, the npm registry and the Go module proxy
 	cd test && go run ./prepare
 
 services: ## the tests with real services and real clients, one package after the other
@@ -55,7 +55,7 @@ services: ## the tests with real services and real clients, one package after th
 
 test: ## everything: what .ci/run calls
 	@make --no-print-directory build
-	@cd test && go run ./prepare debian
+	@cd test && go run ./prepare debian && go run ./prepare azurite
 	@log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
 	failed=; run() { echo "=== $$*"; "$$@" || failed="$$failed; $$*"; }; \

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// certificate names the files of a certificate.
-type certificate struct {
-	authority, cert, key string
+// Certificate names the files of a certificate: of its authority, of itself, of its private key.
+type Certificate struct {
+	Authority, Cert, Key string
 }
 
-// issue makes an authority that nobody knows and a certificate for this machine's loopback names.
-func issue(t testing.TB, dir string) certificate {
+// Issue makes an authority that nobody knows and a certificate for this machine's loopback names.
+func Issue(t testing.TB, dir string) Certificate {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -50,9 +50,9 @@ func issue(t testing.TB, dir string) certificate {
 	must(err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	must(err)
-	c := certificate{authority: filepath.Join(dir, "ca.crt"), cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key")}
-	must(os.WriteFile(c.authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), 0o600))
-	must(os.WriteFile(c.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}), 0o600))
-	must(os.WriteFile(c.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
+	c := Certificate{Authority: filepath.Join(dir, "ca.crt"), Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
+	must(os.WriteFile(c.Authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), 0o600))
+	must(os.WriteFile(c.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}), 0o600))
+	must(os.WriteFile(c.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
 	return c
 }

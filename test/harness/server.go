@@ -55,7 +55,7 @@ type Server struct {
 	owner   testing.TB // the test that started it: it lives as long, however many subtests start it again
 	options Options
 	dir     string
-	cert    certificate
+	cert    Certificate
 	starts  int
 }
 
@@ -67,8 +67,8 @@ func Start(t testing.TB, o Options) *Server {
 		s.Data = filepath.Join(s.dir, "data")
 	}
 	if o.TLS {
-		s.cert = issue(t, s.dir)
-		s.CA = s.cert.authority
+		s.cert = Issue(t, s.dir)
+		s.CA = s.cert.Authority
 	}
 	s.Again(t)
 	return s
@@ -83,7 +83,7 @@ func (s *Server) Again(t testing.TB) {
 	}
 	scheme := "http"
 	if s.options.TLS {
-		env = append(env, "HAVN_HTTP_TLS_CERTIFICATE="+s.cert.cert, "HAVN_HTTP_TLS_KEY="+s.cert.key)
+		env = append(env, "HAVN_HTTP_TLS_CERTIFICATE="+s.cert.Cert, "HAVN_HTTP_TLS_KEY="+s.cert.Key)
 		scheme = "https"
 	}
 	if slices.ContainsFunc(s.options.Env, func(pair string) bool { return strings.HasPrefix(pair, "HAVN_DATABASE_HOSTS=") }) {

@@ -31,13 +31,15 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	switch what := strings.Join(args, " "); what {
 	case "":
-		return errors.Join(debian(ctx), clients(ctx))
+		return errors.Join(debian(ctx), azurite(ctx), clients(ctx))
 	case "debian":
 		return debian(ctx)
+	case "azurite":
+		return azurite(ctx)
 	case "clients":
 		return clients(ctx)
 	default:
-		return fmt.Errorf("what is %q? Say debian, clients, or nothing for both", what)
+		return fmt.Errorf("what is %q? Say debian, azurite, clients, or nothing for all", what)
 	}
 }
 

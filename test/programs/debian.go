@@ -38,6 +38,8 @@ var Packages = []Package{
 	{"redis-server", "redis-server"},
 	{"iproute2", "ip"},
 	{"nftables", "nft"},
+	{"nodejs", "node"},
+	{"npm", "npm"},
 }
 
 // Present says whether the package's file is there; the package itself need not be, where a file came another way.

@@ -1,2 +1,2 @@
-// Package stores runs the drivers of blob stores, and Havn on them, against the real services: a Ceph with radosgw.
+// Package stores runs the drivers of blob stores, and Havn on them, against the real services: a Ceph with radosgw; and against Azurite, which stands for Azure.
 package stores

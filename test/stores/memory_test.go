@@ -48,7 +48,7 @@ func (h held) Read(p []byte) (int, error) {
 
 func TestMemoryStaysFlatUnderManyUploads(t *testing.T) {
 	c := ceph(t)
-	for name, env := range map[string][]string{"S3": s3Env(t, c), "Swift": swiftEnv(c)} {
+	for name, env := range map[string][]string{"S3": s3Env(t, c), "Swift": swiftEnv(c), "Azure": startAzurite(t).env()} {
 		t.Run(name, func(t *testing.T) { flat(t, env) })
 	}
 }

@@ -111,23 +111,21 @@ func (d *deployment) try(t *testing.T, l *traffic, f fault, hang time.Duration) 
 	need(t, end())
 	d.settle(t)
 	l.more(t, after)
-	tags := l.turn()
+	moved := l.turn()
 	o.gap, o.retries = l.seen.reset()
-	l.last(t, tags)
-	o.tags = tags.check()
+	l.last(t, moved)
+	o.tags = judge(moved)
 	o.pushes, o.took = l.seen.pushes()-before, time.Since(o.at)
 	o.wrong = l.seen.faulty()
 	if f.served && o.gap > longestGap {
 		o.wrong = append(o.wrong, fmt.Sprintf("no push was acknowledged for %s", o.gap))
 	}
-	for _, illegal := range o.tags.illegal {
-		o.wrong = append(o.wrong, "not linearizable: "+illegal)
-	}
+	o.wrong = append(o.wrong, o.tags.illegal...)
 	for _, wrong := range o.wrong {
 		t.Errorf("%s: %s", f.name, wrong)
 	}
 	for _, unchecked := range o.tags.unchecked {
-		t.Logf("not decided within %s: %s", checkTime, unchecked)
+		t.Log(unchecked)
 	}
 	t.Log(o)
 	return o

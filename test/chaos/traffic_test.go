@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/test/request"
+	"github.com/havn-registry/havn/test/tags"
 )
 
 const (
@@ -48,7 +49,7 @@ type traffic struct {
 	wg   sync.WaitGroup
 
 	mu   sync.Mutex
-	tags *tagged // what is moved now
+	tags *tags.Group // what is moved now
 }
 
 func (d *deployment) load(ctx context.Context) *traffic {

@@ -76,11 +76,15 @@ func TestPostgreSQL(t *testing.T) {
 	t.Run("what one node acknowledges all serve at once", func(t *testing.T) { serveEachOther(t, all) })
 	t.Run("the primary is killed, and the standby promoted", func(t *testing.T) {
 		l := begin(t, nil, all)
+		tagged := moveTags(t, all)
+		tagged.more(t, 200)
 		begun := time.Now()
 		first.Kill()
 		need(t, second.Promote(t.Context()))
 		l.stalled(time.Since(begun))
 		l.more(t, 20)
+		tagged.more(t, 200)
+		tagged.end(t)
 		l.end(t)
 	})
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
@@ -235,31 +233,6 @@ func (r *race) endings(t *testing.T) {
 	}
 }
 
-// move is what happened to a tag: it was set to a manifest (by number), deleted (0), or read.
-type move struct {
-	read bool
-	to   int
-}
-
-// register is a tag as a model: its state is the number of the manifest that it points to, 0 if it is absent.
-var register = porcupine.Model{
-	Init: func() any { return 0 },
-	Step: func(state, input, output any) (bool, any) {
-		in, isMove := input.(move)
-		if !isMove {
-			return false, state
-		}
-		if in.read {
-			return output == state, state
-		}
-		return true, in.to
-	},
-	Equal: func(a, b any) bool { return a == b },
-	DescribeOperation: func(input, output any) string {
-		return fmt.Sprintf("%+v: %v", input, output)
-	},
-}
-
 // conditions lets all push with the condition that the tag is as they saw it: exactly one may move it from there.
 func (r *race) conditions(t *testing.T) {
 	repo := Name("races/conditions")
@@ -303,15 +276,7 @@ func (r *race) tags(t *testing.T) {
 		bodies[i] = r.w.image(t, repo, fmt.Sprintf("tagged %d", i))
 		numbers[Sum(bodies[i])] = i
 	}
-	var mu sync.Mutex
-	var history []porcupine.Operation
-	epoch := time.Now()
-	note := func(client int, began time.Time, in move, out any) {
-		ended := time.Since(epoch)
-		mu.Lock()
-		defer mu.Unlock()
-		history = append(history, porcupine.Operation{ClientId: client, Input: in, Call: int64(began.Sub(epoch)), Output: out, Return: int64(ended)})
-	}
+	history := NewTagHistory()
 	together(racers, func(i int) {
 		for n := range moves {
 			began := time.Now()
@@ -326,7 +291,7 @@ func (r *race) tags(t *testing.T) {
 				if err == nil {
 					found = numbers[m.Descriptor.Digest]
 				}
-				note(i, began, move{read: true}, found)
+				history.Saw(i, began, found)
 			case i == 1 && n%4 == 3:
 				err := r.node(i).DeleteTag(t.Context(), repo, Tag("moving"))
 				if err != nil && !fail.Is(err, fail.NotFound) {
@@ -334,9 +299,9 @@ func (r *race) tags(t *testing.T) {
 					return
 				}
 				if err != nil {
-					note(i, began, move{read: true}, 0) // it saw that the tag is absent
+					history.Saw(i, began, 0) // it saw that the tag is absent
 				} else {
-					note(i, began, move{to: 0}, nil)
+					history.Moved(i, began, 0)
 				}
 			default:
 				to := 1 + (i+n)%images
@@ -345,11 +310,11 @@ func (r *race) tags(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				note(i, began, move{to: to}, nil)
+				history.Moved(i, began, to)
 			}
 		}
 	})
-	if result := porcupine.CheckOperationsTimeout(register, history, time.Minute); result == porcupine.Illegal {
-		t.Errorf("the history of the tag is not linearizable: %+v", history)
+	if err := history.Check(time.Minute); err != nil {
+		t.Error(err)
 	}
 }

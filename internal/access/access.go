@@ -96,7 +96,7 @@ func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
 	if c.Cost == (Cost{}) {
 		c.Cost = DefaultCost
 	}
-	a := &Access{Config: c, guard: &tally{newGuard(c.Clock), c.Guesses}, verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost)}
+	a := &Access{Config: c, guard: newTally(newGuard(c.Clock), c.Guesses), verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost)}
 	a.logins = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_logins_total", Help: "Passwords that were checked, by result."}, []string{"result"})
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(a.logins)

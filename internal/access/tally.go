@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"encoding/hex"
+	"sync"
 	"time"
 )
 
@@ -21,9 +22,22 @@ type Guesses interface {
 }
 
 // tally is this node's guard and what all nodes count together, if there is such a thing. Every guess is counted in both, so that the one goes on when the other is lost.
+//
+// What all count may hear of a guess, and then not that it was right: it is told with the next request of the same user at the same address, before it is asked. Or some logins in a row, at the moments
+// at which Redis does not answer in time, would look like a guesser's.
 type tally struct {
 	own *guard
 	all Guesses // nil: there is none
+
+	mu   sync.Mutex
+	owed map[guess]bool // guesses to be taken back, true: because they were right
+}
+
+// owedMost bounds what is owed, to some 100 KB. What is beyond it is forgotten after ForgetAfter.
+const owedMost = 1000
+
+func newTally(own *guard, all Guesses) *tally {
+	return &tally{own: own, all: all, owed: map[guess]bool{}}
 }
 
 func (k guardKey) String() string { return hex.EncodeToString(k[:]) }
@@ -37,13 +51,16 @@ func (t *tally) wait(ctx context.Context, name, addr string) time.Duration {
 		return wait
 	}
 	at := guessOf(name, addr)
+	if !t.settle(ctx, at) {
+		return 0
+	}
 	return known(t.all.Wait(ctx, at.addr.String(), at.pair.String()))
 }
 
 // begin counts a guess, or answers how long to wait instead.
 func (t *tally) begin(ctx context.Context, name, addr string) (guess, time.Duration) {
 	at, wait := t.own.begin(name, addr)
-	if wait > 0 || t.all == nil {
+	if wait > 0 || t.all == nil || !t.settle(ctx, at) {
 		return at, wait
 	}
 	if wait = known(t.all.Begin(ctx, at.addr.String(), at.pair.String())); wait > 0 {
@@ -60,24 +77,43 @@ func known(wait time.Duration, err error) time.Duration {
 	return wait
 }
 
-// right takes back what a guess cost, and all failures of its user at its address. What the others don't hear of, they forget by themselves.
+// right takes back what a guess cost, and all failures of its user at its address.
 func (t *tally) right(ctx context.Context, at guess) {
 	t.own.right(at)
-	if t.all == nil {
-		return
-	}
-	if err := t.all.Right(context.WithoutCancel(ctx), at.addr.String(), at.pair.String()); err != nil {
-		return
-	}
+	t.takeBack(ctx, at, true)
 }
 
 // unknown takes back what a guess cost, because nobody found out whether it was right.
 func (t *tally) unknown(ctx context.Context, at guess) {
 	t.own.unknown(at)
+	t.takeBack(ctx, at, false)
+}
+
+// settle takes back what is owed of a user at an address, and reports whether nothing is owed any more.
+func (t *tally) settle(ctx context.Context, at guess) bool {
+	t.mu.Lock()
+	right, owed := t.owed[at]
+	delete(t.owed, at)
+	t.mu.Unlock()
+	return !owed || t.takeBack(ctx, at, right)
+}
+
+// takeBack takes a guess back from what all nodes count, and reports whether that was heard: if not, it is owed. The client may be gone.
+func (t *tally) takeBack(ctx context.Context, at guess, right bool) bool {
 	if t.all == nil {
-		return
+		return true
 	}
-	if err := t.all.Unknown(context.WithoutCancel(ctx), at.addr.String(), at.pair.String()); err != nil {
-		return
+	tell := t.all.Unknown
+	if right {
+		tell = t.all.Right
 	}
+	if err := tell(context.WithoutCancel(ctx), at.addr.String(), at.pair.String()); err == nil {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if before, owed := t.owed[at]; owed || len(t.owed) < owedMost {
+		t.owed[at] = right || before
+	}
+	return false
 }

@@ -16,6 +16,7 @@ type counters struct {
 	mu    sync.Mutex
 	pairs map[string]int
 	gone  bool
+	deaf  bool // takes nothing back
 }
 
 func (c *counters) count(pair string, change func(n int) int) (time.Duration, error) {
@@ -44,13 +45,31 @@ func (c *counters) Begin(_ context.Context, _, pair string) (time.Duration, erro
 }
 
 func (c *counters) Right(_ context.Context, _, pair string) error {
+	if c.isDeaf() {
+		return fail.E(fail.Unavailable, nil, "deaf")
+	}
 	_, err := c.count(pair, func(int) int { return 0 })
 	return err
 }
 
 func (c *counters) Unknown(_ context.Context, _, pair string) error {
+	if c.isDeaf() {
+		return fail.E(fail.Unavailable, nil, "deaf")
+	}
 	_, err := c.count(pair, func(n int) int { return n - 1 })
 	return err
+}
+
+func (c *counters) isDeaf() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deaf
+}
+
+func (c *counters) hear(hears bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = !hears
 }
 
 func (c *counters) be(gone bool) {
@@ -138,5 +157,43 @@ func TestWithoutTheSharedCountEachNodeCountsAlone(t *testing.T) {
 	shared.be(false)
 	if _, err := all[0].Authenticate(t.Context(), "admin", password, here); !fail.Is(err, fail.Exhausted) {
 		t.Errorf("a node forgot its own count when the shared one came back: %v", err)
+	}
+}
+
+func TestLoginsWhoseEndIsNotHeardAreNotTakenForGuesses(t *testing.T) {
+	t.Parallel()
+	shared := &counters{pairs: map[string]int{}}
+	all := nodes(t, 3, shared)
+	logIn := func(i int) {
+		t.Helper()
+		a := all[i%len(all)]
+		if _, err := a.Authenticate(t.Context(), "admin", password, here); err != nil {
+			t.Fatalf("login %d: %v", i, err)
+		}
+		if err := a.SetDisabled(t.Context(), "admin", false); err != nil { // forgets who was right a moment ago
+			t.Fatal(err)
+		}
+	}
+	shared.hear(false)
+	for i := range 4 * access.FreePerUser {
+		logIn(i)
+	}
+	shared.hear(true)
+	for i := range all {
+		logIn(i)
+	}
+	for pair, n := range shared.pairs {
+		if n != 0 {
+			t.Errorf("%d failures of %s are left, after logins alone", n, pair)
+		}
+	}
+	wrong := 0
+	for i := range 10 {
+		if _, err := all[i%len(all)].Authenticate(t.Context(), "admin", fmt.Sprint("guess", i), here); fail.Is(err, fail.Unauthenticated) {
+			wrong++
+		}
+	}
+	if wrong != access.FreePerUser {
+		t.Errorf("%d guesses were tried after that, want %d", wrong, access.FreePerUser)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,30 +28,45 @@ const (
 
 // audit is the reading, by digest and by tag and through every node, of everything that was acknowledged.
 type audit struct {
-	images, blobs int
-	took          time.Duration
-	reads         atomic.Int64
-	left          int // readings that there was no time for
+	images, blobs, gone int
+	took                time.Duration
+	reads               atomic.Int64
+	left                int // readings that there was no time for
 
 	mu    sync.Mutex
 	lost  []string // what is absent, or has other bytes
+	back  []string // what was deleted, and is there
 	stale []string // tags that do not point to what was pushed last
 	wrong []string // what could not be read
 }
 
-// reading is one thing to read through one node.
+// faults answers all that must not be.
+func (a *audit) faults() []string {
+	all := slices.Concat(a.lost, a.stale, a.wrong)
+	for _, path := range a.back {
+		all = append(all, path+": was deleted, and is back")
+	}
+	return all
+}
+
+// reading is one thing to read through one node. Without a digest it must be absent.
 type reading struct{ node, path, digest, tag string }
 
 // readings answers all there is to do, in chunks.
-func (d *deployment) readings(images []image, blobs []blob) []reading {
+func (d *deployment) readings(images []image, blobs []blob, gone []string) []reading {
 	var all []reading
 	for _, node := range d.urls {
 		for _, m := range images {
-			at := "/v2/" + m.repo + "/manifests/"
-			all = append(all, reading{node, at + m.tag, m.manifest, m.tag}, reading{node, at + m.manifest, m.manifest, ""})
+			if m.tag != "" {
+				all = append(all, reading{node, m.tagged(), m.manifest, m.tag})
+			}
+			all = append(all, reading{node, "/v2/" + m.repo + "/manifests/" + m.manifest, m.manifest, ""})
 		}
 		for _, b := range blobs {
 			all = append(all, reading{node, "/v2/" + b.repo + "/blobs/" + b.digest, b.digest, ""})
+		}
+		for _, path := range gone {
+			all = append(all, reading{node, path, "", ""})
 		}
 	}
 	return all
@@ -59,9 +75,9 @@ func (d *deployment) readings(images []image, blobs []blob) []reading {
 // audit reads everything, with some readers for each node, until there is no time left.
 func (l *traffic) audit(t *testing.T, limit time.Duration) *audit {
 	t.Helper()
-	images, blobs := l.seen.all()
-	a := &audit{images: len(images), blobs: len(blobs)}
-	all, begun := l.d.readings(images, blobs), time.Now()
+	images, blobs, gone := l.seen.all()
+	a := &audit{images: len(images), blobs: len(blobs), gone: len(gone)}
+	all, begun := l.d.readings(images, blobs, gone), time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	// In the order of a step that passes from node to node, so that all nodes work at the same time.
@@ -99,10 +115,15 @@ func (l *traffic) audit(t *testing.T, limit time.Duration) *audit {
 func (a *audit) read(ctx context.Context, c *client, r reading) {
 	bounded, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
-	var got request.Answer
+	want := http.StatusOK
+	if r.digest == "" {
+		want = http.StatusNotFound
+	}
+	var digest string
+	var size int64
 	var err error
 	for {
-		got, err = c.once(bounded, http.MethodGet, r.node, r.path, "", nil, http.StatusOK)
+		_, digest, size, err = c.sum(bounded, r.node, r.path, want)
 		if err == nil || bounded.Err() != nil || !request.Passes(err) {
 			break
 		}
@@ -117,11 +138,13 @@ func (a *audit) read(ctx context.Context, c *client, r reading) {
 	defer a.mu.Unlock()
 	var refused *request.Refused
 	switch {
-	case err == nil && request.Digest(got.Text) == r.digest:
+	case err == nil && (r.digest == "" || digest == r.digest):
 	case err == nil && r.tag != "":
-		a.stale = append(a.stale, fmt.Sprintf("%s%s is %s, pushed was %s", r.node, r.path, request.Digest(got.Text), r.digest))
+		a.stale = append(a.stale, fmt.Sprintf("%s%s is %s, pushed was %s", r.node, r.path, digest, r.digest))
 	case err == nil:
-		a.lost = append(a.lost, fmt.Sprintf("%s%s has %d other bytes", r.node, r.path, len(got.Text)))
+		a.lost = append(a.lost, fmt.Sprintf("%s%s has %d other bytes", r.node, r.path, size))
+	case errors.As(err, &refused) && r.digest == "" && refused.Status == http.StatusOK:
+		a.back = append(a.back, r.node+r.path)
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		a.lost = append(a.lost, r.node+": "+err.Error())
 	default:

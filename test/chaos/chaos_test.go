@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -26,10 +27,11 @@ type plan struct {
 	duration, hang time.Duration
 	seed           uint64  // of the order of the faults, and of whom they strike
 	kinds          []fault // that are tried
+	store          string  // of blobs: one of the stores
 }
 
-// planned reads CHAOS_TIME (such as 1h; short without it), CHAOS_HANG (for how long a process hangs), CHAOS_FAULTS (an expression for the names of the kinds) and CHAOS_SEED, which
-// repeats the faults of another run.
+// planned reads CHAOS_TIME (such as 1h; short without it), CHAOS_HANG (for how long a process hangs), CHAOS_FAULTS (an expression for the names of the kinds), CHAOS_SEED, which
+// repeats the faults of another run, and CHAOS_STORE (s3 or swift; else the seed says which).
 func planned(t *testing.T) plan {
 	t.Helper()
 	p := plan{duration: shortTime, hang: briefHang, seed: uint64(time.Now().UnixNano())}
@@ -50,6 +52,12 @@ func planned(t *testing.T) plan {
 			t.Fatalf("CHAOS_SEED: %v", err)
 		}
 	}
+	p.store = stores[p.seed%uint64(len(stores))]
+	if given := os.Getenv("CHAOS_STORE"); given != "" {
+		if p.store = given; !slices.Contains(stores, given) {
+			t.Fatalf("CHAOS_STORE: %q is none of %v", given, stores)
+		}
+	}
 	names, err := regexp.Compile(os.Getenv("CHAOS_FAULTS"))
 	if err != nil {
 		t.Fatalf("CHAOS_FAULTS: %v", err)
@@ -59,7 +67,7 @@ func planned(t *testing.T) plan {
 			p.kinds = append(p.kinds, f)
 		}
 	}
-	t.Logf("CHAOS_SEED=%d", p.seed)
+	t.Logf("CHAOS_SEED=%d CHAOS_STORE=%s", p.seed, p.store)
 	return p
 }
 
@@ -67,7 +75,7 @@ func planned(t *testing.T) plan {
 // acknowledged. CHAOS_REPORT names a file for the report, which is written however the run ends.
 func TestChaos(t *testing.T) {
 	p := planned(t)
-	d := deploy(t, p.seed)
+	d := deploy(t, p)
 	l := d.load(t.Context())
 	r := &report{plan: p, begun: time.Now()}
 	defer r.write(t, l)
@@ -84,6 +92,9 @@ func TestChaos(t *testing.T) {
 	l.end()
 	for n := range d.nodes {
 		d.look(n)
+	}
+	if d.swept["dead contents"] == 0 {
+		d.wrong = append(d.wrong, "the sweep removed no dead content, and clients pushed the same again and again")
 	}
 	r.wrong = d.wrong
 	for _, wrong := range r.wrong {
@@ -103,13 +114,18 @@ func (d *deployment) try(t *testing.T, l *traffic, f fault, hang time.Duration) 
 	if f.hang {
 		hold = hang
 	}
+	l.storm.begins(f)
 	end := f.begin(t, d)
 	time.Sleep(hold)
 	if f.served {
 		l.more(t, 1) // without the help of what comes next
 	}
 	need(t, end())
+	if f.ofStore() {
+		l.storm.ends()
+	}
 	d.settle(t)
+	l.storm.ends()
 	l.more(t, after)
 	moved := l.turn()
 	o.gap, o.retries = l.seen.reset()

@@ -2,7 +2,10 @@ package chaos
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -28,23 +31,36 @@ type client struct {
 	urls    []string
 	avoided []time.Time // until when, by node
 	seen    *tally
+	unknown int // attempts of which it does not know what became of them: they may take effect at any time
 }
 
 func newClient(d *deployment, seen *tally) *client {
-	return &client{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: attemptTime}, d.urls, make([]time.Time, len(d.urls)), seen}
+	return &client{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}, urls: d.urls, avoided: make([]time.Time, len(d.urls)), seen: seen}
 }
 
-// once sends a request to one node, or if that is empty to any, once.
-func (c *client) once(ctx context.Context, method, node, path, kind string, body []byte, want ...int) (request.Answer, error) {
+// once sends a request to one node, or if that is empty to any, once, and waits some time for all of the answer.
+func (c *client) once(ctx context.Context, method, node, path, kind string, body []byte, want ...int) (got request.Answer, err error) {
+	bounded, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	err = c.at(ctx, node, func(node string) (answered bool, doErr error) {
+		got, doErr = request.Do(bounded, c.http, method, node+path, kind, body, want...)
+		return got.Status != 0, doErr
+	})
+	return got, err
+}
+
+// at does something at one node, or if that is empty at any, which is kept away from if it does not answer.
+func (c *client) at(ctx context.Context, node string, do func(node string) (answered bool, err error)) error {
 	if node != "" {
-		return request.Do(ctx, c.http, method, node+path, kind, body, want...)
+		_, err := do(node)
+		return err
 	}
 	n := c.choose()
-	got, err := request.Do(ctx, c.http, method, c.urls[n]+path, kind, body, want...)
-	if err != nil && got.Status == 0 && ctx.Err() == nil {
+	answered, err := do(c.urls[n])
+	if err != nil && !answered && ctx.Err() == nil {
 		c.avoided[n] = time.Now().Add(avoidTime)
 	}
-	return got, err
+	return err
 }
 
 // choose answers a node by chance, among those that are not avoided, if there are any.
@@ -74,6 +90,7 @@ func (c *client) again(ctx context.Context, do func() error) error {
 			c.seen.wrong(err)
 			return err
 		}
+		c.unknown++
 		c.seen.retried(err)
 		pause(ctx, retryPause)
 	}
@@ -102,12 +119,38 @@ func (c *client) pushManifest(ctx context.Context, repo, ref string, text []byte
 	})
 }
 
-// read answers what a path holds, from one node or, if that is empty, from any.
-func (c *client) read(ctx context.Context, node, path string) (text []byte, err error) {
-	err = c.again(ctx, func() error {
-		got, onceErr := c.once(ctx, http.MethodGet, node, path, "", nil, http.StatusOK)
-		text = got.Text
-		return onceErr
+// sum reads what a path holds, from one node or, if that is empty, from any, and answers its digest and size.
+func (c *client) sum(ctx context.Context, node, path string, want ...int) (got request.Answer, digest string, size int64, err error) {
+	err = c.at(ctx, node, func(node string) (answered bool, doErr error) {
+		var stream io.ReadCloser
+		if got, stream, doErr = request.Send(ctx, c.http, http.MethodGet, node+path, "", nil, 0, want...); doErr != nil {
+			return got.Status != 0, doErr
+		}
+		hash := sha256.New()
+		size, doErr = io.Copy(hash, stream)
+		digest = fmt.Sprintf("sha256:%x", hash.Sum(nil))
+		return true, errors.Join(doErr, stream.Close())
 	})
-	return text, err
+	return got, digest, size, err
+}
+
+// remove deletes what a path names, which was acknowledged.
+func (c *client) remove(ctx context.Context, path string) error {
+	before := c.unknown
+	return c.again(ctx, func() error {
+		want := []int{http.StatusAccepted}
+		if c.unknown > before {
+			want = append(want, http.StatusNotFound) // an attempt before this one did it
+		}
+		_, err := c.once(ctx, http.MethodDelete, "", path, "", nil, want...)
+		return err
+	})
+}
+
+// absent makes sure that no node, whichever is asked, has what a path names.
+func (c *client) absent(ctx context.Context, path string) error {
+	return c.again(ctx, func() error {
+		_, err := c.once(ctx, http.MethodGet, "", path, "", nil, http.StatusNotFound)
+		return err
+	})
 }

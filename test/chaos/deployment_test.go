@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,9 +25,17 @@ const (
 	// nodes of Havn, and OSDs of the store.
 	nodes = 3
 	osds  = 2
-	// bucket is where they keep their blobs.
+	// bucket is where they keep their blobs: Swift's container too.
 	bucket = "havn-chaos"
+	// sweepEvery, orphansEvery, safeTime and deadGrace are short, so that the sweep works while all fails: safeTime is longer than any body is under way.
+	sweepEvery   = 2 * time.Second
+	orphansEvery = time.Minute
+	safeTime     = 3 * time.Minute
+	deadGrace    = 10 * time.Second
 )
+
+// stores are the APIs of the blob store, of which a run takes one.
+var stores = []string{"s3", "swift"}
 
 // need ends the test with what to do if something could not be had.
 func need(t testing.TB, err error) {
@@ -44,17 +53,20 @@ type deployment struct {
 	redis  *lab.Redis
 	ceph   *lab.Ceph
 
+	store string // which of the stores
+
 	chance *rand.Rand // of the test's own goroutine: which fault comes when, and whom it strikes
 	given  int        // times that a node ended because the others had declared it dead
 	wrong  []string   // what nodes should not have written into their logs
+	swept  map[string]int
 }
 
 // deploy starts everything, the slow parts at once.
-func deploy(t *testing.T, seed uint64) *deployment {
+func deploy(t *testing.T, p plan) *deployment {
 	t.Helper()
 	harness.NeedRoot(t)
 	harness.Need(t, "iproute2", "nftables")
-	d := &deployment{chance: rand.New(rand.NewPCG(seed, 0))}
+	d := &deployment{store: p.store, chance: rand.New(rand.NewPCG(p.seed, 0)), swept: map[string]int{}}
 	d.connect(t, nodes+osds+1)
 	begun := time.Now()
 	errs := make(chan error, 3)
@@ -112,13 +124,22 @@ func (d *deployment) stop(t *testing.T) {
 
 // settings of the i-th node: each is told of the database's servers in another order.
 func (d *deployment) settings(i int) []string {
-	return []string{
+	all := []string{
 		"HAVN_DATABASE_ENGINE=mysql", "HAVN_DATABASE_HOSTS=" + strings.Join(d.galera.Hosts(i), ","),
 		"HAVN_DATABASE_USER=" + lab.User, "HAVN_DATABASE_PASSWORD=" + lab.Password, "HAVN_DATABASE_NAME=" + lab.Database,
 		"HAVN_REDIS_ADDRS=" + strings.Join(d.redis.Addrs(), ","), "HAVN_REDIS_USER=" + lab.User, "HAVN_REDIS_PASSWORD=" + lab.Password,
-		"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_ENDPOINT=" + d.ceph.S3Endpoint(), "HAVN_STORAGE_S3_BUCKET=" + bucket,
-		"HAVN_STORAGE_S3_PART_SIZE=5MiB", "HAVN_STORAGE_S3_ACCESS_KEY=" + lab.S3AccessKey, "HAVN_STORAGE_S3_SECRET_KEY=" + lab.S3SecretKey,
+		"HAVN_STORAGE_DRIVER=" + d.store,
+		fmt.Sprintf("HAVN_SWEEP_INTERVAL=%s", sweepEvery), fmt.Sprintf("HAVN_SWEEP_ORPHAN_INTERVAL=%s", orphansEvery),
+		fmt.Sprintf("HAVN_SWEEP_SAFE_TIME=%s", safeTime), fmt.Sprintf("HAVN_SWEEP_DEAD_GRACE=%s", deadGrace),
 	}
+	if d.store == "swift" {
+		return append(all,
+			"HAVN_STORAGE_SWIFT_AUTH_URL="+d.ceph.SwiftAuthURL(), "HAVN_STORAGE_SWIFT_CONTAINER="+bucket,
+			"HAVN_STORAGE_SWIFT_USERNAME="+lab.SwiftUser, "HAVN_STORAGE_SWIFT_PASSWORD="+lab.SwiftKey)
+	}
+	return append(all,
+		"HAVN_STORAGE_S3_ENDPOINT="+d.ceph.S3Endpoint(), "HAVN_STORAGE_S3_BUCKET="+bucket,
+		"HAVN_STORAGE_S3_PART_SIZE=5MiB", "HAVN_STORAGE_S3_ACCESS_KEY="+lab.S3AccessKey, "HAVN_STORAGE_S3_SECRET_KEY="+lab.S3SecretKey)
 }
 
 // freeAddress answers one on which nobody listens. In this namespace it stays free: outgoing connections come from other ports.
@@ -193,11 +214,19 @@ func (d *deployment) supervise(t *testing.T) {
 	}
 }
 
-var panics = regexp.MustCompile(`(?m)^.*(panic:|panic serving|fatal error:|level=ERROR msg=.*panic).*$`)
+var (
+	panics = regexp.MustCompile(`(?m)^.*(panic:|panic serving|fatal error:|level=ERROR msg=.*(panic|dead content)).*$`)
+	sweeps = regexp.MustCompile(`msg=swept what="?([a-z ]+)"? count=(\d+)`)
+)
 
-// look writes down what a node's log must not say. It is to be called before the node is started again.
+// look writes down what a node's log must not say, and what the node swept. It is to be called once, before the node is started again.
 func (d *deployment) look(node int) {
 	log := d.nodes[node].Log()
+	for _, swept := range sweeps.FindAllStringSubmatch(log, -1) {
+		if count, err := strconv.Atoi(swept[2]); err == nil {
+			d.swept[swept[1]] += count
+		}
+	}
 	if at := panics.FindStringIndex(log); at != nil {
 		d.wrong = append(d.wrong, fmt.Sprintf("node %d: %s", node, log[at[0]:min(len(log), at[0]+4000)]))
 	}

@@ -22,6 +22,11 @@ type fault struct {
 	begin  func(t *testing.T, d *deployment) (end func() error)
 }
 
+// ofStore reports whether nothing but the store of blobs fails.
+func (f fault) ofStore() bool {
+	return slices.ContainsFunc(ofCeph, func(other fault) bool { return other.name == f.name })
+}
+
 // faults are the kinds that are tried, each once before any comes again.
 var faults = slices.Concat(ofNodes, ofGalera, ofTransfers, ofQuorum, ofRedis, ofCeph)
 

@@ -27,7 +27,7 @@ type report struct {
 func (r *report) write(t *testing.T, l *traffic) {
 	t.Helper()
 	if r.audit != nil {
-		for _, text := range slices.Concat(r.audit.lost, r.audit.stale, r.audit.wrong) {
+		for _, text := range r.audit.faults() {
 			t.Errorf("after all: %s", text)
 		}
 		if r.audit.left > 0 {
@@ -69,14 +69,14 @@ func (r *report) text(t *testing.T, l *traffic) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	sum := r.totals()
-	images, blobs := l.seen.all()
+	images, blobs, gone := l.seen.all()
 	l.seen.mu.Lock()
 	pulls, kinds := l.seen.pulls, maps.Clone(l.seen.kinds)
 	l.seen.mu.Unlock()
 	p("# Chaos: %s of faults, %s", r.duration, r.begun.UTC().Format(time.DateOnly))
 	p("")
-	p("%d nodes of Havn on three Galera nodes, a Redis Cluster of six, and a Ceph with two OSDs and radosgw (S3), all on one machine of %d cores; %d clients push images (pieces of one blob through different", nodes, runtime.NumCPU(), pushers)
-	p("nodes), %d pull what was acknowledged, %d move tags and read them. What hangs or is cut off is so for %s. One fault at a time, in an order by chance (CHAOS_SEED=%d).", pullers, movers, r.hang, r.seed)
+	p("%d nodes of Havn on three Galera nodes, a Redis Cluster of six, and a Ceph with two OSDs and radosgw (%s), all on one machine of %d cores; %d clients push images (pieces of one blob through different", nodes, r.store, runtime.NumCPU(), pushers)
+	p("nodes) and delete some, %d pull what was acknowledged, %d move tags and read them, %d push and %d pull %d to %d MiB slowly. The sweep runs all the time. What hangs or is cut off is so for %s. One fault at a time, in an order by chance (CHAOS_SEED=%d).", pullers, movers, slowClients, slowClients, slowLeast>>20, slowMost>>20, r.hang, r.seed)
 	p("There is no balancer that would keep clients away from a node that does not answer: they choose one by chance, give it %s, and keep away for %s from one that did not answer.", attemptTime, avoidTime)
 	p("")
 	for _, version := range versions(t, l.d) {
@@ -98,15 +98,16 @@ func (r *report) text(t *testing.T, l *traffic) string {
 	p("| | |")
 	p("|---|---|")
 	p("| faults | %d of %d kinds (there are %d) |", len(r.outcomes), len(sum.kinds), len(faults))
-	p("| acknowledged images, each with a manifest and a tag; blobs | %d; %d |", len(images), len(blobs))
+	p("| acknowledged images that were not deleted; their blobs; tags, manifests and blobs that were deleted | %d; %d; %d |", len(images), len(blobs), len(gone))
+	p("| swept by then | %s |", byKind(l.d.swept))
 	p("| pulls of images under load; operations on moved tags | %d; %d |", pulls, sum.operations)
 	p("| requests that clients sent again | %d (%s) |", sum.retries, byKind(kinds))
 	p("| errors that no retry hides | %d |", sum.wrong)
 	p("| histories of tags: checked; not linearizable (stale reads); not decided within %s | %d; %d; %d |", checkTime, sum.checked, sum.illegal, sum.unchecked)
-	p("| nodes that ended because they had hung too long; that ended otherwise, or panicked | %d; %d |", l.d.given, len(r.wrong))
+	p("| nodes that ended because they had hung too long; that ended otherwise, panicked or did not sweep | %d; %d |", l.d.given, len(r.wrong))
 	if a := r.audit; a != nil {
-		p("| audited through each of the %d nodes: manifests, tags, blobs | %d, %d, %d (%d readings in %s; not reached: %d) |", nodes, a.images, a.images, a.blobs, a.reads.Load(), a.took.Round(time.Second), a.left)
-		p("| lost or different; stale tags; not readable | %d; %d; %d |", len(a.lost), len(a.stale), len(a.wrong))
+		p("| audited through each of the %d nodes: images, blobs, what was deleted | %d, %d, %d (%d readings in %s; not reached: %d) |", nodes, a.images, a.blobs, a.gone, a.reads.Load(), a.took.Round(time.Second), a.left)
+		p("| lost or different; stale tags; back after deletion; not readable | %d; %d; %d; %d |", len(a.lost), len(a.stale), len(a.back), len(a.wrong))
 	}
 	p("")
 	r.gaps(p, sum)
@@ -156,7 +157,7 @@ func (r *report) failures(p func(string, ...any)) {
 		p("- `%.2000s`", text)
 	}
 	if r.audit != nil {
-		for _, text := range slices.Concat(r.audit.lost, r.audit.stale, r.audit.wrong) {
+		for _, text := range r.audit.faults() {
 			p("")
 			p("- after all: `%.2000s`", text)
 		}

@@ -16,15 +16,26 @@ type blob struct{ repo, digest string }
 
 // image is one layer, a configuration and the manifest of both. Once it is pushed, digests are kept of it and no contents.
 type image struct {
-	repo, tag               string
+	repo, tag               string // without a tag: it was deleted
 	config, layer, manifest string // digests
+}
+
+func (m image) tagged() string { return "/v2/" + m.repo + "/manifests/" + m.tag }
+
+// paths are those of the manifest and of what it is made of, by their digests, and which digest is behind each.
+func (m image) paths() [][2]string {
+	at := "/v2/" + m.repo
+	return [][2]string{{at + "/manifests/" + m.manifest, m.manifest}, {at + "/blobs/" + m.config, m.config}, {at + "/blobs/" + m.layer, m.layer}}
 }
 
 // tally is what clients saw since the last fault, and what they were told altogether.
 type tally struct {
 	mu      sync.Mutex
-	images  []image // acknowledged
-	blobs   []blob  // acknowledged
+	images  []image         // acknowledged
+	blobs   []blob          // acknowledged
+	doomed  map[string]bool // paths of what somebody began to delete once: it may be absent
+	gone    []string        // paths of what must be absent: the deletion was acknowledged
+	acks    int             // of pushes
 	pulls   int
 	retries int
 	errs    []string // that no retry hides, or contents that are not what was pushed
@@ -69,16 +80,48 @@ func (s *tally) recent() error {
 	return s.latest
 }
 
-func (s *tally) blob(repo string, data []byte) {
+func (s *tally) blob(repo, digest string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.blobs = append(s.blobs, blob{repo, request.Digest(data)})
+	s.blobs = append(s.blobs, blob{repo, digest})
+}
+
+// doom takes the tag of an image, or all of it, out of what must be there, before it is deleted.
+func (s *tally) doom(m image, whole bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doomed[m.tagged()] = true
+	at := slices.Index(s.images, m)
+	if !whole {
+		s.images[at].tag = ""
+		return
+	}
+	s.images = slices.Delete(s.images, at, at+1)
+	for _, path := range m.paths() {
+		s.doomed[path[0]] = true
+	}
+	s.blobs = slices.DeleteFunc(s.blobs, func(b blob) bool { return b.repo == m.repo && (b.digest == m.config || b.digest == m.layer) })
+}
+
+// mayBeAbsent reports whether somebody began to delete what a path names.
+func (s *tally) mayBeAbsent(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doomed[path]
+}
+
+// deleted notes what must be absent from now on.
+func (s *tally) deleted(paths ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = append(s.gone, paths...)
 }
 
 func (s *tally) pushed(m image) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.images = append(s.images, m)
+	s.acks++
 	now := time.Now()
 	if !s.last.IsZero() {
 		s.gap = max(s.gap, now.Sub(s.last))
@@ -96,7 +139,7 @@ func (s *tally) pulled() {
 func (s *tally) pushes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.images)
+	return s.acks
 }
 
 // reset begins a new account of gaps and retries, and answers the old one.
@@ -118,9 +161,9 @@ func (s *tally) one() (image, bool) {
 	return s.images[rand.IntN(len(s.images))], true
 }
 
-// all answers everything that was acknowledged.
-func (s *tally) all() ([]image, []blob) {
+// all answers everything that was acknowledged: what must be there, and the paths of what must not.
+func (s *tally) all() ([]image, []blob, []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.images), slices.Clone(s.blobs)
+	return slices.Clone(s.images), slices.Clone(s.blobs), slices.Clone(s.gone)
 }

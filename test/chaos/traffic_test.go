@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +23,10 @@ const (
 	pullPause = 100 * time.Millisecond
 	// largeEvery: one of so many layers is larger than a part of the store, so that it is sent in several.
 	largeEvery = 64
+	// deleteEvery: after one of so many pushes the client deletes something.
+	deleteEvery = 3
+	// remembered is how many of its images a client may still delete.
+	remembered = 64
 )
 
 // content is what an image is made of.
@@ -48,25 +54,21 @@ type traffic struct {
 	end  func()
 	wg   sync.WaitGroup
 
+	storm storm // what fails
+
 	mu   sync.Mutex
 	tags *tags.Group // what is moved now
 }
 
 func (d *deployment) load(ctx context.Context) *traffic {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &traffic{d: d, seen: &tally{kinds: map[string]int{}}, tags: newTagged()}
+	l := &traffic{d: d, seen: &tally{kinds: map[string]int{}, doomed: map[string]bool{}}, tags: newTagged()}
 	l.end = func() {
 		cancel()
 		l.wg.Wait()
 	}
 	for n := range pushers {
-		l.client(func(c *client) {
-			for number := 0; ctx.Err() == nil; number++ {
-				m, of := newImage(fmt.Sprintf("chaos/app%d", n%2), fmt.Sprintf("t%d-%d", n, number))
-				l.push(ctx, c, m, of)
-				pause(ctx, pushPause)
-			}
-		})
+		l.client(func(c *client) { l.pushAndDelete(ctx, c, n) })
 	}
 	for range pullers {
 		l.client(func(c *client) {
@@ -81,6 +83,11 @@ func (d *deployment) load(ctx context.Context) *traffic {
 	for n := range movers {
 		l.client(func(c *client) { l.move(ctx, c, n) })
 	}
+	for n := range slowClients {
+		bodies := newBodies()
+		l.client(func(c *client) { l.pushSlowly(ctx, c, n, bodies) })
+		l.client(func(c *client) { l.pullSlowly(ctx, c, n, bodies) })
+	}
 	return l
 }
 
@@ -93,28 +100,102 @@ func (l *traffic) client(run func(c *client)) {
 	})
 }
 
-func (l *traffic) push(ctx context.Context, c *client, m image, of content) {
+// pushAndDelete pushes one image after the other, and deletes the tag of one or all of it now and then. Some of what is deleted is pushed again at once.
+//
+// A request that nobody saw the end of may take effect at any time after it. So what was pushed by such a one is not deleted, and what was deleted by such a one is not pushed again: nobody could say
+// what must be there.
+func (l *traffic) pushAndDelete(ctx context.Context, c *client, n int) {
+	var mine []image
+	for number := 0; ctx.Err() == nil; number++ {
+		m, of := newImage(fmt.Sprintf("chaos/app%d", n%2), fmt.Sprintf("t%d-%d", n, number))
+		known := l.push(ctx, c, m, of)
+		switch {
+		case !known:
+		case rand.IntN(deleteEvery) > 0:
+			if mine = append(mine, m); len(mine) > remembered {
+				mine = mine[1:]
+			}
+		case rand.IntN(3) == 0:
+			if before := c.unknown; l.remove(ctx, c, m, true) && c.unknown == before {
+				l.push(ctx, c, m, of)
+			}
+		case len(mine) > 0:
+			at := rand.IntN(len(mine))
+			l.removeForGood(ctx, c, mine[at], rand.IntN(2) == 0)
+			mine = slices.Delete(mine, at, at+1)
+		}
+		pause(ctx, pushPause)
+	}
+}
+
+// push pushes an image, and reports whether it is known what became of each request.
+func (l *traffic) push(ctx context.Context, c *client, m image, of content) bool {
+	before := c.unknown
 	for _, data := range [][]byte{of.config, of.layer} {
 		if c.pushBlob(ctx, m.repo, data) != nil {
-			return
+			return false
 		}
-		l.seen.blob(m.repo, data)
+		l.seen.blob(m.repo, request.Digest(data))
 	}
-	if c.pushManifest(ctx, m.repo, m.tag, of.manifest) == nil {
-		l.seen.pushed(m)
+	if c.pushManifest(ctx, m.repo, m.tag, of.manifest) != nil {
+		return false
 	}
+	l.seen.pushed(m)
+	return c.unknown == before
+}
+
+// remove deletes the tag of an image that was acknowledged, or all of it, and reports whether that is done.
+func (l *traffic) remove(ctx context.Context, c *client, m image, whole bool) bool {
+	l.seen.doom(m, whole)
+	if !whole {
+		return c.remove(ctx, m.tagged()) == nil
+	}
+	for _, path := range m.paths() {
+		if c.remove(ctx, path[0]) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// removeForGood deletes what will not be pushed again. The tag must be gone at once, from every node.
+func (l *traffic) removeForGood(ctx context.Context, c *client, m image, whole bool) {
+	if !l.remove(ctx, c, m, whole) {
+		return // written down, or the traffic ends
+	}
+	l.seen.deleted(m.tagged())
+	if whole {
+		for _, path := range m.paths() {
+			l.seen.deleted(path[0])
+		}
+	}
+	_ = c.absent(ctx, m.tagged()) //nolint:errcheck // it is written down, or the traffic ends
 }
 
 // pull reads an image whole, and compares.
 func (l *traffic) pull(ctx context.Context, c *client, m image) {
-	for _, part := range [][2]string{{"/manifests/" + m.tag, m.manifest}, {"/manifests/" + m.manifest, m.manifest}, {"/blobs/" + m.config, m.config}, {"/blobs/" + m.layer, m.layer}} {
-		at := "/v2/" + m.repo + part[0]
-		got, err := c.read(ctx, "", at)
-		if err != nil {
+	parts := m.paths()
+	if m.tag != "" {
+		parts = append(parts, [2]string{m.tagged(), m.manifest})
+	}
+	for _, part := range parts {
+		var digest string
+		var size int64
+		var status int
+		err := c.again(ctx, func() (err error) {
+			bounded, cancel := context.WithTimeout(ctx, attemptTime)
+			defer cancel()
+			var got request.Answer
+			got, digest, size, err = c.sum(bounded, "", part[0], http.StatusOK, http.StatusNotFound)
+			status = got.Status
+			return err
+		})
+		switch {
+		case err != nil:
 			return // written down, or the traffic ends
-		}
-		if digest := request.Digest(got); digest != part[1] {
-			l.seen.wrong(fmt.Errorf("%s: %d bytes with digest %s, pushed was %s", at, len(got), digest, part[1]))
+		case status == http.StatusNotFound && l.seen.mayBeAbsent(part[0]):
+		case status == http.StatusNotFound || digest != part[1]:
+			l.seen.wrong(fmt.Errorf("%s: %d, %d bytes with digest %s, pushed was %s", part[0], status, size, digest, part[1]))
 		}
 	}
 	l.seen.pulled()

@@ -49,29 +49,49 @@ func Passes(err error) bool {
 	return !errors.As(err, &r) || r.Status == http.StatusServiceUnavailable && r.Retry != ""
 }
 
+// maxRefusal bounds what is read of an answer that was not wanted.
+const maxRefusal = 64 << 10
+
 // Do asks as the administrator, once. It answers an error for anything but the wanted, with the answer if one came.
 func Do(ctx context.Context, c *http.Client, method, url, kind string, body []byte, want ...int) (Answer, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	a, stream, err := Send(ctx, c, method, url, kind, bytes.NewReader(body), int64(len(body)), want...)
 	if err != nil {
-		return Answer{}, err
+		return a, err
 	}
+	a.Text, err = io.ReadAll(stream)
+	if err = errors.Join(err, stream.Close()); err != nil {
+		return Answer{}, fmt.Errorf("%s %s: %w", method, url, err)
+	}
+	return a, nil
+}
+
+// Send is Do with a body that is not held in memory, and the answer's still to be read, and closed, by the caller; there is none if there is an error.
+func Send(ctx context.Context, c *http.Client, method, url, kind string, body io.Reader, size int64, want ...int) (Answer, io.ReadCloser, error) {
+	if size == 0 {
+		body = http.NoBody
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return Answer{}, nil, err
+	}
+	req.ContentLength = size
 	req.SetBasicAuth(harness.User, harness.Password)
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
 	res, err := c.Do(req)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, nil, err
 	}
-	text, err := io.ReadAll(res.Body)
+	a := Answer{Status: res.StatusCode, Location: res.Header.Get("Location"), Range: res.Header.Get("Range")}
+	if slices.Contains(want, a.Status) {
+		return a, res.Body, nil
+	}
+	a.Text, err = io.ReadAll(io.LimitReader(res.Body, maxRefusal))
 	if err = errors.Join(err, res.Body.Close()); err != nil {
-		return Answer{}, fmt.Errorf("%s %s: %w", method, url, err)
+		return Answer{}, nil, fmt.Errorf("%s %s: %w", method, url, err)
 	}
-	a := Answer{res.StatusCode, res.Header.Get("Location"), res.Header.Get("Range"), text}
-	if !slices.Contains(want, a.Status) {
-		return a, &Refused{method + " " + url, res.Header.Get("Retry-After"), a}
-	}
-	return a, nil
+	return a, nil, &Refused{method + " " + url, res.Header.Get("Retry-After"), a}
 }
 
 // PushBlob sends a blob: in one request if there are no pieces, else as an upload of so many, the last of them with its end. Each request goes through send, with a path.

@@ -85,7 +85,7 @@ func TestPostgreSQL(t *testing.T) {
 		l.more(t, 20)
 		tagged.more(t, 200)
 		tagged.end(t)
-		l.end(t)
+		l.end(t, promotionAllowance)
 	})
 }
 

@@ -3,11 +3,10 @@ package ha
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,10 +17,13 @@ import (
 	"github.com/havn-registry/havn/test/harness"
 )
 
-// allowance is what a failover may cost beyond the stall of the cluster itself on a quiet machine; slack is for the loaded machines of CI.
 const (
+	// allowance is what a failover may cost beyond the stall of the cluster itself, on a quiet machine. On a busy one it may cost lateness times more than the machine is late to wake who sleeps:
+	// a push waits for many who are woken, at the node, the database and the disk.
 	allowance = time.Second
-	slack     = 15 * time.Second
+	lateness  = 20
+	// promotionAllowance is that of PostgreSQL, where nobody tells a node of Havn that a standby was promoted: it looks twice a second, and who waits asks again within another.
+	promotionAllowance = 2 * time.Second
 )
 
 // faulty is the database of these tests: blobs belong to one database.
@@ -35,26 +37,57 @@ func failUnderLoad(t *testing.T, g *lab.Galera) {
 	for range 2 {
 		all = append(all, harness.Start(t, harness.Options{Env: database("mysql", faulty, g.Hosts(0), blobs)}))
 	}
-	t.Run("the one that is written to is killed", func(t *testing.T) {
-		written := writtenTo(t, g, all[0])
-		l := begin(t, g.Nodes[(written+1)%3], all)
-		g.Nodes[written].Kill()
-		l.more(t, 20)
-		l.end(t)
-		need(t, g.Nodes[written].Start(t.Context()))
-	})
-	t.Run("the one that is written to hangs", func(t *testing.T) {
-		written := writtenTo(t, g, all[0])
-		l := begin(t, g.Nodes[(written+1)%3], all)
-		need(t, g.Nodes[written].Pause())
-		l.more(t, 20)
-		need(t, g.Nodes[written].Resume())
-		l.more(t, 20)
-		l.end(t)
-	})
+	isolated := func(m *lab.MariaDB, is int) error {
+		return m.Run(t.Context(), fmt.Sprintf("SET GLOBAL wsrep_provider_options='gmcast.isolate=%d'", is))
+	}
+	for _, f := range []struct {
+		name       string
+		begin, end func(m *lab.MariaDB) error
+	}{
+		{"is killed", func(m *lab.MariaDB) error { m.Kill(); return nil }, func(m *lab.MariaDB) error { return m.Start(t.Context()) }},
+		{"hangs", (*lab.MariaDB).Pause, (*lab.MariaDB).Resume},
+		{"is restarted", (*lab.MariaDB).Finish, func(m *lab.MariaDB) error { return m.Start(t.Context()) }},
+		{
+			"is cut off from the others",
+			func(m *lab.MariaDB) error { return isolated(m, 1) },
+			func(m *lab.MariaDB) error { return isolated(m, 0) },
+		},
+	} {
+		t.Run("the one that is written to "+f.name, func(t *testing.T) {
+			written := writtenTo(t, g, all[0])
+			l := begin(t, g.Nodes[(written+1)%3], all)
+			need(t, f.begin(g.Nodes[written]))
+			l.more(t, 20)
+			need(t, f.end(g.Nodes[written]))
+			l.more(t, 20)
+			whole(t, g)
+			l.more(t, 20)
+			l.end(t, allowance)
+		})
+	}
 	t.Run("two of three are gone", func(t *testing.T) {
 		noQuorum(t, g, all, harness.Start(t, harness.Options{Env: append(database("mysql", faulty, g.Hosts(0), blobs), "HAVN_HA_STALE_TAGS=10m")}))
 	})
+}
+
+// whole waits until all servers are one cluster again.
+func whole(t *testing.T, g *lab.Galera) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		missing := 0
+		for _, m := range g.Nodes {
+			state, err := m.Ask(t.Context(), "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_local_state_comment')")
+			if err != nil || !strings.Contains(state, fmt.Sprintf("wsrep_cluster_size\t%d", len(g.Nodes))) || !strings.Contains(state, "Synced") {
+				missing++
+			}
+		}
+		if missing == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d servers are no part of the cluster", missing)
+		}
+	}
 }
 
 // writtenTo finds the server that a node writes to, in its log.
@@ -78,13 +111,13 @@ type load struct {
 	stop  chan struct{}
 	wg    sync.WaitGroup
 
-	mu      sync.Mutex
-	images  []image
-	last    time.Time
-	gap     time.Duration
-	retries int
-	wrong   []string
-	bare    stall
+	mu     sync.Mutex
+	images []image
+	last   time.Time
+	gap    time.Duration
+	wrong  []string // answers that were not the wanted: nobody should have to try again
+	bare   stall
+	drift  *harness.Drift
 }
 
 // stall is the longest time in which a bare client of the database, at a server that is not touched, could not write.
@@ -106,7 +139,7 @@ const pushers = 2
 // begin pushes, and writes to an untouched server of a cluster, where there is one.
 func begin(t *testing.T, untouched *lab.MariaDB, all []*harness.Server) *load {
 	t.Helper()
-	l := &load{nodes: all, stop: make(chan struct{})}
+	l := &load{nodes: all, stop: make(chan struct{}), drift: harness.MeasureDrift()}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	if untouched != nil {
@@ -150,9 +183,7 @@ func (l *load) one(ctx context.Context, c *client, m image) {
 			l.mu.Unlock()
 			return
 		}
-		l.retries++
-		var r *refused
-		if ctx.Err() == nil && (!errors.As(err, &r) || r.status != http.StatusServiceUnavailable || r.retry == "") {
+		if ctx.Err() == nil {
 			l.wrong = append(l.wrong, err.Error())
 		}
 		l.mu.Unlock()
@@ -206,12 +237,14 @@ func (l *load) more(t *testing.T, n int) {
 }
 
 // end stops the pushes, reads everything that was acknowledged through every node, and says how long the longest gap between acknowledged pushes was.
-func (l *load) end(t *testing.T) {
+func (l *load) end(t *testing.T, allowed time.Duration) {
 	t.Helper()
 	close(l.stop)
 	l.wg.Wait()
-	t.Logf("%d pushes, %d retried; longest gap %s, the database's own stall %s, target %s", len(l.images), l.retries, l.gap.Round(time.Millisecond),
-		l.bare.gap.Round(time.Millisecond), (l.bare.gap + allowance).Round(time.Millisecond))
+	late := l.drift.End()
+	target := l.bare.gap + allowed
+	t.Logf("%d pushes, %d not answered as they should be; longest gap %s, the database's own stall %s, target %s; the machine was up to %s late", len(l.images), len(l.wrong),
+		l.gap.Round(time.Millisecond), l.bare.gap.Round(time.Millisecond), target.Round(time.Millisecond), late.Round(time.Millisecond))
 	for i, s := range l.nodes {
 		c := newClient(s)
 		for _, m := range l.images {
@@ -222,9 +255,9 @@ func (l *load) end(t *testing.T) {
 		c.http.CloseIdleConnections()
 	}
 	for _, w := range l.wrong {
-		t.Errorf("an error that no retry hides: %s", w)
+		t.Errorf("a client saw: %s", w)
 	}
-	if l.gap > l.bare.gap+allowance+slack {
-		t.Errorf("no push was acknowledged for %s; the database's own stall was %s", l.gap, l.bare.gap)
+	if l.gap > target+lateness*late {
+		t.Errorf("no push was acknowledged for %s; the database's own stall was %s, want at most %s, and where this machine is late some more", l.gap, l.bare.gap, target)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -279,39 +278,4 @@ func mistakes(t *testing.T, r *lab.Redis) {
 			t.Errorf("%s: a request gets %v", name, err)
 		}
 	}
-}
-
-// drift measures how late this machine wakes those who sleep.
-type drift struct {
-	mu    sync.Mutex
-	worst time.Duration
-	stop  chan struct{}
-	ended chan struct{}
-}
-
-func measureDrift() *drift {
-	d := &drift{stop: make(chan struct{}), ended: make(chan struct{})}
-	go func() {
-		defer close(d.ended)
-		for {
-			select {
-			case <-d.stop:
-				return
-			default:
-			}
-			begin := time.Now()
-			time.Sleep(time.Millisecond)
-			late := time.Since(begin) - time.Millisecond
-			d.mu.Lock()
-			d.worst = max(d.worst, late)
-			d.mu.Unlock()
-		}
-	}()
-	return d
-}
-
-func (d *drift) end() time.Duration {
-	close(d.stop)
-	<-d.ended
-	return d.worst
 }

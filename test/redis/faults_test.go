@@ -13,6 +13,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/internal/redis"
+	"github.com/havn-registry/havn/test/harness"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 // load asks Redis from many goroutines without a pause, as requests do, and remembers how long each operation took.
 type load struct {
 	c     *redis.Client
-	drift *drift
+	drift *harness.Drift
 	stop  chan struct{}
 	all   sync.WaitGroup
 
@@ -42,7 +43,7 @@ type load struct {
 
 func begin(t *testing.T, c *redis.Client) *load {
 	t.Helper()
-	l := &load{c: c, drift: measureDrift(), stop: make(chan struct{})}
+	l := &load{c: c, drift: harness.MeasureDrift(), stop: make(chan struct{})}
 	rules := redis.GuessRules{FreePerPair: 1 << 30, LongestWait: time.Second, ForgetAfter: time.Minute, FreePerAddress: 1 << 30, Refill: time.Millisecond}
 	counts := redis.NewGuesses(c, rules)
 	for n := range 8 {
@@ -89,7 +90,7 @@ func (l *load) end(t *testing.T, what string) {
 	t.Helper()
 	close(l.stop)
 	l.all.Wait()
-	late := l.drift.end()
+	late := l.drift.End()
 	slices.Sort(l.took)
 	n := len(l.took)
 	if n == 0 {

@@ -63,9 +63,11 @@ func (w *writer) run(ctx context.Context, wk *work) error {
 	}
 	if commitErr := <-t.done; commitErr != nil {
 		// Also where err is set: what the function saw may have been undone.
+		wk.unsure()
 		return commitErr
 	}
 	if fault := w.e.cfg.fault(ctx, AfterCommit, wk.name); fault != nil {
+		wk.unsure()
 		return fault
 	}
 	return err
@@ -131,7 +133,10 @@ func (w *writer) join(t *turn) (joined bool, err error) {
 		w.undo(ctx)
 		joined = w.enter(t)
 	}()
-	if err = t.w.call(w.s, w.e.cfg.Clock()); err != nil {
+	if err = t.w.call(w.s, w.e.cfg.Clock()); err == nil {
+		err = t.w.late(w.e.cfg.Clock())
+	}
+	if err != nil {
 		return false, err
 	}
 	whole = true

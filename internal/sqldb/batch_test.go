@@ -142,28 +142,6 @@ func TestRelaxedTransactionsAloneDoNotFlush(t *testing.T) {
 	}
 }
 
-func TestWhatStoodStillTooLongIsNotRunAgain(t *testing.T) {
-	t.Parallel()
-	now, runs := time.Now(), 0
-	db := sqldbtest.Open(t, sqldb.Config{
-		Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Clock: func() time.Time { return now },
-		Fault: func(_ context.Context, p sqldb.FaultPoint, tx string) error {
-			if p == sqldb.AfterCommit && tx == "test.put" {
-				now = now.Add(11 * time.Minute)
-				return errors.New("injected")
-			}
-			return nil
-		},
-	})
-	err := db.Tx(t.Context(), "test.put", func(tx *sqldb.Tx) error {
-		runs++
-		return put(t.Context(), "once")(tx)
-	})
-	if !fail.Is(err, fail.Unavailable) || runs != 1 {
-		t.Errorf("run %d times: %v", runs, err)
-	}
-}
-
 func TestACommitThatFailsIsRunAgainByEveryMember(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

@@ -31,6 +31,12 @@ func isRefusal(err error) bool {
 	return errors.As(err, &r)
 }
 
+// isConflict reports whether an error says for certain that nothing was committed: another transaction was in the way.
+func isConflict(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.reason == reasonConflict
+}
+
 // settled takes the refusal out of an error, so that it is not run again.
 func settled(err error) error {
 	var r *refusal

@@ -155,11 +155,20 @@ func (s *server) write(ctx context.Context, w *work) error {
 		if err = s.cfg.fault(ctx, BeforeCommit, w.name); err != nil {
 			return false, err
 		}
+		if err = w.late(s.cfg.Clock()); err != nil {
+			return false, err
+		}
 		if _, err = one.exec(context.WithoutCancel(ctx), s.product.commit(), nil); err != nil {
+			if !isConflict(err) {
+				w.unsure()
+			}
 			return false, unknown(err)
 		}
 		s.metrics.committed(1, true)
-		return true, s.cfg.fault(ctx, AfterCommit, w.name)
+		if err = s.cfg.fault(ctx, AfterCommit, w.name); err != nil {
+			w.unsure()
+		}
+		return true, err
 	})
 }
 

@@ -20,9 +20,10 @@ const (
 	firstPause = 2 * time.Millisecond
 	longPause  = 400 * time.Millisecond
 	retryAfter = time.Second
-	// rerunTime is how late a function may be run again at most, by the clock on the wall: a machine that stood still meanwhile does not know how long by any other. What tells a second
-	// run that it is one, as an operation's id, is kept for an hour.
-	rerunTime = 10 * time.Minute
+	// doubtTime is how long after a run whose commit has an unknown outcome another run may still commit. What tells a run that it is the second one, as an operation's id, is removed when it is
+	// an hour old by the clocks of all nodes that live, and a node counts as dead when its heart stood still for 30 s: 15 s, and 10 s in which a server ends a transaction that stands still between
+	// the look and its COMMIT, are less.
+	doubtTime = 15 * time.Second
 )
 
 // work is one write transaction that a caller wants done.
@@ -30,6 +31,29 @@ type work struct {
 	name    string
 	relaxed bool
 	fn      func(*Tx) error
+
+	begun time.Time // the run under way
+	doubt time.Time // the begin of the first run that nobody knows the outcome of; zero: none
+}
+
+// unsure notes that nobody knows whether the run under way was committed.
+func (w *work) unsure() {
+	if w.doubt.IsZero() {
+		w.doubt = w.begun
+	}
+}
+
+// late refuses a run that is about to be committed too long after one that may have been, by the clock that went on for longer: the machine's own stands still while the machine does, the wall's may be set.
+func (w *work) late(now time.Time) error {
+	if w.doubt.IsZero() {
+		return nil
+	}
+	since := max(now.Sub(w.doubt), now.Round(0).Sub(w.doubt.Round(0)).Abs())
+	if since <= doubtTime {
+		return nil
+	}
+	return fail.E(fail.Unavailable, nil, "database transaction %s: a run of it %s ago may have been committed, and none may be so late", w.name, since.Round(time.Second)).
+		Hint("the database did not answer in time, or this machine stood still: look whether it happened before doing it again").RetryAfter(retryAfter)
 }
 
 // Tx is a write transaction under way, for the function that it was handed to, and only until that returns. It is a Querier
@@ -153,6 +177,7 @@ func (db *DB) write(ctx context.Context, w *work) error {
 	begun := db.cfg.Clock()
 	taken := 0
 	err := db.again(ctx, w.name, func() error {
+		w.begun = db.cfg.Clock()
 		err := db.store.write(ctx, w)
 		if taken < looks && db.engine != SQLite && fail.Is(err, fail.Exists) {
 			// The row came between the function's look and its insert: one more look decides. Where others insert and delete that row all the time, it may have
@@ -188,7 +213,6 @@ func (db *DB) View(ctx context.Context, name string, fn func(q Querier) error) e
 
 // again runs once until it is not refused, or time is up.
 func (db *DB) again(ctx context.Context, name string, once func() error) error {
-	wall := db.cfg.Clock().Round(0)
 	err := once()
 	var r *refusal
 	if err == nil || !errors.As(err, &r) {
@@ -213,10 +237,6 @@ func (db *DB) again(ctx context.Context, name string, once func() error) error {
 		}
 		if sleepErr := sleep(ctx, jitter(pause)); sleepErr != nil {
 			return fail.E(fail.Unavailable, errors.Join(sleepErr, r.cause), "database transaction %s", name)
-		}
-		if stood := db.cfg.Clock().Round(0).Sub(wall); stood > rerunTime {
-			return fail.E(fail.Unavailable, r.cause, "database transaction %s, begun %s ago", name, stood.Round(time.Second)).
-				Hint("the machine stood still, or its clock was set: whether this happened is not known; look before it is done again").RetryAfter(retryAfter)
 		}
 		pause = min(2*pause, longPause)
 		r = nil

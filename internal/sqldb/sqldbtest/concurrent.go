@@ -183,6 +183,45 @@ func unknownOutcome(t *testing.T, open Opener) {
 	}
 }
 
+// tooLate lets the machine stand still after a commit whose answer was lost, at each place at which it may: before the second run, and in the middle of it. Then what tells the
+// second run that it is one may be gone, as it is here.
+func tooLate(t *testing.T, open Opener) {
+	for _, inside := range []bool{false, true} {
+		cfg := open()
+		var offset atomic.Int64
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+		standStill := func() { offset.Store(int64(time.Minute)) }
+		faults := 0
+		cfg.Fault = func(_ context.Context, p sqldb.FaultPoint, tx string) error {
+			if tx != "test.late" || p != sqldb.AfterCommit || faults > 0 {
+				return nil
+			}
+			faults++
+			if !inside {
+				standStill()
+			}
+			return errors.New("injected")
+		}
+		db := Open(t, cfg)
+		name := fmt.Sprint("late ", inside)
+		must(t, db, insertClaim, name, 0, 0)
+		runs := 0
+		err := db.Tx(t.Context(), "test.late", func(tx *sqldb.Tx) error {
+			if runs++; runs == 2 && inside {
+				standStill()
+			}
+			_, err := tx.Exec(t.Context(), "UPDATE claims SET epoch = epoch + 1 WHERE name = ?", name)
+			return err
+		})
+		if !fail.Is(err, fail.Unavailable) {
+			t.Errorf("inside %v: %v", inside, err)
+		}
+		if n := number(t, db, readEpoch, name); n != 1 {
+			t.Errorf("inside %v: applied %d times", inside, n)
+		}
+	}
+}
+
 func endedContexts(t *testing.T, open Opener) {
 	db := Open(t, open())
 	ctx := t.Context()

@@ -34,6 +34,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"concurrent increments lose nothing", increments},
 		{"concurrent inserts of one key succeed once", races},
 		{"an unknown outcome is run again and applied once", unknownOutcome},
+		{"a run that comes too late is not committed", tooLate},
 		{"a context that ended changes nothing", endedContexts},
 		{"failures hurt nobody else", companions},
 		{"a relaxed transaction is seen and kept", relaxed},

@@ -135,7 +135,7 @@ func (m *MariaDB) configure() error {
 		ist := fmt.Sprintf("%s:%d", m.ip, m.ports[2])
 		options := []string{
 			"base_host=" + m.ip, fmt.Sprintf("base_port=%d", m.ports[1]), "gmcast.listen_addr=tcp://" + group,
-			"ist.recv_addr=" + ist, "ist.recv_bind=" + ist, "gcache.size=16M", "gcache.page_size=16M",
+			"ist.recv_addr=" + ist, "ist.recv_bind=" + ist, "gcache.size=64M", "gcache.page_size=16M",
 			// A dead node is noticed after 1.5 s; a loaded machine must not look dead.
 			"evs.keepalive_period=PT0.3S", "evs.suspect_timeout=PT1.5S", "evs.inactive_check_period=PT0.3S",
 			"evs.inactive_timeout=PT8S", "gmcast.peer_timeout=PT2S", "gmcast.time_wait=PT1S",
@@ -238,6 +238,12 @@ func (m *MariaDB) ready(ctx context.Context) error {
 		p.kill()
 	}
 	return err
+}
+
+// Ended reports whether the server's process is over: killed, or by itself, as a node does that missed too much of the cluster's history to catch up while it runs.
+func (m *MariaDB) Ended() bool {
+	p := m.process()
+	return p == nil || p.ended()
 }
 
 func (m *MariaDB) process() *process {

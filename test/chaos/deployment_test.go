@@ -57,6 +57,7 @@ type deployment struct {
 
 	chance *rand.Rand // of the test's own goroutine: which fault comes when, and whom it strikes
 	given  int        // times that a node ended because the others had declared it dead
+	anew   int        // times that a Galera node ended by itself, and was started again
 	wrong  []string   // what nodes should not have written into their logs
 	swept  map[string]int
 }
@@ -163,6 +164,7 @@ func (d *deployment) settle(t *testing.T) {
 	d.supervise(t)
 	deadline := time.Now().Add(patience)
 	for ; ; time.Sleep(200 * time.Millisecond) {
+		d.superviseGalera(t)
 		err := d.galeraWhole(t.Context())
 		if err == nil {
 			break
@@ -172,6 +174,17 @@ func (d *deployment) settle(t *testing.T) {
 		}
 	}
 	need(t, d.redis.Settle(t.Context()))
+}
+
+// superviseGalera starts nodes of the Galera cluster that ended by themselves, as a service manager does: one that missed more than the others remember can get all data anew at its start only.
+func (d *deployment) superviseGalera(t *testing.T) {
+	t.Helper()
+	for _, m := range d.galera.Nodes {
+		if m.Ended() {
+			d.anew++
+			need(t, m.Start(t.Context()))
+		}
+	}
 }
 
 func (d *deployment) galeraWhole(ctx context.Context) error {

@@ -66,6 +66,9 @@ func (k *checker) run(ctx context.Context, cfg sqldb.Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	k.look(ctx, db, cfg)
+	for _, f := range db.Discovery(ctx) {
+		k.found = append(k.found, Finding{f, ""})
+	}
 	defer func() {
 		for _, one := range k.servers {
 			err = errors.Join(err, one.Close())

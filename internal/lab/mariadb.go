@@ -14,12 +14,15 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 )
 
-// What every lab's database is called, and who may use it.
+// What every lab's database is called, and who may use it: the user has the rights that docs/operations.md grants, and no more, so that the tests prove that they are enough.
 const (
 	User     = "havn"
 	Password = "havn-lab"
 	Database = "havn"
 )
+
+// mariaAdmin may do everything, from everywhere.
+const mariaAdmin = "lab"
 
 const mariaPackages = "mariadb-server galera-4"
 
@@ -172,10 +175,11 @@ func (m *MariaDB) install(ctx context.Context) error {
 	}
 	start := strings.Join([]string{
 		"FLUSH PRIVILEGES;",
-		"CREATE DATABASE " + Database + " CHARACTER SET utf8mb4;",
+		"CREATE USER '" + mariaAdmin + "'@'%' IDENTIFIED BY '" + Password + "';",
+		"GRANT ALL ON *.* TO '" + mariaAdmin + "'@'%' WITH GRANT OPTION;",
 		"CREATE USER '" + User + "'@'%' IDENTIFIED BY '" + Password + "';",
-		"GRANT ALL ON *.* TO '" + User + "'@'%' WITH GRANT OPTION;", "",
-	}, "\n")
+		createMariaDB(Database),
+	}, "\n") + "\n"
 	file := filepath.Join(m.dir, "start.sql")
 	if err = os.WriteFile(file, []byte(start), 0o644); err != nil {
 		return fail.E(fail.Unavailable, err, "first statements of %s", m.name)
@@ -252,11 +256,11 @@ func (m *MariaDB) process() *process {
 	return m.p
 }
 
-// ask runs a statement with the command line client.
+// ask runs a statement with the command line client, as the administrator.
 func (m *MariaDB) ask(ctx context.Context, statement string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	args := []string{"--no-defaults", "--protocol=tcp", "--host=" + m.ip, fmt.Sprintf("--port=%d", m.ports[0]), "--user=" + User, "--connect-timeout=5"}
+	args := []string{"--no-defaults", "--protocol=tcp", "--host=" + m.ip, fmt.Sprintf("--port=%d", m.ports[0]), "--user=" + mariaAdmin, "--connect-timeout=5"}
 	if m.CA != "" {
 		args = append(args, "--ssl-ca="+m.CA)
 	}
@@ -273,13 +277,18 @@ func (m *MariaDB) ask(ctx context.Context, statement string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// CreateDatabase makes another, empty database.
+// createMariaDB answers the statements that make an empty database of the lab's user, as docs/operations.md says: one a line, as the server wants it before it runs.
+func createMariaDB(name string) string {
+	return "CREATE DATABASE " + name + " CHARACTER SET utf8mb4;\nGRANT ALL ON " + name + ".* TO '" + User + "'@'%';"
+}
+
+// CreateDatabase makes another, empty database of the lab's user.
 func (m *MariaDB) CreateDatabase(ctx context.Context, name string) error {
-	_, err := m.ask(ctx, "CREATE DATABASE "+name+" CHARACTER SET utf8mb4")
+	_, err := m.ask(ctx, createMariaDB(name))
 	return err
 }
 
-// Run runs statements as the lab's user, who may do everything.
+// Run runs statements as one who may do everything.
 func (m *MariaDB) Run(ctx context.Context, statements string) error {
 	_, err := m.ask(ctx, statements)
 	return err

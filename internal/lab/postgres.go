@@ -16,6 +16,9 @@ import (
 
 const postgresPackage = "postgresql"
 
+// postgresAdmin is the superuser.
+const postgresAdmin = "postgres"
+
 // Postgres is one PostgreSQL server. Its methods are safe for concurrent use.
 type Postgres struct {
 	Host string // host:port; the same after a restart
@@ -87,7 +90,7 @@ func (p *Postgres) install(ctx context.Context) error {
 	if err := os.WriteFile(secret, []byte(Password+"\n"), 0o644); err != nil {
 		return fail.E(fail.Unavailable, err, "password of a lab")
 	}
-	return p.a.run(ctx, p.place.dir, filepath.Join(p.bin, "initdb"), "--pgdata="+p.data, "--username="+User, "--pwfile="+secret,
+	return p.a.run(ctx, p.place.dir, filepath.Join(p.bin, "initdb"), "--pgdata="+p.data, "--username="+postgresAdmin, "--pwfile="+secret,
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
 }
 
@@ -155,15 +158,18 @@ func (p *Postgres) process() *process {
 	return p.p
 }
 
-// database makes the database, unless it is there.
+// database makes the user and the database, as docs/operations.md says, unless the database is there.
 func (p *Postgres) database(ctx context.Context) error {
 	if p.ask(ctx, Database, "SELECT 1") == nil {
 		return nil
 	}
+	if err := p.ask(ctx, "postgres", "CREATE USER "+User+" PASSWORD '"+Password+"'; GRANT pg_read_all_stats TO "+User); err != nil {
+		return err
+	}
 	return p.CreateDatabase(ctx, Database)
 }
 
-// Run runs statements in the lab's database as its user, who may do everything.
+// Run runs statements in the lab's database as the superuser.
 func (p *Postgres) Run(ctx context.Context, statements string) error {
 	return p.ask(ctx, Database, statements)
 }
@@ -173,16 +179,16 @@ func (p *Postgres) RunIn(ctx context.Context, database, statements string) error
 	return p.ask(ctx, database, statements)
 }
 
-// CreateDatabase makes another, empty database.
+// CreateDatabase makes another, empty database of the lab's user.
 func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
-	return p.ask(ctx, "postgres", "CREATE DATABASE "+name)
+	return p.ask(ctx, "postgres", "CREATE DATABASE "+name+" OWNER "+User+" ENCODING 'UTF8'")
 }
 
 func (p *Postgres) ask(ctx context.Context, database, statement string) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), "--no-psqlrc", "--quiet", "--host="+p.ip, fmt.Sprintf("--port=%d", p.port),
-		"--username="+User, "--dbname="+database, "--command="+statement)
+		"--username="+postgresAdmin, "--dbname="+database, "--command="+statement)
 	cmd.Env = append(os.Environ(), "PGPASSWORD="+Password, "PGCONNECT_TIMEOUT=5")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fail.E(fail.Unavailable, err, "ask PostgreSQL: %s", strings.TrimSpace(string(out)))

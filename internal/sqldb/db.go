@@ -170,6 +170,7 @@ func (db *DB) Check(ctx context.Context) []Finding {
 		}
 		found = append(found, f)
 	}
+	found = append(found, db.Discovery(ctx)...)
 	return append(append(found, db.schema(ctx)), db.Settings(ctx)...)
 }
 

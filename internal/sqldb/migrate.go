@@ -92,13 +92,14 @@ func (db *DB) schema(ctx context.Context) Finding {
 // ours refuses a database that has tables, and our list of migrations not among them: a table of another application that is called like one of ours would be taken for it. Nodes that start at
 // once don't see each other's tables without that list, because it is made first.
 func (db *DB) ours(ctx context.Context) error {
-	schema := "DATABASE()"
+	name, tables := "table_name", "information_schema.tables WHERE table_schema = DATABASE()"
 	if db.engine == Postgres {
-		schema = "current_schema()"
+		// The standard's list leaves out what other users own.
+		name, tables = "tablename::text", "pg_tables WHERE schemaname = current_schema()"
 	}
 	var one, list string
-	err := db.Row(ctx, "SELECT MIN(table_name), COALESCE(MAX(CASE WHEN table_name = 'schema_migrations' THEN table_name END), '') FROM information_schema.tables "+
-		"WHERE table_schema = "+schema+" AND LEFT(table_name, ?) <> ? HAVING COUNT(*) > 0", len(CheckTables), CheckTables).Scan(&one, &list)
+	err := db.Row(ctx, "SELECT MIN("+name+"), COALESCE(MAX(CASE WHEN "+name+" = 'schema_migrations' THEN "+name+" END), '') FROM "+tables+
+		" AND LEFT("+name+", ?) <> ? HAVING COUNT(*) > 0", len(CheckTables), CheckTables).Scan(&one, &list)
 	if fail.Is(err, fail.NotFound) || err == nil && list != "" && db.listed(ctx) {
 		return nil
 	}

@@ -176,7 +176,9 @@ func meaningMySQL(number uint16) meaning {
 		return meaning{kind: fail.Invalid}
 	case 1021, 1114:
 		return meaning{kind: fail.Exhausted, hint: "the database's disk is full"}
-	case 1044, 1045, 1698:
+	case 1044: // what a user is told who has no right to it, whether it is there or not
+		return meaning{kind: fail.Unavailable, hint: "make the database and let the user in, or correct database.name: CREATE DATABASE … CHARACTER SET utf8mb4; GRANT ALL ON … TO …"}
+	case 1045, 1698:
 		return meaning{kind: fail.Unavailable, hint: "look at database.user and database.password, and at what the user may do: GRANT ALL ON the database TO the user"}
 	case 1049:
 		return meaning{kind: fail.Unavailable, hint: "make the database, or correct database.name: CREATE DATABASE … CHARACTER SET utf8mb4"}

@@ -3,7 +3,29 @@ package sqldb
 import (
 	"context"
 	"fmt"
+
+	"github.com/havn-registry/havn/internal/fail"
 )
+
+// Discovery looks whether the servers that the configuration does not name can be found, where they should be. PostgreSQL shows their addresses to few users.
+func (db *DB) Discovery(ctx context.Context) []Finding {
+	if db.engine != Postgres || !db.cfg.Discover {
+		return nil
+	}
+	var shown bool
+	var followers int
+	err := db.Row(ctx, "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), (SELECT COUNT(*) FROM pg_stat_replication)").Scan(&shown, &followers)
+	switch {
+	case err != nil:
+		return []Finding{{What: "look for other servers: " + err.Error(), Hint: fail.HintOf(err)}}
+	case shown || followers < len(db.cfg.Hosts): // the others named are the standbys
+		return nil
+	}
+	return []Finding{{
+		Minor: true, What: fmt.Sprintf("%d standbys follow whose addresses are not shown to %s: those that database.hosts does not name are not found, and not used when they are promoted", followers, db.cfg.User),
+		Hint: "GRANT pg_read_all_stats TO " + db.cfg.User + ", or name every server in database.hosts",
+	}}
+}
 
 // check looks at the settings of the server.
 func (p *postgresProduct) check(ctx context.Context, s *session) []Finding {

@@ -114,8 +114,9 @@ func (p *mysqlProduct) vitals(ctx context.Context, c driver.Conn) ([]Vital, erro
 
 // vitals implements product.
 func (p *postgresProduct) vitals(ctx context.Context, c driver.Conn) ([]Vital, error) {
+	// Who may not read all statistics sees that there are standbys, and not what they are.
 	rows, err := rawRows(ctx, c, `SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END, (SELECT COUNT(*) FROM pg_stat_replication),
-		(SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')),
+		(SELECT CASE WHEN COUNT(*) > COUNT(sync_state) THEN 'unknown' ELSE COUNT(CASE WHEN sync_state IN ('sync', 'quorum') THEN 1 END)::text END FROM pg_stat_replication),
 		COALESCE(ROUND(EXTRACT(EPOCH FROM clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 1)::text, '')`)
 	if err != nil || len(rows) != 1 {
 		return nil, err

@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -87,6 +88,44 @@ func TestThePrimaryIsFollowedWhereverItIs(t *testing.T) {
 		t.Errorf("%d were acknowledged and %d applied", c.done.Load(), n)
 	}
 	t.Logf("%d counted, %d times not known in time", c.done.Load(), c.late.Load())
+}
+
+// TestAStandbyIsFoundThroughItsPrimary by a user with the rights that the documentation grants. PostgreSQL shows the others to no user without them, and that is told.
+func TestAStandbyIsFoundThroughItsPrimary(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	primary, err := lab.StartPostgres(ctx, "")
+	need(t, err)
+	stopAfter(t, primary.Stop)
+	standby, err := primary.StartKnownStandby(ctx, "")
+	for err != nil && ctx.Err() == nil { // a connection that goes out from this port is in the way
+		standby, err = primary.StartKnownStandby(ctx, "")
+	}
+	need(t, err)
+	stopAfter(t, standby.Stop)
+	open := func(hosts ...string) *sqldb.DB {
+		t.Helper()
+		db, openErr := sqldb.Open(ctx, sqldb.Config{Engine: sqldb.Postgres, Hosts: hosts, Discover: true, User: lab.User, Password: lab.Password, Database: lab.Database})
+		need(t, openErr)
+		stopAfter(t, db.Close)
+		return db
+	}
+	db := open(primary.Host)
+	judged(ctx, t, db, standby.Host, "is a standby")
+	hidden := func(db *sqldb.DB) bool {
+		said := fmt.Sprint(db.Check(ctx))
+		return strings.Contains(said, "whose addresses are not shown to "+lab.User) && strings.Contains(said, "GRANT pg_read_all_stats TO "+lab.User)
+	}
+	if hidden(db) {
+		t.Error("a user who sees the standby is told that it does not")
+	}
+	need(t, primary.Run(ctx, "REVOKE pg_read_all_stats FROM "+lab.User))
+	if !hidden(open(primary.Host)) {
+		t.Error("a user who does not see the standby is not told")
+	}
+	if hidden(open(primary.Host, standby.Host)) {
+		t.Error("where all servers are named, it is told that they are not found")
+	}
 }
 
 // A primary waits for a synchronous standby that does not answer. What it committed alone is acknowledged to nobody until a standby has it, or is no longer waited for.

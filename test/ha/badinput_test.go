@@ -85,19 +85,20 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 	for _, e := range []struct {
 		engine, host, denied string
 		unsafe               string // what doctor says of the lab's servers, which flush nothing
+		owned                string // begins statements that make tables of the lab's user; else they are somebody else's
 		create               func(name, tables string)
 	}{
-		{"mysql", m.Host, "Access denied", "innodb_flush_log_at_trx_commit is 2", func(name, tables string) {
+		{"mysql", m.Host, "Access denied", "innodb_flush_log_at_trx_commit is 2", "", func(name, tables string) {
 			need(t, m.CreateDatabase(t.Context(), name))
 			need(t, m.Run(t.Context(), "USE "+name+"; "+tables))
 		}},
-		{"postgres", p.Host, "password authentication failed", "fsync is off", func(name, tables string) {
+		{"postgres", p.Host, "password authentication failed", "fsync is off", "SET ROLE " + lab.User + "; ", func(name, tables string) {
 			need(t, p.CreateDatabase(t.Context(), name))
 			need(t, p.RunIn(t.Context(), name, tables))
 		}},
 	} {
 		e.create("other", "CREATE TABLE users (id BIGINT NOT NULL PRIMARY KEY)")
-		e.create("newer", "CREATE TABLE schema_migrations (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, applied_at BIGINT NOT NULL); INSERT INTO schema_migrations VALUES (9999, 'x', 1)")
+		e.create("newer", e.owned+"CREATE TABLE schema_migrations (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, applied_at BIGINT NOT NULL); INSERT INTO schema_migrations VALUES (9999, 'x', 1)")
 		good := database(e.engine, lab.Database, []string{e.host}, filepath.Join(t.TempDir(), "blobs"))
 		t.Run(e.engine, func(t *testing.T) {
 			refuses(t, good, []bad{

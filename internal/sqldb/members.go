@@ -36,6 +36,10 @@ const (
 	penaltyTime = 30 * time.Second
 	// forgetTime is after how long a server that was discovered, and that no other names any more, is forgotten.
 	forgetTime = 30 * 24 * time.Hour
+	// dropTime is after how long a server that was discovered, that does not answer and that the cluster does not name is looked at no more: longer than a repair takes, because until then it may be
+	// the one that is left when the others go. crowdedTime is the same where its place is needed for one that is named.
+	dropTime    = 24 * time.Hour
+	crowdedTime = time.Hour
 )
 
 // sight is what a server said of itself.
@@ -64,15 +68,16 @@ type member struct {
 	standby  bool
 	named    time.Time // when it answered, or another named it
 
-	late    bool         // a look at it takes too long
-	stuck   atomic.Int64 // since when it finished nothing, in nanoseconds of the watch; 0: it does
-	penalty time.Time    // until when it counts as strained at best
+	gone    chan struct{} // closed when it is dropped
+	late    bool          // a look at it takes too long
+	stuck   atomic.Int64  // since when it finished nothing, in nanoseconds of the watch; 0: it does
+	penalty time.Time     // until when it counts as strained at best
 	nudged  chan struct{}
 	wires   map[*wire]struct{}
 }
 
 func newMember(addr string, given bool) *member {
-	return &member{addr: addr, given: given, nudged: make(chan struct{}, 1), wires: map[*wire]struct{}{}}
+	return &member{addr: addr, given: given, gone: make(chan struct{}), nudged: make(chan struct{}, 1), wires: map[*wire]struct{}{}}
 }
 
 // nudge wakes who looks at the member.
@@ -130,6 +135,33 @@ func (s *members) add(addr string, given bool) *member {
 	}
 	s.all = slices.Insert(s.all, at, m)
 	return m
+}
+
+// drop takes out up to so many discovered members that neither answered nor were named for so long, the longest first, and answers them.
+func (s *members) drop(now time.Time, age time.Duration, most int) []*member {
+	var over []*member
+	for _, m := range s.all {
+		if !m.given && m != s.current && m.cond == down && now.Sub(m.named) >= age {
+			over = append(over, m)
+		}
+	}
+	slices.SortStableFunc(over, func(a, b *member) int { return a.named.Compare(b.named) })
+	over = over[:min(most, len(over))]
+	s.all = slices.DeleteFunc(s.all, func(m *member) bool { return slices.Contains(over, m) })
+	for _, m := range over {
+		close(m.gone)
+	}
+	return over
+}
+
+// dropped reports whether the member was dropped.
+func (m *member) dropped() bool {
+	select {
+	case <-m.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // judge answers the condition that counts now, all being considered, and why it is not fit.

@@ -75,6 +75,8 @@ func (m *metrics) committed(functions int, flushed bool) {
 
 func (m *metrics) server(addr string, c condition) { m.hosts.WithLabelValues(addr).Set(float64(c)) }
 
+func (m *metrics) dropped(addr string) { m.hosts.DeleteLabelValues(addr) }
+
 func (m *metrics) moved() { m.moves.Inc() }
 
 func outcome(err error) string {

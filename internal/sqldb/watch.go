@@ -164,6 +164,9 @@ func (w *watch) attend(m *member) {
 			case <-pause.C:
 			case <-m.nudged:
 				pause.Stop()
+			case <-m.gone:
+				pause.Stop()
+				return
 			case <-w.ctx.Done():
 				pause.Stop()
 				return
@@ -255,6 +258,10 @@ func (w *watch) answered(m *member, over *bool) {
 // note takes in what was seen of a member.
 func (w *watch) note(m *member, seen sight) {
 	w.mu.Lock()
+	if m.dropped() { // during the look: if it is one of the cluster's again, the others will name it
+		w.mu.Unlock()
+		return
+	}
 	now := w.cfg.Clock()
 	if seen.cond > down {
 		m.named, m.group, m.timeline, m.standby = now, seen.group, seen.timeline, seen.standby
@@ -270,27 +277,6 @@ func (w *watch) note(m *member, seen sight) {
 	if all != nil {
 		w.memory.save(all, now, w.cfg.Log)
 	}
-}
-
-// learn takes the servers in that another one names, and answers those to be remembered. The caller holds the lock.
-func (w *watch) learn(seen sight, now time.Time) []remembered {
-	for _, addr := range seen.others {
-		if !address(addr) {
-			continue
-		}
-		if m := w.members.find(addr); m != nil {
-			m.named = now
-			continue
-		}
-		if m := w.members.add(addr, false); m != nil {
-			m.group, m.named = seen.group, now
-			w.cfg.Log.Info("a server of the database was discovered", "server", addr)
-			if w.ctx.Err() == nil {
-				w.attend(m)
-			}
-		}
-	}
-	return w.members.discovered(now)
 }
 
 // set gives a member a condition, and moves if that asks for it. The caller holds the lock.
@@ -399,6 +385,9 @@ func (w *watch) failed(m *member, err error) {
 	means := w.family.classify(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if m.dropped() {
+		return
+	}
 	c := down
 	if means.reason == reasonConnection && m.cond >= strained {
 		return // it is busy, not down

@@ -3,10 +3,15 @@ package sqldb
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +23,7 @@ type town struct {
 	mu     sync.Mutex
 	says   map[string]sight
 	errors map[string]error
+	looks  map[string]int
 }
 
 // inn is a connection to a server of the town, for looks alone.
@@ -42,6 +48,9 @@ func (f *town) connect(ctx context.Context, addr string, _ dialer) (driver.Conn,
 func (f *town) visit(_ context.Context, addr string) (driver.Conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.errors[addr] != nil {
+		f.looks[addr]++
+	}
 	return inn{addr: addr}, f.errors[addr]
 }
 
@@ -52,6 +61,7 @@ func (f *town) look(_ context.Context, c driver.Conn) (sight, error) {
 	if !ok {
 		return sight{}, driver.ErrBadConn
 	}
+	f.looks[at.addr]++
 	return f.says[at.addr], f.errors[at.addr]
 }
 
@@ -70,7 +80,9 @@ func (f *town) open(t *testing.T, clock func() time.Time, members string, hosts 
 	return w, w.start(t.Context())
 }
 
-func newTown() *town { return &town{says: map[string]sight{}, errors: map[string]error{}} }
+func newTown() *town {
+	return &town{says: map[string]sight{}, errors: map[string]error{}, looks: map[string]int{}}
+}
 
 // await waits until a server is the one that is written to; "": none is.
 func await(t *testing.T, w *watch, addr string) {
@@ -116,6 +128,125 @@ func TestAServerThatWasDiscoveredTakesOverAndIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, again, "b:1")
+}
+
+// looked waits until a server was looked at again, from the beginning to the end and what follows from it.
+func (f *town) looked(t *testing.T, addr string) {
+	t.Helper()
+	count := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.looks[addr]
+	}
+	for begun, deadline := count(), time.Now().Add(time.Minute); count() < begun+3; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not looked at", addr)
+		}
+	}
+}
+
+// has waits until exactly these servers are known.
+func has(t *testing.T, w *watch, want ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		var have []string
+		for _, s := range w.servers() {
+			have = append(have, s.Addr)
+		}
+		if slices.Equal(have, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("known are %v, want %v", have, want)
+		}
+	}
+}
+
+// downBut waits until each server but these was seen to be down.
+func downBut(t *testing.T, w *watch, up ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if !slices.ContainsFunc(w.servers(), func(s Server) bool { return s.State != down.String() && !slices.Contains(up, s.Addr) }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", w.servers())
+		}
+	}
+}
+
+// TestAServerThatTheClusterNamesNoMoreIsDropped: it is not looked at, shown and remembered for as long as the process lives, but while it answers or is named, and while nobody can say who the
+// cluster's servers are.
+func TestAServerThatTheClusterNamesNoMoreIsDropped(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	both := sight{cond: fit, group: "g", others: []string{"a:1", "b:1", "c:1"}}
+	f.put("a:1", both, nil)
+	f.put("b:1", both, nil)
+	f.put("c:1", both, nil)
+	var behind atomic.Int64
+	clock := func() time.Time { return time.Unix(1700000000, behind.Load()) }
+	path := filepath.Join(t.TempDir(), "hosts.json")
+	w, err := f.open(t, clock, path, "a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, w, "a:1", "b:1", "c:1")
+	// b is down and still named; c is named by nobody, and answers.
+	f.put("b:1", sight{}, net.ErrClosed)
+	f.put("c:1", sight{cond: fit, group: "g"}, nil)
+	f.put("a:1", sight{cond: fit, group: "g", others: []string{"a:1", "b:1"}}, nil)
+	downBut(t, w, "a:1", "c:1")
+	behind.Add(int64(2 * dropTime))
+	f.looked(t, "a:1")
+	has(t, w, "a:1", "b:1", "c:1")
+	// c is down too, and a can't say anything.
+	f.put("a:1", sight{}, net.ErrClosed)
+	f.put("c:1", sight{}, net.ErrClosed)
+	await(t, w, "")
+	downBut(t, w)
+	behind.Add(int64(2 * dropTime))
+	f.looked(t, "a:1")
+	has(t, w, "a:1", "b:1", "c:1")
+	f.put("a:1", sight{cond: fit, group: "g", others: []string{"a:1", "b:1"}}, nil)
+	has(t, w, "a:1", "b:1")
+	body, err := os.ReadFile(path)
+	if err != nil || strings.Contains(string(body), "c:1") || !strings.Contains(string(body), "b:1") {
+		t.Errorf("remembered are %s, %v", body, err)
+	}
+	// It comes back where it is named again.
+	f.put("c:1", both, nil)
+	f.put("a:1", both, nil)
+	has(t, w, "a:1", "b:1", "c:1")
+	f.put("a:1", sight{}, net.ErrClosed)
+	await(t, w, "c:1")
+}
+
+// TestANewServerTakesThePlaceOfOneThatIsGone: in a cluster whose servers get another address with each restart.
+func TestANewServerTakesThePlaceOfOneThatIsGone(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	old := []string{"a:1"}
+	for i := range mostMembers - 1 {
+		old = append(old, fmt.Sprintf("b:%d", 100+i))
+		f.put(old[i+1], sight{}, net.ErrClosed)
+	}
+	f.put("a:1", sight{cond: fit, group: "g", others: old}, nil)
+	var behind atomic.Int64
+	w, err := f.open(t, func() time.Time { return time.Unix(1700000000, behind.Load()) }, "", "a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, w, old...)
+	downBut(t, w, "a:1")
+	f.put("b:200", sight{cond: fit, group: "g"}, nil)
+	f.put("a:1", sight{cond: fit, group: "g", others: []string{"a:1", "b:200"}}, nil)
+	f.looked(t, "a:1")
+	has(t, w, old...) // they may be away for a moment
+	behind.Add(int64(crowdedTime))
+	has(t, w, slices.Concat([]string{"a:1"}, old[2:], []string{"b:200"})...)
+	f.put("a:1", sight{}, net.ErrClosed)
+	await(t, w, "b:200")
 }
 
 func TestAStartWithoutAServerSaysOfEachWhyAndWhatToDo(t *testing.T) {

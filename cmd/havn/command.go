@@ -177,6 +177,38 @@ func (p *program) settings(cmd *cobra.Command) func() (*config.Config, []config.
 	}
 }
 
+// looking completes a command that looks at what the configuration names, and answers as text or JSON.
+func (p *program) looking(cmd *cobra.Command, look func(ctx context.Context, c *config.Config, asJSON bool) error) *cobra.Command {
+	load, asJSON := p.settings(cmd), output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wantJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		c, err := p.usable(load)
+		if err != nil {
+			return err
+		}
+		return look(cmd.Context(), c, wantJSON)
+	}
+	return cmd
+}
+
+// usable loads a configuration, and refuses one whose files can't be used.
+func (p *program) usable(load func() (*config.Config, []config.Warning, error)) (*config.Config, error) {
+	c, warnings, err := load()
+	for _, w := range warnings {
+		p.say(p.err, "havn: warning: "+string(w)+"\n")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if problems := c.Probe(); len(problems) > 0 {
+		return nil, failed(config.Invalid(problems))
+	}
+	return c, nil
+}
+
 // output adds --output to a command and answers what tells whether JSON is asked for.
 func output(cmd *cobra.Command) func() (bool, error) {
 	formats := []string{"text", "json"}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,32 +38,14 @@ Exit codes:
 		Example: "  havn db check --config /etc/havn/havn.yaml\n  havn db check --rounds 200 --output json",
 		Args:    noArguments,
 	}
-	load, asJSON := p.settings(cmd), output(cmd)
 	rounds := cmd.Flags().Int("rounds", 20, "how often each rule is tried")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wantJSON, err := asJSON()
-		if err != nil {
-			return err
-		}
+	return p.looking(cmd, func(ctx context.Context, c *config.Config, asJSON bool) error {
 		if *rounds < 1 || *rounds > mostRounds {
 			return fail.E(fail.Invalid, nil, "--rounds %d", *rounds).Hint("use 1 to %d", mostRounds)
 		}
-		c, warnings, err := load()
-		for _, w := range warnings {
-			p.say(p.err, "havn: warning: "+string(w)+"\n")
-		}
-		if err == nil {
-			if problems := c.Probe(); len(problems) > 0 {
-				err = failed(config.Invalid(problems))
-			}
-		}
-		if err != nil {
-			return err
-		}
 		// Whoever gives up still gets the tables dropped.
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return p.report(server.CheckDatabase(ctx, c, *rounds), wantJSON, nil)
-	}
-	return cmd
+		return p.report(server.CheckDatabase(ctx, c, *rounds), asJSON, nil)
+	})
 }

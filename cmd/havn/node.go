@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/server"
 )
@@ -32,28 +34,18 @@ that of the database's server, and its incarnation (each start of a node is a ne
 		Example: "  havn node list\n  havn node list --output json",
 		Args:    noArguments,
 	}
-	load, asJSON := p.settings(cmd), output(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wantJSON, err := asJSON()
-		if err != nil {
-			return err
-		}
-		c, err := p.usable(load)
-		if err != nil {
-			return err
-		}
-		all, err := server.LookAtNodes(cmd.Context(), c)
+	return p.looking(cmd, func(ctx context.Context, c *config.Config, asJSON bool) error {
+		all, err := server.LookAtNodes(ctx, c)
 		switch {
 		case err != nil:
 			return failed(err)
-		case wantJSON:
+		case asJSON:
 			return p.printJSON(all)
 		}
 		var b strings.Builder
 		nodeTable(&b, all)
 		return p.print(b.String())
-	}
-	return cmd
+	})
 }
 
 func (p *program) nodeForget() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -33,18 +34,9 @@ Exit codes:
 		Example: "  havn status\n  havn status --config /etc/havn/havn.yaml --output json",
 		Args:    noArguments,
 	}
-	load, asJSON := p.settings(cmd), output(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wantJSON, err := asJSON()
-		if err != nil {
-			return err
-		}
-		c, err := p.usable(load)
-		if err != nil {
-			return err
-		}
-		h := server.Look(cmd.Context(), c)
-		if wantJSON {
+	return p.looking(cmd, func(ctx context.Context, c *config.Config, asJSON bool) (err error) {
+		h := server.Look(ctx, c)
+		if asJSON {
 			err = p.printJSON(h)
 		} else {
 			err = p.print(statusText(h))
@@ -58,23 +50,7 @@ Exit codes:
 			return outcome{code: exitDown}
 		}
 		return nil
-	}
-	return cmd
-}
-
-// usable loads a configuration, and refuses one whose files can't be used.
-func (p *program) usable(load func() (*config.Config, []config.Warning, error)) (*config.Config, error) {
-	c, warnings, err := load()
-	for _, w := range warnings {
-		p.say(p.err, "havn: warning: "+string(w)+"\n")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if problems := c.Probe(); len(problems) > 0 {
-		return nil, failed(config.Invalid(problems))
-	}
-	return c, nil
+	})
 }
 
 // table writes rows of cells in columns.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/server"
 )
 
@@ -43,32 +45,20 @@ Exit codes:
 		Example: "  havn store check --config /etc/havn/havn.yaml\n  havn store check --output json",
 		Args:    noArguments,
 	}
-	load, asJSON := p.settings(cmd), output(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wantJSON, err := asJSON()
-		if err != nil {
-			return err
-		}
-		c, warnings, err := load()
-		if err != nil {
-			return err
-		}
-		for _, w := range warnings {
-			p.say(p.err, "havn: warning: "+string(w)+"\n")
-		}
+	return p.looking(cmd, func(ctx context.Context, c *config.Config, asJSON bool) error {
 		// Whoever gives up still gets the store back as it was.
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		all := storeChecked{OK: true, Checks: []server.StoreResult{}}
 		var printErr error
-		err = server.CheckStore(ctx, c, func(r server.StoreResult) {
+		err := server.CheckStore(ctx, c, func(r server.StoreResult) {
 			all.OK = all.OK && (r.OK || r.Minor)
 			all.Checks = append(all.Checks, r)
-			if !wantJSON && printErr == nil {
+			if !asJSON && printErr == nil {
 				printErr = p.print(storeLine(r))
 			}
 		})
-		if wantJSON && err == nil {
+		if asJSON && err == nil {
 			printErr = p.printJSON(all)
 		}
 		switch {
@@ -80,8 +70,7 @@ Exit codes:
 			return outcome{code: exitFailed}
 		}
 		return nil
-	}
-	return cmd
+	})
 }
 
 func storeLine(r server.StoreResult) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Azure is a container of the driver azure.
@@ -75,6 +76,20 @@ func azureContainerText(s string) error {
 
 // SAS answers the shared access signature without the question mark with which it is often copied.
 func (a *Azure) SAS() string { return strings.TrimPrefix(strings.TrimSpace(a.SASToken.Reveal()), "?") }
+
+// SASEnd answers when the shared access signature ends, zero if there is none, or it does not say.
+func (a *Azure) SASEnd() time.Time {
+	q, err := url.ParseQuery(a.SAS())
+	if err != nil {
+		return time.Time{}
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} { // what Azure allows
+		if at, parseErr := time.Parse(layout, q.Get("se")); parseErr == nil {
+			return at
+		}
+	}
+	return time.Time{}
+}
 
 // consistentAzure answers what is wrong between the keys of a container of Azure's.
 func (c *Config) consistentAzure(blame func(key, text, allowed string)) {

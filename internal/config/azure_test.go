@@ -3,6 +3,7 @@ package config_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/havn-registry/havn/internal/config"
 )
@@ -56,5 +57,17 @@ func TestWhatIsMissingOfAzureIsSaid(t *testing.T) {
 	}
 	if p := c.Probe(); len(p) != 1 || p[0].Key != "storage.azure.ca_file" || !strings.Contains(p[0].String(), "no such file") {
 		t.Errorf("problems %v", p)
+	}
+}
+
+func TestWhenASignatureEndsIsRead(t *testing.T) {
+	t.Parallel()
+	for se, want := range map[string]string{
+		"se=2027-03-01T10:20:30Z": "2027-03-01T10:20:30Z", "se=2027-03-01T10:20Z": "2027-03-01T10:20:00Z", "se=2027-03-01": "2027-03-01T00:00:00Z", "si=policy": "0001-01-01T00:00:00Z", "se=soon": "0001-01-01T00:00:00Z",
+	} {
+		a := config.Azure{SASToken: config.NewSecret("?sv=2026-06-06&" + se + "&sig=hush")}
+		if got := a.SASEnd().Format(time.RFC3339); got != want {
+			t.Errorf("%s: %s, want %s", se, got, want)
+		}
 	}
 }

@@ -37,7 +37,7 @@ type Finding struct {
 }
 
 const (
-	// renewBefore is when a certificate should have been renewed: automatic renewal happens 30 days before the end.
+	// renewBefore is when a certificate, or what else ends by itself, should have been renewed: automatic renewal happens 30 days before the end.
 	renewBefore = 21 * 24 * time.Hour
 	// clockSlack is how far the clocks of the machine and of a file system may be apart; tokens tolerate a minute.
 	clockSlack = time.Minute
@@ -63,6 +63,7 @@ func Diagnose(ctx context.Context, c *config.Config) []Finding {
 func diagnose(ctx context.Context, c *config.Config, patience time.Duration) []Finding {
 	d := &doctor{c: c, clock: time.Now, patience: patience}
 	d.certificate()
+	d.signature()
 	d.clocks()
 	d.redis(ctx)
 	if d.dataDir() {

@@ -239,3 +239,14 @@ func TestDoctorGivesEachStoreItsOwnTime(t *testing.T) {
 		})
 	}
 }
+
+func TestDoctorSaysWhenASignatureEnds(t *testing.T) {
+	t.Parallel()
+	for left, want := range map[time.Duration]server.Status{-time.Hour: server.Wrong, 24 * time.Hour: server.Warning, 60 * 24 * time.Hour: server.Good} {
+		end := time.Now().Add(left).UTC().Format("2006-01-02T15:04:05Z")
+		all, _ := diagnose(t, "HAVN_STORAGE_DRIVER=azure", "HAVN_STORAGE_AZURE_ENDPOINT=http://127.0.0.1:1", "HAVN_STORAGE_AZURE_CONTAINER=registry", "HAVN_STORAGE_AZURE_SAS_TOKEN=sv=2026-06-06&se="+end+"&sig=hush")
+		if text := find(all, "signature", want); !strings.Contains(text, end) || strings.Contains(text, "hush") {
+			t.Errorf("%s left: %+v", left, all)
+		}
+	}
+}

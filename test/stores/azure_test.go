@@ -174,9 +174,11 @@ func TestWhatIsWrongWithAContainerOfAzureIsSaid(t *testing.T) {
 		"a SAS that may only read": {func(c *azure.Config) {
 			c.Key, c.SAS = "", e.sas(t, sas.AccountPermissions{Read: true, List: true}, time.Hour)
 		}, fail.Unavailable, "write an object", "sp=rcwdl"},
-		"a SAS that is over": {func(c *azure.Config) { c.Key, c.SAS = "", e.sas(t, all, -time.Minute) }, fail.Unavailable, "list the container", "is over since 20"},
-		"no such path":       {func(c *azure.Config) { c.Endpoint = c.Endpoint.JoinPath("..", "nobody") }, fail.Unavailable, "list the container", "storage.azure"},
-		"no TLS there":       {func(c *azure.Config) { u := *c.Endpoint; u.Scheme = "https"; c.Endpoint = &u }, fail.Unavailable, "", "http://"},
+		"a SAS that is over": {func(c *azure.Config) {
+			c.Key, c.SAS, c.SASEnd = "", e.sas(t, all, -time.Minute), time.Now().Add(-time.Minute)
+		}, fail.Unavailable, "list the container", "is over since 20"},
+		"no such path": {func(c *azure.Config) { c.Endpoint = c.Endpoint.JoinPath("..", "nobody") }, fail.Unavailable, "list the container", "storage.azure"},
+		"no TLS there": {func(c *azure.Config) { u := *c.Endpoint; u.Scheme = "https"; c.Endpoint = &u }, fail.Unavailable, "", "http://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := e.config(t)

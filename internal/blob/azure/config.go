@@ -23,11 +23,12 @@ type Config struct {
 	Account   string
 	Endpoint  *url.URL // of the service, without the container; nil: the account's in Azure's public cloud
 	Container string
-	Create    bool   // the container, if it is absent
-	Prefix    string // of every object; "" or without slashes at its ends
-	Key       string // of the account, in base64
-	SAS       string // a shared access signature, without a question mark
-	ClientID  string // of the managed identity to use; "": the machine's only one
+	Create    bool      // the container, if it is absent
+	Prefix    string    // of every object; "" or without slashes at its ends
+	Key       string    // of the account, in base64
+	SAS       string    // a shared access signature, without a question mark
+	SASEnd    time.Time // when it ends; zero: not known
+	ClientID  string    // of the managed identity to use; "": the machine's only one
 	// Sign makes a driver that signs URLs: see blob.Signer. A SAS can't sign others.
 	Sign       bool
 	BlockBytes int64

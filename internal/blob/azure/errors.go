@@ -194,14 +194,13 @@ func (d *Driver) refused(a answered) (string, bool) {
 
 // refusedSAS answers what to do where the server does not take the SAS.
 func (d *Driver) refusedSAS(code bloberror.Code) string {
-	over := d.over()
-	switch {
+	switch end := d.cfg.SASEnd; {
 	case code == bloberror.AuthorizationSourceIPMismatch:
 		return "the SAS is for other addresses than this machine's: make one for it"
 	case code == bloberror.AuthorizationProtocolMismatch:
 		return "the SAS is for HTTPS alone: write https:// in " + d.cfg.addressKey()
-	case over != "":
-		return "the SAS is over since " + over + ": make a new one for storage.azure.sas_token"
+	case !end.IsZero() && end.Before(d.now()):
+		return "the SAS is over since " + end.Format(time.RFC3339) + ": make a new one for storage.azure.sas_token"
 	case code == bloberror.AuthenticationFailed:
 		return "the SAS is not valid yet, for another account or container, or not whole: make a new one for storage.azure.sas_token, with its whole text"
 	}
@@ -210,20 +209,6 @@ func (d *Driver) refusedSAS(code bloberror.Code) string {
 		hint += "; to make the container takes a SAS of the whole account"
 	}
 	return hint
-}
-
-// over answers when the SAS ended, "" if it did not, or does not say.
-func (d *Driver) over() string {
-	q, err := url.ParseQuery(d.cfg.SAS)
-	if err != nil {
-		return ""
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
-		if at, parseErr := time.Parse(layout, q.Get("se")); parseErr == nil && at.Before(d.now()) {
-			return at.Format(time.RFC3339)
-		}
-	}
-	return ""
 }
 
 // Classify answers the kind of an error of a reader: see blob.Driver.

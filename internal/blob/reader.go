@@ -11,11 +11,25 @@ import (
 	"github.com/havn-registry/havn/internal/oci"
 )
 
+// damage is an error that says that an object of a blob is absent, or not as long as its row says.
+type damage struct{ error }
+
+func (d damage) Unwrap() error { return d.error }
+
+// IsDamage reports whether an error says that the store lost or changed an object of a blob.
+func IsDamage(err error) bool {
+	var d damage
+	return errors.As(err, &d)
+}
+
 const damageHint = "the store lost or changed data: restore the object, or push the blob again"
 
 // Reader reads a blob: its objects one after the other. It is an io.ReadSeekCloser, opens an object when its bytes are asked for, and holds one open at a
 // time. It is not safe for concurrent use.
 type Reader struct {
+	// OnDamage is called when an object turns out to be absent or too short, before Read says so; nil: nobody is told.
+	OnDamage func()
+
 	ctx     context.Context
 	store   *Store
 	cache   Cache // nil: the store is read
@@ -51,7 +65,7 @@ func (s *Store) Open(ctx context.Context, objects []Object) (*Reader, error) {
 	if err != nil {
 		err = fail.E(s.driver.Classify(err), err, "stat object %s", objects[0].Name)
 	} else if info.Size() != r.size {
-		err = fail.E(fail.Internal, nil, "damaged: object %s has %d bytes, its row says %d", objects[0].Name, info.Size(), r.size).Hint(damageHint)
+		err = damage{fail.E(fail.Internal, nil, "damaged: object %s has %d bytes, its row says %d", objects[0].Name, info.Size(), r.size).Hint(damageHint)}
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -85,7 +99,7 @@ func (s *Store) reader(ctx context.Context, objects []Object) *Reader {
 // damaged makes an object's absence an error of ours: its row says that it is there.
 func damaged(err error, o Object) error {
 	if fail.Is(err, fail.NotFound) {
-		return fail.E(fail.Internal, err, "damaged: object %s, which a blob is made of, is not in the store", o.Name).Hint(damageHint)
+		return damage{fail.E(fail.Internal, err, "damaged: object %s, which a blob is made of, is not in the store", o.Name).Hint(damageHint)}
 	}
 	return fmt.Errorf("open object %s: %w", o.Name, err)
 }
@@ -140,6 +154,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	for len(p) > 0 {
 		n, err := r.step(p)
+		if IsDamage(err) && r.OnDamage != nil {
+			r.OnDamage()
+		}
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -198,7 +215,7 @@ func (r *Reader) step(p []byte) (int, error) {
 func (r *Reader) broke(err error) error {
 	if errors.Is(err, io.EOF) {
 		if !r.moved {
-			return fail.E(fail.Internal, io.ErrUnexpectedEOF, "damaged: an object of the blob ends %d bytes early", r.left).Hint(damageHint)
+			return damage{fail.E(fail.Internal, io.ErrUnexpectedEOF, "damaged: an object of the blob ends %d bytes early", r.left).Hint(damageHint)}
 		}
 	} else {
 		if err = fail.E(r.store.kindOf(err), err, "read blob"); !fail.Is(err, fail.Unavailable) {

@@ -33,9 +33,10 @@ func SwapContent(ctx context.Context, tx *sqldb.Tx, d oci.Digest, seen, content,
 	return tx.Exec(ctx, "UPDATE blobs SET content = ?, size = ?, damaged_at = NULL WHERE digest = ? AND content = ?", content, size, d.Bytes(), seen)
 }
 
-// SetDamaged marks a blob whose objects are not what they should be.
-func SetDamaged(ctx context.Context, tx *sqldb.Tx, d oci.Digest, now int64) (int64, error) {
-	return tx.Exec(ctx, "UPDATE blobs SET damaged_at = ? WHERE digest = ?", now, d.Bytes())
+// SetDamaged marks a blob whose objects are not what they should be, if it still has the content that was seen.
+func SetDamaged(ctx context.Context, tx *sqldb.Tx, d oci.Digest, seen, now int64) error {
+	_, err := tx.Exec(ctx, "UPDATE blobs SET damaged_at = ? WHERE digest = ? AND content = ?", now, d.Bytes(), seen)
+	return err
 }
 
 // Link lets a repository have a blob. A link that is there gets a later time, so that its row changes.

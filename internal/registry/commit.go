@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -36,7 +37,7 @@ func (in *intake) commit(ctx context.Context, last *object, d oci.Digest, once b
 		return oci.Descriptor{}, digestWrong(d, got)
 	}
 	c := &commit{in: in, last: last, digest: d, total: total, once: once, op: sqldb.NewToken(), junk: sqldb.NewID(), stray: sqldb.NewID()}
-	if err := in.r.tx(in.ctx, "blob.commit", c.run); err != nil {
+	if err := c.settle(); err != nil {
 		return oci.Descriptor{}, fmt.Errorf("commit blob %s: %w", d, err)
 	}
 	if c.swapped {
@@ -108,10 +109,37 @@ type commit struct {
 	junk   int64 // content for our last object, should we lose
 	stray  int64 // content for what others left unsettled
 
+	whole  int64 // content of the blob that is there already, if it was looked at; 0: none was
+	unseen int64 // content that is to be looked at before it counts; 0: none
+
 	outcome outcome
 	done    index.Upload // outcome other
 	gone    bool         // our last object has no row any more
 	swapped bool         // a damaged blob has new content
+}
+
+// looksAtOthers bounds how often the blob that is there already may get another content while it is looked at.
+const looksAtOthers = 5
+
+// errLookFirst ends a run that found the blob there already: what is there is looked at before what was pushed is thrown away.
+var errLookFirst = errors.New("look at the blob that is there first")
+
+// settle runs the transaction.
+func (c *commit) settle() error {
+	for range looksAtOthers {
+		err := c.in.r.tx(c.in.ctx, "blob.commit", c.run)
+		if !errors.Is(err, errLookFirst) {
+			return err
+		}
+		whole, err := c.in.r.wholeContent(c.in.ctx, c.digest, c.unseen)
+		if err != nil {
+			return err
+		}
+		if whole {
+			c.whole = c.unseen
+		}
+	}
+	return fail.E(fail.Unavailable, nil, "blob %s is written anew all the time", c.digest).RetryAfter(busyRetry)
 }
 
 func (c *commit) run(tx *sqldb.Tx) error {
@@ -215,6 +243,10 @@ func (c *commit) duplicate(tx *sqldb.Tx, now int64) error {
 			err = fail.E(fail.Unavailable, err, "blob %s is being deleted", c.digest).RetryAfter(busyRetry)
 		}
 		return err
+	}
+	if !there.Damaged && there.Content != c.whole {
+		c.unseen = there.Content
+		return errLookFirst
 	}
 	if there.Damaged {
 		n, swapErr := index.SwapContent(ctx, tx, c.digest, there.Content, content, c.total)

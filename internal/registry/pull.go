@@ -166,8 +166,12 @@ func (r *Registry) PullBlob(ctx context.Context, name oci.Name, d oci.Digest, li
 		}
 	}
 	if in, err = r.blobs.OpenCached(ctx, b.objects, d); err != nil {
+		if blob.IsDamage(err) {
+			r.suspect(ctx, d)
+		}
 		return nil, "", fmt.Errorf("open blob %s in %s: %w", d, name, err)
 	}
+	in.OnDamage = func() { r.suspect(ctx, d) }
 	return in, "", nil
 }
 

@@ -85,6 +85,7 @@ type Registry struct {
 	pulls    *pulls
 	prepared *prepared
 	senders  senders
+	suspects suspects
 	room     room
 	memory   memory
 	stale    stale

@@ -8,7 +8,6 @@ import (
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
-	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -273,20 +272,4 @@ func (r *Registry) ForgetOps(ctx context.Context, hold Hold, before time.Time, l
 		return 0, fmt.Errorf("forget operations: %w", err)
 	}
 	return len(old), nil
-}
-
-// MarkDamaged notes that a blob's bytes are not what its digest says: the next push of it replaces them.
-func (r *Registry) MarkDamaged(ctx context.Context, d oci.Digest) error {
-	err := r.tx(ctx, "blob.damaged", func(tx *sqldb.Tx) error {
-		n, err := index.SetDamaged(ctx, tx, d, micros(tx.Now()))
-		if err == nil && n == 0 {
-			err = fail.E(fail.NotFound, nil, "blob %s", d).Code(oci.CodeBlobUnknown)
-		}
-		return err
-	})
-	r.recent.forget()
-	if err != nil {
-		return fmt.Errorf("mark blob %s as damaged: %w", d, err)
-	}
-	return nil
 }

@@ -93,7 +93,28 @@ func (d *Driver) Get(ctx context.Context, name string, off, n int64) (io.ReadClo
 		}
 		return nil, err
 	}
+	return d.ranged(out, name, off, n)
+}
+
+// ranged answers what was asked for of an object's body, and refuses one that begins elsewhere: a proxy that drops the header Range passes the whole object on.
+func (d *Driver) ranged(out *sdk.GetObjectOutput, name string, off, n int64) (io.ReadCloser, error) {
+	got := aws.ToString(out.ContentRange)
+	switch {
+	case got == "" && off > 0, got != "" && !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", off)):
+		return nil, fail.E(fail.Unavailable, out.Body.Close(), "read object %s from %d: the server answers with the range %q", name, off, got).Hint(rangeHint)
+	case got == "" && n > 0: // the whole object, of which the rest is left
+		return limited{io.LimitReader(out.Body, n), out.Body}, nil
+	}
 	return out.Body, nil
+}
+
+// rangeHint is what may be wrong where another range comes than was asked for.
+const rangeHint = "does something on the way to the server drop the header Range?"
+
+// limited is the beginning of a body.
+type limited struct {
+	io.Reader
+	io.Closer
 }
 
 // Stat answers size and time: see blob.Driver.

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -202,6 +203,44 @@ func TestALongObjectIsNotWrittenOverAnother(t *testing.T) {
 		if len(f.uploads) > 0 || len(f.objects["some/where/name"].data) != 10 {
 			t.Errorf("conditional %v: %d uploads, %d bytes", conditional, len(f.uploads), len(f.objects["some/where/name"].data))
 		}
+	}
+}
+
+// dropRange lets requests through without the header Range, as caching proxies do.
+func dropRange(_ http.ResponseWriter, r *http.Request, _ bool) bool {
+	r.Header.Del("Range")
+	return false
+}
+
+func TestAWholeObjectIsNotTakenForARangeOfIt(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	if _, err := d.Put(t.Context(), "name", -1, strings.NewReader("0123456789")); err != nil {
+		t.Fatal(err)
+	}
+	f.setFault(dropRange)
+	for _, c := range []struct {
+		off, n int64
+		want   string // "": refused
+	}{{0, -1, "0123456789"}, {0, 3, "012"}, {0, 30, "0123456789"}, {5, 3, ""}, {5, -1, ""}} {
+		r, err := d.Get(t.Context(), "name", c.off, c.n)
+		if c.want == "" {
+			if !fail.Is(err, fail.Unavailable) || !strings.Contains(fail.HintOf(err), "Range") {
+				t.Errorf("%d bytes from %d: %v, hint %q", c.n, c.off, err, fail.HintOf(err))
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if closeErr := r.Close(); err != nil || closeErr != nil || string(got) != c.want {
+			t.Errorf("%d bytes from %d: %q, %v, %v", c.n, c.off, got, err, closeErr)
+		}
+	}
+	if _, err := s3.New(t.Context(), f.config(t)); !fail.Is(err, fail.Unavailable) || !strings.Contains(fail.HintOf(err), "Range") {
+		t.Errorf("at the start: %v, hint %q", err, fail.HintOf(err))
 	}
 }
 

@@ -72,7 +72,27 @@ func (d *Driver) probeObject(ctx context.Context, name string) error {
 	if !bytes.Equal(body, []byte(name)) {
 		return fail.E(fail.Unavailable, nil, "the object that was just written has other bytes").Hint("does something on the way to the server change or compress answers?")
 	}
+	if err = d.probeRange(ctx, name); err != nil {
+		return err
+	}
 	d.overwrites = refusal(d.probeWrite(ctx, name, true))
+	return nil
+}
+
+// probeRange reads the end of the object that was written: a pull that breaks off goes on in the middle.
+func (d *Driver) probeRange(ctx context.Context, name string) error {
+	const from = int64(len(probePrefix))
+	r, err := d.Get(ctx, name, from, 1)
+	if err != nil {
+		return err
+	}
+	got, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return d.failed(err, "read a range of the object that was just written")
+	}
+	if string(got) != name[from:from+1] {
+		return fail.E(fail.Unavailable, nil, "a range of the object that was just written has other bytes").Hint(rangeHint)
+	}
 	return nil
 }
 

@@ -88,6 +88,10 @@ var ErrNoCopy = errors.New("the copy can't be read on")
 
 // Tidier is a driver in which a writer that died leaves what List does not show: pieces of an object that never came to be.
 type Tidier interface {
-	// Tidy removes such leftovers of Havn's own names that were begun before a time by the store's clock, and answers how many.
-	Tidy(ctx context.Context, before time.Time) (int, error)
+	// Tidy removes such leftovers of Havn's own names that were begun before a time by the store's clock, and answers how many. A name that is known is being
+	// written, or may be, however long ago that was begun, and is left alone.
+	Tidy(ctx context.Context, before time.Time, known Known) (int, error)
 }
+
+// Known answers which of some names of objects are still of use. It is asked after the names were found, so one that is not known then will never be.
+type Known func(ctx context.Context, names []string) (map[string]bool, error)

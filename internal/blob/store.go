@@ -235,12 +235,12 @@ func (s *Store) SignGet(ctx context.Context, name string, life time.Duration) (u
 	return url, nil
 }
 
-// Tidy removes what writers that died before a time left beside objects, and answers how many pieces: see Tidier.
-func (s *Store) Tidy(ctx context.Context, before time.Time) (int, error) {
+// Tidy removes what writers that died before a time left beside objects whose names are not known, and answers how many pieces: see Tidier.
+func (s *Store) Tidy(ctx context.Context, before time.Time, known Known) (int, error) {
 	if s.tidier == nil {
 		return 0, nil
 	}
-	n, err := s.tidier.Tidy(ctx, before)
+	n, err := s.tidier.Tidy(ctx, before, known)
 	if err != nil {
 		return n, fmt.Errorf("tidy the store up: %w", err)
 	}

@@ -190,8 +190,8 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 	if err := flush(); err != nil {
 		return found, err
 	}
-	// A writer that died may have left more than the list shows. Who still writes is refused at his end, and nothing that was acknowledged is touched.
-	n, err := r.blobs.Tidy(ctx, before)
+	// A writer that died may have left more than the list shows. What has a row is left alone: it is being written, or it goes when its row does.
+	n, err := r.blobs.Tidy(ctx, before, r.known)
 	if n > 0 {
 		r.cfg.Log.InfoContext(ctx, "removed unfinished uploads from the blob store", "uploads", n)
 	}
@@ -203,9 +203,9 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 }
 
 func (r *Registry) deleteOrphans(ctx context.Context, names []string) (n int, first error) {
-	known, err := index.KnownNames(ctx, r.db, names)
+	known, err := r.known(ctx, names)
 	if err != nil {
-		return 0, fmt.Errorf("look for objects' rows: %w", err)
+		return 0, err
 	}
 	for _, name := range names {
 		if known[name] {
@@ -224,6 +224,15 @@ func (r *Registry) deleteOrphans(ctx context.Context, names []string) (n int, fi
 		n++
 	}
 	return n, first
+}
+
+// known answers which of some objects have a row.
+func (r *Registry) known(ctx context.Context, names []string) (map[string]bool, error) {
+	known, err := index.KnownNames(ctx, r.db, names)
+	if err != nil {
+		return nil, fmt.Errorf("look for objects' rows: %w", err)
+	}
+	return known, nil
 }
 
 // FoldPulls adds up to limit appended pull counts to the totals, and answers how many. Several nodes may do so at once.

@@ -224,10 +224,10 @@ func TestStripesOfDeadWritersToRADOSAreTidiedUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := store.Tidy(t.Context(), time.Now().Add(-time.Hour)); err != nil || n != 0 {
+	if n, err := store.Tidy(t.Context(), time.Now().Add(-time.Hour), blobtest.NoneKnown); err != nil || n != 0 {
 		t.Errorf("young stripes: %d gone, %v", n, err)
 	}
-	if n, err := store.Tidy(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 2 {
+	if n, err := store.Tidy(t.Context(), time.Now().Add(time.Hour), blobtest.NoneKnown); err != nil || n != 2 {
 		t.Errorf("old stripes: %d gone, %v", n, err)
 	}
 	readsBack(t, d, kept, data)
@@ -240,7 +240,7 @@ func TestStripesOfDeadWritersToRADOSAreTidiedUp(t *testing.T) {
 	if _, err := d.Put(t.Context(), lost, -1, bytes.NewReader(data)); !fail.Is(err, fail.Exists) {
 		t.Errorf("error %v", err)
 	}
-	if n, err := store.Tidy(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 0 {
+	if n, err := store.Tidy(t.Context(), time.Now().Add(time.Hour), blobtest.NoneKnown); err != nil || n != 0 {
 		t.Errorf("once more: %d gone, %v", n, err)
 	}
 }

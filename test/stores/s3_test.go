@@ -143,10 +143,10 @@ func TestUploadsOfDeadWritersAreTidiedUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := store.Tidy(t.Context(), time.Now().Add(-time.Hour)); err != nil || n != 0 {
+	if n, err := store.Tidy(t.Context(), time.Now().Add(-time.Hour), blobtest.NoneKnown); err != nil || n != 0 {
 		t.Errorf("young uploads: %d gone, %v", n, err)
 	}
-	if n, err := store.Tidy(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 2 {
+	if n, err := store.Tidy(t.Context(), time.Now().Add(time.Hour), blobtest.NoneKnown); err != nil || n != 2 {
 		t.Errorf("old uploads: %d gone, %v", n, err)
 	}
 	if n := uploads(t, c, d.config.Prefix); n != 1 {

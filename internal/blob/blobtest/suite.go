@@ -3,6 +3,7 @@ package blobtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -46,3 +47,6 @@ func Noise(seed uint64, size int) []byte { return checks.Noise(seed, size) }
 
 // Store puts a store before a driver.
 func Store(d blob.Driver) *blob.Store { return blob.NewStore(d, blob.StoreConfig{}) }
+
+// NoneKnown is a blob.Known for a store of which no database knows anything.
+func NoneKnown(context.Context, []string) (map[string]bool, error) { return map[string]bool{}, nil }

@@ -17,12 +17,12 @@ import (
 // tomb is the mark of a head that keeps a writer who is thought dead from making his object, whose stripes are being removed.
 const tomb = "tidied"
 
-// Tidy removes stripes of Havn's own objects whose writer began before a time and died: see blob.Tidier.
+// Tidy removes stripes of Havn's own objects that are not known and whose writer began before a time and died: see blob.Tidier.
 //
 //  1. Where no object has the name, an empty one is made: whoever writes it still, though no stripe of his is younger, is refused at the end, and his client sends again. The
 //     sweep of objects without a row removes it later.
 //  2. The stripes are removed. A crash leaves the others to the next time.
-func (d *Driver) Tidy(ctx context.Context, before time.Time) (n int, err error) {
+func (d *Driver) Tidy(ctx context.Context, before time.Time, known blob.Known) (n int, err error) {
 	names, err := d.sorted(ctx, func(name string) bool {
 		object, _, ok := stripeOf(name)
 		return ok && blob.IsOwnName(object)
@@ -42,7 +42,7 @@ func (d *Driver) Tidy(ctx context.Context, before time.Time) (n int, err error) 
 			g.names = append(g.names, name)
 			continue
 		}
-		gone, tidyErr := d.tidy(ctx, g, before)
+		gone, tidyErr := d.tidy(ctx, g, before, known)
 		if tidyErr != nil {
 			return n, tidyErr
 		}
@@ -63,7 +63,7 @@ type group struct {
 }
 
 // tidy removes stripes that belong to no object, and are old; it answers whether it did.
-func (d *Driver) tidy(ctx context.Context, g group, before time.Time) (bool, error) {
+func (d *Driver) tidy(ctx context.Context, g group, before time.Time, known blob.Known) (bool, error) {
 	if len(g.names) == 0 {
 		return false, nil
 	}
@@ -83,7 +83,11 @@ func (d *Driver) tidy(ctx context.Context, g group, before time.Time) (bool, err
 			return false, statErr
 		}
 	}
-	if err != nil {
+	if err != nil { // where there is an object, no other writer of it is acknowledged any more
+		used, knownErr := known(ctx, []string{g.object})
+		if knownErr != nil || used[g.object] {
+			return false, knownErr
+		}
 		if err = d.bury(ctx, g.object); err != nil {
 			return false, err
 		}

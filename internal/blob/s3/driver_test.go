@@ -2,8 +2,10 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -255,12 +257,61 @@ func TestAnUploadOfAnObjectThatIsThereIsNotAborted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []int{0, 1} {
-		if n, err := d.Tidy(t.Context(), time.Now()); err != nil || n != want {
+		if n, err := d.Tidy(t.Context(), time.Now(), blobtest.NoneKnown); err != nil || n != want {
 			t.Errorf("%d uploads are aborted, want %d; %v", n, want, err)
 		}
 		if err := d.Delete(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestAnUploadThatIsKnownIsNotAborted: a slow client's is as old as one of a dead node, and older still by a clock that is ahead.
+func TestAnUploadThatIsKnownIsNotAborted(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	slow, dead := blobtest.Store(d).NewName(), blobtest.Store(d).NewName()
+	for _, name := range []string{slow, dead} {
+		f.uploads[name] = &unfinished{key: "some/where/" + name}
+	}
+	known := func(_ context.Context, names []string) (map[string]bool, error) {
+		return map[string]bool{slow: slices.Contains(names, slow)}, nil
+	}
+	if n, err := d.Tidy(t.Context(), time.Now().Add(24*time.Hour), known); err != nil || n != 1 || f.uploads[slow] == nil || f.uploads[dead] != nil {
+		t.Errorf("%d uploads are aborted, of %d; %v", n, len(f.uploads), err)
+	}
+}
+
+func TestTidyingUpEndsWhereNobodyKnowsWhatIsOfUse(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	name := blobtest.Store(d).NewName()
+	f.uploads[name] = &unfinished{key: "some/where/" + name}
+	away := fail.E(fail.Unavailable, nil, "no database")
+	known := func(context.Context, []string) (map[string]bool, error) { return nil, away }
+	if n, err := d.Tidy(t.Context(), time.Now(), known); n != 0 || !errors.Is(err, away) || len(f.uploads) != 1 {
+		t.Errorf("%d uploads are aborted, %d are left; %v", n, len(f.uploads), err)
+	}
+}
+
+// TestAnUploadThatWasAbortedWhileItWasCompletedIsNoSuccess: radosgw leaves the object's name, size and mark then, and takes its bytes.
+func TestAnUploadThatWasAbortedWhileItWasCompletedIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := f.open(t, f.config(t))
+	lost := cut(isEnd)
+	f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+		if after && isEnd(r) {
+			o := f.objects["some/where/name"]
+			o.hollow = true
+			f.objects["some/where/name"] = o
+		}
+		return lost(w, r, after)
+	})
+	if _, err := d.Put(t.Context(), "name", -1, bytes.NewReader(make([]byte, 300<<10))); !fail.Is(err, fail.Unavailable) {
+		t.Errorf("%v (%v)", err, fail.KindOf(err))
 	}
 }
 

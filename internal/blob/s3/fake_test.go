@@ -38,6 +38,7 @@ type stored struct {
 	data   []byte
 	mark   string
 	header http.Header
+	hollow bool // there is a name and a size, and no bytes
 }
 
 type unfinished struct {
@@ -181,7 +182,7 @@ func (f *fake) upload(w http.ResponseWriter, r *http.Request, key, id string, bo
 		for i := 1; i <= len(u.parts); i++ {
 			whole = append(whole, u.parts[i]...)
 		}
-		f.objects[key] = stored{whole, u.mark, r.Header}
+		f.objects[key] = stored{data: whole, mark: u.mark, header: r.Header}
 		if !f.forgetful {
 			delete(f.uploads, id)
 		}
@@ -201,8 +202,8 @@ func (f *fake) object(w http.ResponseWriter, r *http.Request, key string, body [
 	case r.Method == http.MethodPut && there && f.conditional && r.Header.Get("If-None-Match") == "*":
 		refuse(w, http.StatusPreconditionFailed, "PreconditionFailed")
 	case r.Method == http.MethodPut:
-		f.objects[key] = stored{body, r.Header.Get("X-Amz-Meta-Havn-Write"), r.Header}
-	case !there:
+		f.objects[key] = stored{data: body, mark: r.Header.Get("X-Amz-Meta-Havn-Write"), header: r.Header}
+	case !there, o.hollow && r.Method == http.MethodGet:
 		refuse(w, http.StatusNotFound, "NoSuchKey")
 	default:
 		w.Header().Set("X-Amz-Meta-Havn-Write", o.mark)

@@ -185,12 +185,32 @@ func (w *write) complete(ctx context.Context, size int64) error {
 	if !ok || a.code != "NoSuchUpload" {
 		return w.ours(ctx, err, size)
 	}
-	// Completed by an earlier try, whose answer was lost; or aborted by somebody else.
-	if w.ours(ctx, fail.E(fail.Exists, err, "complete"), size) == nil {
-		return nil
+	// Completed by an earlier try, whose answer was lost; or aborted by somebody else. An abort that met the completion leaves an object that is listed and has a size,
+	// and no bytes. (Where a server removes them later, as the garbage collector of radosgw does, this look comes too early: so Tidy leaves alone what is under way.)
+	if lookErr := w.ours(ctx, fail.E(fail.Exists, err, "complete"), size); lookErr == nil {
+		if lookErr = w.ends(ctx, size); lookErr == nil {
+			return nil
+		}
+		err = errors.Join(err, lookErr)
 	}
 	return fail.E(fail.Unavailable, err, "the upload was ended by somebody else").
 		Hint("does a lifecycle rule of the bucket abort uploads too early? Give it a day at least")
+}
+
+// ends reads the last byte of an object.
+func (w *write) ends(ctx context.Context, size int64) error {
+	r, err := w.d.Get(ctx, w.name, size-1, 1)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(io.Discard, r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return w.d.failed(err, "read the end of object %s", w.name)
+	}
+	if n != 1 {
+		return fail.E(fail.Unavailable, nil, "object %s has no byte at %d", w.name, size-1)
+	}
+	return nil
 }
 
 // abort ends an upload that came to nothing, also where the request has ended.

@@ -216,6 +216,26 @@ func (d resending) Put(ctx context.Context, name string, size int64, r io.Reader
 	return w, err
 }
 
+// gossiping is a driver that says of what it read before that it moves, while it waits for the source.
+type gossiping struct{ *memory.Driver }
+
+// Put is the driver's.
+func (d gossiping) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	told := time.AfterFunc(time.Minute, func() { blob.Moved(r) })
+	defer told.Stop()
+	w, err := d.Driver.Put(ctx, name, size, r)
+	return w, errors.Join(err, ctx.Err())
+}
+
+func TestAClientIsWaitedForThoughWhatItSentMoves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		if w, err := remote(gossiping{memory.New(time.Now)}).Put(t.Context(), "x", -1, &pouring{left: 1, pause: time.Hour}); err != nil || w.Size != 1 {
+			t.Errorf("%+v, %v", w, err)
+		}
+	})
+}
+
 // reading is a store whose list is put in order for an hour.
 type reading struct {
 	*memory.Driver

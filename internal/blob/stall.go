@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -26,9 +27,12 @@ var errStalled = errors.New("no byte moved in time")
 // other end lost its power must not. A nil watch watches nothing.
 type watch struct {
 	limit  time.Duration
-	timer  *time.Timer
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex // what moves may be told from elsewhere
+	timer   *time.Timer
+	resting bool
 }
 
 // watch begins with the driver at work. The context that it answers ends with the watch.
@@ -47,21 +51,38 @@ type watchKey struct{}
 
 // rest says that it is not the driver that is waited for.
 func (w *watch) rest() {
-	if w != nil {
-		w.timer.Stop()
+	if w == nil {
+		return
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resting = true
+	w.timer.Stop()
 }
 
 // work says that the driver is waited for again.
 func (w *watch) work() {
-	if w != nil {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resting = false
+	w.timer.Reset(w.limit)
+}
+
+// moved says that the driver goes on, if it is waited for.
+func (w *watch) moved() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.resting {
 		w.timer.Reset(w.limit)
 	}
 }
 
 func (w *watch) end() {
 	if w != nil {
-		w.timer.Stop()
+		w.rest()
 		w.cancel(nil)
 	}
 }
@@ -162,16 +183,20 @@ func (s *Store) list(ctx context.Context, after string) iter.Seq2[Info, error] {
 	}
 }
 
-// Moved is for drivers: it says of the reader that was given to Put that bytes of it move which are not read from it now, because they are sent again.
+// Moved says that bytes of the source move which are not read from it now: see the function Moved. It may be said while it is read.
+func (r watchedSource) Moved() { r.watch.moved() }
+
+// Moved is for drivers: it says of the reader that was given to Put that bytes of it move which are not read from it now, because they are sent later or again, or that they wait
+// while the store takes others.
 func Moved(r io.Reader) {
 	if in, ok := r.(watchedSource); ok {
-		in.watch.work()
+		in.Moved()
 	}
 }
 
 // Busy is for drivers: it says that what they do on a context goes on, though there is nothing to answer yet, as where all of a list is read before it can be put in order.
 func Busy(ctx context.Context) {
 	if w, ok := ctx.Value(watchKey{}).(*watch); ok {
-		w.work()
+		w.moved()
 	}
 }

@@ -19,7 +19,6 @@ type body struct {
 	ended  bool
 	peeked bool
 	peek   [1]byte
-	onEnd  func()
 	kept   kept // of the object under way
 }
 
@@ -72,9 +71,6 @@ func (b *body) note(err error) {
 	b.ended = true
 	if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		b.err = err
-	}
-	if b.onEnd != nil {
-		b.onEnd()
 	}
 }
 

@@ -14,11 +14,14 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
+// cleanTime is what is spent on putting away what a request leaves that failed. What stays then expires with its upload.
+const cleanTime = 30 * time.Second
+
 // intake is one request that brings bytes to an upload. It outlives the request's context: what came is kept.
 type intake struct {
 	r         *Registry
 	ctx       context.Context
-	onEnd     func() // begins the time that is left when the body ended
+	timer     *time.Timer // ends ctx, once the body has ended; it rests while the store is at work, which has limits of its own
 	name      oci.Name
 	up        index.Upload // as far as this intake settled it
 	algorithm oci.Algorithm
@@ -65,14 +68,17 @@ func (r *Registry) admitted(ctx context.Context, name oci.Name, u index.Upload, 
 		}
 	}
 	long, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	timer := time.AfterFunc(settleTime, cancel)
+	timer := time.AfterFunc(r.cfg.SettleTime, cancel)
 	timer.Stop()
-	in := &intake{r: r, ctx: long, onEnd: func() { timer.Reset(settleTime) }, name: name, up: u, algorithm: a, sum: sum}
+	in := &intake{r: r, ctx: long, timer: timer, name: name, up: u, algorithm: a, sum: sum}
 	return in, func() {
 		timer.Stop()
 		cancel()
 	}, nil
 }
+
+// onEnd begins the time that is left: the body has ended.
+func (in *intake) onEnd() { in.timer.Reset(in.r.cfg.SettleTime) }
 
 // take streams a body into objects, each of which ends at MaxObjectBytes or with the body. All but the last are settled; the last is answered, nil if no byte
 // came. It is durable also where an error is answered beside it: the body's own.
@@ -85,7 +91,7 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 		in.onEnd()
 		return nil, nil //nolint:nilnil // no bytes are no object, and no error
 	}
-	b := &body{from: from, sum: in.sum, onEnd: in.onEnd}
+	b := &body{from: from, sum: in.sum}
 	var last *object
 	for b.more() {
 		if last != nil {
@@ -103,6 +109,7 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 		}
 		last = &o
 	}
+	in.onEnd()
 	return last, b.verdict(size)
 }
 
@@ -165,8 +172,16 @@ func (in *intake) open() (string, error) {
 	return name, nil
 }
 
+// write writes an object. The time that is left when the body ended does not run meanwhile: where the store is what many clients wait for, the last of them get their turn
+// late, and would all be refused, and send everything again. A store that moves no byte is given up by itself: see blob.StoreConfig.
 func (in *intake) write(name string, hint int64, b *body) error {
 	before := b.n
+	in.timer.Stop()
+	defer func() {
+		if b.ended {
+			in.onEnd()
+		}
+	}()
 	return in.r.step("object.put", func() error {
 		w, err := in.r.blobs.Put(in.ctx, name, hint, b)
 		if err != nil {
@@ -262,8 +277,18 @@ func (in *intake) forget(name string, gone bool) {
 	}
 }
 
+// cleaning answers the intake with a time of its own, for what it leaves if it failed because its time was over.
+func (in *intake) cleaning() (*intake, context.CancelFunc) {
+	late := *in
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(in.ctx), cleanTime)
+	late.ctx = ctx
+	return &late, cancel
+}
+
 // abandon puts an object that could not be written, or is of no use, among the dead. If that fails, its row stays with the upload, and goes with it.
 func (in *intake) abandon(name string) {
+	in, end := in.cleaning()
+	defer end()
 	junk, gone := sqldb.NewID(), false
 	err := in.r.relaxed(in.ctx, "object.abandon", func(tx *sqldb.Tx) error {
 		var err error
@@ -299,6 +324,8 @@ func (in *intake) keepOf(o object, err error) error {
 
 // giveUp ends an upload that nobody else knows of. If that fails it expires.
 func (in *intake) giveUp() {
+	in, end := in.cleaning()
+	defer end()
 	u := in.up
 	err := in.r.relaxed(in.ctx, "upload.give-up", func(tx *sqldb.Tx) error {
 		row, err := index.UploadByID(in.ctx, tx, u.ID)

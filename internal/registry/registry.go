@@ -29,6 +29,7 @@ type Config struct {
 	DeadGrace            time.Duration // how long objects that were served stay after their blob; default 24 h
 	MaxObjectBytes       int64         // an object ends here; default 512 MiB
 	LowDiskBytes         int64         // pushes are refused when less room is left in the store; 0: off
+	SettleTime           time.Duration // how long the rows of what came may take, after the client's body ended and the store has its bytes; default 1 min
 	NodeID               int64         // this incarnation, for the pull counts
 	Shared               Shared        // bytes of manifests for all nodes; nil: none
 	StaleTags            time.Duration // how old what this node knows of a tag may be, to be answered while the database is out of reach; 0: no such answers
@@ -51,8 +52,8 @@ const (
 	// maxObjects bounds the objects of a blob: at 512 MiB that is 5 TB, and a client that sends in smaller chunks than it was asked to is stopped before its
 	// list of objects is a burden.
 	maxObjects = 10_000
-	// settleTime is how long the store and the database may take for what came, after the client's body ended: longer than a failover of either.
-	settleTime = time.Minute
+	// defaultSettleTime is longer than a failover of the database.
+	defaultSettleTime = time.Minute
 )
 
 func (c *Config) setDefaults() {
@@ -67,6 +68,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxObjectBytes <= 0 {
 		c.MaxObjectBytes = defaultMaxObjectBytes
+	}
+	if c.SettleTime <= 0 {
+		c.SettleTime = defaultSettleTime
 	}
 	for _, d := range []*time.Duration{&c.SafeTime, &c.DeadGrace} {
 		if *d <= 0 {

@@ -6,14 +6,22 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
+
+// vouchEvery is how often the source of parts that wait for their turn is told that others' move.
+const vouchEvery = time.Second
 
 // spillBuffer is one write to a file. Each slow client that writes to one has such a buffer.
 const spillBuffer = 32 << 10
 
 var spillBuffers = sync.Pool{New: func() any { b := make([]byte, spillBuffer); return &b }}
+
+// mover is a source that wants to know that what was read from it moves, or waits while the store takes other parts: see blob.Moved.
+type mover interface{ Moved() }
 
 // Cutter cuts one stream. It is not safe for concurrent use.
 type Cutter struct {
@@ -26,6 +34,8 @@ type Cutter struct {
 	taken  int64
 	ended  bool
 	ahead  []byte // a byte that was read to see whether there is one
+
+	waiting atomic.Int64 // parts that wait for their turn
 
 	mu     sync.Mutex
 	out    int           // parts that are being sent
@@ -149,10 +159,41 @@ func (c *Cutter) await(ctx context.Context) bool {
 	return true
 }
 
+// moved tells the source.
+func (c *Cutter) moved() {
+	if m, ok := c.from.(mover); ok {
+		m.Moved()
+	}
+}
+
+// vouch tells the source of parts that wait for their turn that the store takes others', until the context ends. However many wait, it is not the store that hangs.
+func (c *Cutter) vouch(ctx context.Context) {
+	if _, ok := c.from.(mover); !ok {
+		return
+	}
+	tick := time.NewTicker(vouchEvery)
+	defer tick.Stop()
+	for seen := c.pool.moves.Load(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := c.pool.moves.Load(); now != seen {
+			if seen = now; c.waiting.Load() > 0 {
+				c.moved()
+			}
+		}
+	}
+}
+
 // Send sends a part that Next answered, and those behind it, with up to width at once, and answers the number of bytes when all were sent. After an
-// error, the stream's or send's own, none is under way any more.
+// error, the stream's or send's own, none is under way any more. A source with a method Moved is told when bytes of its parts go out, and that others' do while its own wait.
 func (c *Cutter) Send(ctx context.Context, first *Part, width int, send func(context.Context, *Part) error) (int64, error) {
 	stoppable, stop := context.WithCancel(ctx)
+	var vouching sync.WaitGroup
+	vouching.Go(func() { c.vouch(stoppable) })
+	defer vouching.Wait()
 	defer stop()
 	group, inner := errgroup.WithContext(stoppable)
 	group.SetLimit(width)
@@ -196,16 +237,28 @@ func (c *Cutter) begin() {
 // one sends one part when it is the node's turn for one more.
 func (c *Cutter) one(ctx context.Context, p *Part, send func(context.Context, *Part) error) error {
 	defer c.end(p)
-	select {
-	case c.pool.slots <- struct{}{}:
-		defer func() { <-c.pool.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := c.turn(ctx); err != nil {
+		return err
 	}
+	defer func() { <-c.pool.slots }()
 	if err := send(ctx, p); err != nil {
 		return fmt.Errorf("part %d: %w", p.Number, err)
 	}
+	c.pool.moves.Add(1)
+	c.moved()
 	return nil
+}
+
+// turn waits for the node's turn.
+func (c *Cutter) turn(ctx context.Context) error {
+	c.waiting.Add(1)
+	defer c.waiting.Add(-1)
+	select {
+	case c.pool.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (c *Cutter) end(p *Part) {

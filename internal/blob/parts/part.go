@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // Part is a piece of a stream, held until it is released. Several readers may read it at once.
@@ -15,6 +16,7 @@ type Part struct {
 
 	pool  *Pool
 	owner *Cutter
+	sent  atomic.Int64 // bytes that a body gave out, those of further tries not counted again
 
 	// Readers hold mu, so that the memory is not another stream's under their hands.
 	mu     sync.RWMutex
@@ -26,25 +28,50 @@ type Part struct {
 
 // Body answers a reader of the part from its beginning. It may be read by two at once: net/http can go on reading a body for a moment after its request failed, while
 // the next try has begun. Each of them then gets too few bytes, and never wrong ones in their place.
-func (p *Part) Body() io.ReadSeeker { return &body{in: io.NewSectionReader(p, 0, p.Size)} }
+func (p *Part) Body() io.ReadSeeker { return &body{part: p, in: io.NewSectionReader(p, 0, p.Size)} }
 
 type body struct {
-	mu sync.Mutex
-	in *io.SectionReader
+	part *Part
+	mu   sync.Mutex
+	in   *io.SectionReader
+	at   int64
 }
 
 // Read reads on.
 func (b *body) Read(to []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.in.Read(to)
+	n, err := b.in.Read(to)
+	if b.at += int64(n); n > 0 {
+		b.part.went(b.at)
+	}
+	return n, err
+}
+
+// swallowed is how much of a part, at most half of it, buffers on the way may take though nobody takes it from there.
+const swallowed = 1 << 20
+
+// went notes that a part was sent up to a byte. What is sent again says nothing new: it goes into the buffers of another connection.
+func (p *Part) went(to int64) {
+	was := p.sent.Load()
+	if to <= was || !p.sent.CompareAndSwap(was, to) {
+		return
+	}
+	p.owner.moved()
+	if to > min(swallowed, p.Size/2) {
+		p.pool.moves.Add(1)
+	}
 }
 
 // Seek moves to where the next byte is read.
 func (b *body) Seek(offset int64, whence int) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.in.Seek(offset, whence)
+	at, err := b.in.Seek(offset, whence)
+	if err == nil {
+		b.at = at
+	}
+	return at, err
 }
 
 // ReadAt reads a piece of the part. When the part is released it fails with os.ErrClosed.

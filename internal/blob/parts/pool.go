@@ -22,6 +22,7 @@ const (
 type Pool struct {
 	dir   string
 	slots chan struct{} // parts that are being sent
+	moves atomic.Int64  // rises while the store takes parts, whosever they are
 	kept  atomic.Int64  // bytes that keepers have in files
 
 	mu    sync.Mutex

@@ -1,0 +1,76 @@
+package registry_test
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/blob/memory"
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/registry"
+	rt "github.com/havn-registry/havn/internal/registry/registrytest"
+)
+
+// busy is a store that is busy with others for some time after it has read an object.
+type busy struct {
+	blob.Driver
+	busy time.Duration
+}
+
+// Put is the driver's, late.
+func (d busy) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	w, err := d.Driver.Put(ctx, name, size, r)
+	for end := time.Now().Add(d.busy); err == nil && time.Now().Before(end); err = ctx.Err() {
+		time.Sleep(time.Second)
+		blob.Moved(r)
+	}
+	return w, err
+}
+
+// TestAPushWaitsForAStoreThatIsBusyWithOthers: what a client has sent is not thrown away because others are served before it.
+func TestAPushWaitsForAStoreThatIsBusyWithOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := busy{memory.New(time.Now), 10 * time.Minute}
+		w := rt.Open(t, rt.Stores{Database: embedded(t), Driver: d}, func(cfg *registry.Config) {
+			cfg.Blobs = blob.NewStore(d, blob.StoreConfig{Patience: blob.RemotePatience, Stall: blob.RemoteStall})
+			cfg.MaxObjectBytes = 1000
+		})
+		data := rt.Content("queued", 2500)
+		if err := session(t, w, data, 0); err != nil {
+			t.Error(err)
+		}
+		if err := whole(t, w, data, -1); err != nil {
+			t.Error(err)
+		}
+		w.WantBlob(t, rt.Name("app/x"), rt.Sum(data), data)
+		rt.CheckInvariants(t, w.DB, w.Store)
+	})
+}
+
+// TestAPushThatTookTooLongLeavesNothing: what failed because its time was over has time to be put away.
+func TestAPushThatTookTooLongLeavesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hangs := func(step string) error {
+			if !strings.HasPrefix(step, "blob.commit: not") {
+				return nil
+			}
+			time.Sleep(10 * time.Minute)
+			return nil
+		}
+		w := rt.Open(t, rt.Stores{Database: embedded(t), Driver: memory.New(time.Now)}, func(cfg *registry.Config) { cfg.Fault = hangs })
+		if err := whole(t, w, rt.Content("late", 1000), 1000); !fail.Is(err, fail.Unavailable) {
+			t.Errorf("%v (%v)", err, fail.KindOf(err))
+		}
+		var left int
+		if err := w.DB.Row(t.Context(), "SELECT COUNT(*) FROM uploads").Scan(&left); err != nil || left != 0 {
+			t.Errorf("%d uploads are left, %v", left, err)
+		}
+		rt.CheckInvariants(t, w.DB, w.Store)
+	})
+}

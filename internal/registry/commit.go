@@ -61,8 +61,10 @@ func digestWrong(want, got oci.Digest) error {
 	return fail.E(fail.Invalid, nil, "the content is %s, not %s", got, want).Code(oci.CodeDigestInvalid).Hint("compute the digest of the bytes that are sent")
 }
 
-// readBack hashes what is settled.
+// readBack hashes what is settled. It ends with the request, and takes as long as the store does: the time that is left when the body ended does not run meanwhile.
 func (in *intake) readBack(ctx context.Context, d oci.Digest) error {
+	in.timer.Stop()
+	defer in.onEnd()
 	rows, err := index.Objects(ctx, in.r.db, in.up.Content)
 	if err != nil {
 		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/blob/memory"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
 	rt "github.com/havn-registry/havn/internal/registry/registrytest"
 )
@@ -48,6 +49,32 @@ func TestAPushWaitsForAStoreThatIsBusyWithOthers(t *testing.T) {
 			t.Error(err)
 		}
 		w.WantBlob(t, rt.Name("app/x"), rt.Sum(data), data)
+		rt.CheckInvariants(t, w.DB, w.Store)
+	})
+}
+
+// slow is a store whose objects take their time to be read.
+type slow struct{ blob.Driver }
+
+// Get is the driver's.
+func (d slow) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
+	time.Sleep(2 * time.Minute)
+	return d.Driver.Get(ctx, name, off, n)
+}
+
+// TestAPushMayBeReadBackForLong: a blob that was sent as sha256 and is named by another algorithm at the end is read back, and a large one for more than a minute.
+func TestAPushMayBeReadBackForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := slow{memory.New(time.Now)}
+		w := rt.Open(t, rt.Stores{Database: embedded(t), Driver: d}, nil)
+		data := rt.Content("other", 2500)
+		u := w.Send(t, w.Start(t, rt.Name("app/x"), 0), data)
+		want := oci.Sum(oci.SHA512, data)
+		if _, err := w.Finish(t.Context(), u.Repo, u.ID, registry.Finish{At: u.Offset, Digest: want}); err != nil {
+			t.Fatal(err)
+		}
+		w.WantBlob(t, rt.Name("app/x"), want, data)
 		rt.CheckInvariants(t, w.DB, w.Store)
 	})
 }

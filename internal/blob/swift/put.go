@@ -44,10 +44,17 @@ func (d *Driver) Put(ctx context.Context, name string, _ int64, r io.Reader) (w 
 			err = fail.E(fail.Unavailable, dropErr, "drop what was kept of object %s", name)
 		}
 	}()
+	again := false
 	var since time.Time // of the first failure behind the last byte that was new
 	for before, pause := int64(-1), firstPause; ; pause = min(2*pause, longestPause) {
 		if err = d.absent(ctx, name, src); err == nil {
 			err = d.put(ctx, name, src)
+			if again && fail.Is(err, fail.Exists) {
+				// Which may be the object of an attempt whose answer was lost, though the look, at a replica that lags, did not find it: another look tells. The cause,
+				// which says that it exists, would end the tries.
+				err = fail.E(fail.Unavailable, nil, "write object %s: there is an object of an attempt before, or another's, that can't be seen yet", name)
+			}
+			again = true
 		}
 		if err == nil || errors.Is(err, errThere) {
 			return blob.Written{Size: src.n}, nil

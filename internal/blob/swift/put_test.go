@@ -111,6 +111,42 @@ func TestNobodyElseKeepsTheBytes(t *testing.T) {
 	}
 }
 
+// TestAnObjectOfOurOwnIsNotTakenForAnothers: the answer to a write was lost, and the replica that is asked for the object does not have it yet.
+func TestAnObjectOfOurOwnIsNotTakenForAnothers(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	d := s.open(t)
+	object := newName(d)
+	var puts, looks atomic.Int64
+	s.before = func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case !strings.HasSuffix(r.URL.Path, object):
+		case r.Method == http.MethodPut && puts.Add(1) == 1:
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			s.keep(r, body)
+			panic(http.ErrAbortHandler)
+		case r.Method == http.MethodPut:
+			w.WriteHeader(http.StatusPreconditionFailed)
+			return true
+		case r.Method == http.MethodHead && looks.Add(1) <= 3:
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		return false
+	}
+	data := noise(1 << 20)
+	w, err := d.Put(t.Context(), object, -1, bytes.NewReader(data))
+	if err != nil || w.Size != int64(len(data)) || puts.Load() != 3 {
+		t.Fatalf("%+v, %v, after %d attempts", w, err, puts.Load())
+	}
+	if got := read(t, d, object); !bytes.Equal(got, data) {
+		t.Errorf("other bytes came back, %d of %d", len(got), len(data))
+	}
+}
+
 func TestWhatIsNotKeptIsNotSentAgainInPart(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -104,7 +104,7 @@ func (r *Registry) buryContent(ctx context.Context, hold Hold, content int64) er
 		r.cfg.Log.ErrorContext(ctx, "a dead content is in use and stays", "content", content)
 		return r.held(ctx, hold, "dead.revive", func(tx *sqldb.Tx) error { return index.Revive(ctx, tx, content) })
 	}
-	for {
+	for forbidden := 0; ; {
 		names, listErr := index.ObjectNames(ctx, r.db, content, buryAtOnce)
 		if listErr != nil {
 			return listErr
@@ -122,7 +122,9 @@ func (r *Registry) buryContent(ctx context.Context, hold Hold, content int64) er
 			return index.DeleteContent(ctx, tx, content)
 		})
 		if last && fail.CodeOf(err) == codeFK {
-			continue // an object was handed to this content meanwhile
+			if forbidden++; forbidden < keyTries {
+				continue // an object was handed to this content meanwhile
+			}
 		}
 		if err != nil || last {
 			return err

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
 )
@@ -18,12 +19,64 @@ const (
 	busyRetry = time.Second
 )
 
-// room remembers how much space the store has.
+// room remembers how much space the store has, and asks once for all who want to know. A file system that hangs may never answer, so nobody is held up beyond his own context.
 type room struct {
-	mu   sync.Mutex
-	at   time.Time
+	mu    sync.Mutex
+	last  reading
+	asked *question // under way; nil: none
+}
+
+// reading is what a store said.
+type reading struct {
+	at   time.Time // when it was asked
 	free int64
-	ok   bool
+	ok   bool // it knows
+}
+
+// question is one that a store was asked.
+type question struct {
+	over chan struct{} // closed when it was answered
+	said reading
+	err  error
+}
+
+// read answers a reading that is no older than roomAge, or was asked for before now.
+func (m *room) read(ctx context.Context, now time.Time, store *blob.Store) (reading, error) {
+	q, last := m.ask(ctx, now, store)
+	if q == nil {
+		return last, nil
+	}
+	select {
+	case <-q.over:
+		return q.said, q.err
+	case <-ctx.Done():
+		return reading{}, fail.E(fail.Unavailable, ctx.Err(), "the blob store does not answer").Hint("look at the file system of the blob store, or the server that it is on")
+	}
+}
+
+// ask answers what is known, or the question that is under way.
+func (m *room) ask(ctx context.Context, now time.Time, store *blob.Store) (*question, reading) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if age := now.Sub(m.last.at); !m.last.at.IsZero() && age >= 0 && age < roomAge {
+		return nil, m.last
+	}
+	if m.asked != nil {
+		return m.asked, reading{}
+	}
+	q := &question{over: make(chan struct{}), said: reading{at: now}}
+	m.asked = q
+	ctx = context.WithoutCancel(ctx) // others wait for it too
+	go func() {
+		q.said.free, _, q.said.ok, q.err = store.Space(ctx)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.asked = nil; q.err == nil {
+			m.last = q.said
+		}
+		close(q.over)
+	}()
+	return q, reading{}
 }
 
 // checkRoom refuses a push when the store is nearly full: Exhausted without a time to wait, as waiting does not help. A store that does not know its space has room.
@@ -31,18 +84,12 @@ func (r *Registry) checkRoom(ctx context.Context) error {
 	if r.cfg.LowDiskBytes <= 0 {
 		return nil
 	}
-	now := r.cfg.Clock()
-	r.room.mu.Lock()
-	defer r.room.mu.Unlock()
-	if age := now.Sub(r.room.at); r.room.at.IsZero() || age < 0 || age >= roomAge {
-		free, _, ok, err := r.blobs.Space(ctx)
-		if err != nil {
-			return fmt.Errorf("look for room in the blob store: %w", err)
-		}
-		r.room.at, r.room.free, r.room.ok = now, free, ok
+	room, err := r.room.read(ctx, r.cfg.Clock(), r.blobs)
+	if err != nil {
+		return fmt.Errorf("look for room in the blob store: %w", err)
 	}
-	if r.room.ok && r.room.free < r.cfg.LowDiskBytes {
-		return fail.E(fail.Exhausted, nil, "the blob store has %d MiB left", r.room.free>>20).Code(oci.CodeDenied).
+	if room.ok && room.free < r.cfg.LowDiskBytes {
+		return fail.E(fail.Exhausted, nil, "the blob store has %d MiB left", room.free>>20).Code(oci.CodeDenied).
 			Hint("pushes go on when %d MiB are free; pulls and deletes do now", r.cfg.LowDiskBytes>>20)
 	}
 	return nil

@@ -56,7 +56,7 @@ func timeoutKeys() []key {
 	return []key{
 		duration("http.header_timeout", "10s", "A client that has not sent its whole header by then is cut off.",
 			func(c *Config) *time.Duration { return &c.HTTP.HeaderTimeout }, span{min: time.Second, max: 10 * time.Minute}),
-		duration("http.progress_timeout", "1m", "A request or answer of which no byte moves for so long is cut off. However slow it is otherwise, it may take hours.",
+		duration("http.progress_timeout", "1m", "A request or answer of which no byte moves for so long is cut off. However slow a blob is otherwise, it may take hours; forms, manifests and whatever nobody was let in for must come at 1 KiB a second after that time.",
 			func(c *Config) *time.Duration { return &c.HTTP.ProgressTimeout }, span{min: time.Second, max: time.Hour}),
 		duration("http.idle_timeout", "2m", "A connection without a request is closed after it.",
 			func(c *Config) *time.Duration { return &c.HTTP.IdleTimeout }, span{min: time.Second, max: time.Hour}),

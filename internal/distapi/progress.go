@@ -14,7 +14,8 @@ type pace struct {
 	clock   func() time.Time
 	limit   time.Duration // 0: no deadlines
 	last    time.Time
-	reads   bool // a body is read, so there will be an answer to write after its deadline
+	reads   bool      // a body is read, so there will be an answer to write after its deadline
+	latest  time.Time // when reading ends although it moves; zero: never
 }
 
 func (a *API) newPace(w http.ResponseWriter, reads bool) *pace {
@@ -33,6 +34,9 @@ func (p *pace) extend() {
 	p.last = now
 	end := now.Add(p.limit)
 	if p.reads {
+		if !p.latest.IsZero() && p.latest.Before(end) {
+			end = p.latest
+		}
 		p.set(p.control.SetReadDeadline(end))
 		end = end.Add(p.limit)
 	}
@@ -62,24 +66,42 @@ func (p *pace) set(err error) {
 	}
 }
 
-// body is a request's body with its pace. It remembers how reading ended.
+// leastRate is how many bytes a second must come of a body, once its patience is used up: a form then has two minutes at most, a manifest of 4 MiB an hour. Without it, whoever
+// sends a byte now and then holds a connection for weeks, and needs no credentials for that.
+const leastRate = 1 << 10
+
+// body is a request's body with its pace. It remembers how reading ended. Until takeTime is called it must come at leastRate.
 type body struct {
-	in   io.Reader
-	pace *pace
-	n    int64 // bytes read
-	err  error // nil, io.EOF, or what broke it off
+	in    io.Reader
+	pace  *pace
+	begun time.Time
+	slow  bool  // it may come as slowly as it will, as long as it moves
+	n     int64 // bytes read
+	err   error // nil, io.EOF, or what broke it off
 }
 
 // newBody arms the deadline at once, so that a body that nobody reads is not waited for either.
 func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
-	b := &body{in: r.Body, pace: a.newPace(w, true)}
-	b.pace.extend()
+	b := &body{in: r.Body, pace: a.newPace(w, true), begun: a.clock()}
+	b.extend()
 	return b
+}
+
+// takeTime lets the body be as slow as it is, because its caller may push here, and it goes to the store and not into memory: a blob of 20 GiB behind a bad line.
+func (b *body) takeTime() {
+	b.slow, b.pace.latest, b.pace.last = true, time.Time{}, time.Time{}
+}
+
+func (b *body) extend() {
+	if !b.slow {
+		b.pace.latest = b.begun.Add(b.pace.limit + time.Duration(b.n)*(time.Second/leastRate))
+	}
+	b.pace.extend()
 }
 
 // Read reads on.
 func (b *body) Read(p []byte) (int, error) {
-	b.pace.extend()
+	b.extend()
 	n, err := b.in.Read(p)
 	b.n += int64(n)
 	if err != nil {
@@ -94,7 +116,8 @@ func (b *body) Read(p []byte) (int, error) {
 
 // answer moves the deadlines on before an answer, which may come long after the last byte: reading a blob back, waiting for a flush.
 func (b *body) answer() {
-	b.pace.last = time.Time{}
+	b.pace.last, b.pace.latest = time.Time{}, time.Time{}
+	b.pace.reads = b.pace.reads && !b.stoodStill() // who was cut off gets no second time for the rest
 	b.pace.extend()
 	if errors.Is(b.err, io.EOF) {
 		b.pace.stopReading()

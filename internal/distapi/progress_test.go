@@ -35,6 +35,8 @@ func TestDeadlinesMoveOnWithABody(t *testing.T) {
 	if len(w.read) != 1 || !w.read[0].Equal(now.Add(80*time.Second)) {
 		t.Fatalf("a body is not timed from its start: %v", w.read)
 	}
+	b.takeTime()
+	b.pace.last = now
 	var one [1]byte
 	for range 9 {
 		now = now.Add(5 * time.Second) // half an eighth: each second read moves the deadlines
@@ -61,6 +63,34 @@ func TestDeadlinesMoveOnWithABody(t *testing.T) {
 	}
 	if last := w.read[len(w.read)-1]; !last.IsZero() {
 		t.Errorf("the answer has the read deadline %v", last)
+	}
+}
+
+func TestABodyThatDripsEndsUnlessItMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	begun := time.Unix(1000, 0)
+	for _, c := range []struct {
+		slow bool
+		size int // bytes each 10 s
+		want time.Duration
+	}{{false, 1, time.Minute}, {false, leastRate, time.Minute + 64*time.Second}, {false, 20 * leastRate, 640*time.Second + time.Minute}, {true, 1, 640*time.Second + time.Minute}} {
+		now := begun
+		a := &API{clock: func() time.Time { return now }, patience: time.Minute}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		b := a.newBody(w, httptest.NewRequest(http.MethodPut, "/", strings.NewReader(strings.Repeat("x", 100*c.size))))
+		if c.slow {
+			b.takeTime()
+		}
+		for range 64 {
+			now = now.Add(10 * time.Second)
+			if _, err := io.ReadFull(b, make([]byte, c.size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.extend()
+		if last := w.read[len(w.read)-1]; last.Before(begun.Add(c.want-2*time.Second)) || last.After(begun.Add(c.want+2*time.Second)) {
+			t.Errorf("%d bytes each 10 s, slow %v: ends after %s, want %s", c.size, c.slow, last.Sub(begun), c.want)
+		}
 	}
 }
 

@@ -94,11 +94,12 @@ func (a *API) pushBlob(w http.ResponseWriter, c *call, digest string) error {
 	return created(w, c, d)
 }
 
-// reader answers the body, or an empty one.
+// reader answers the body of a blob, or an empty one.
 func (c *call) reader() io.Reader {
 	if c.body == nil {
 		return http.NoBody
 	}
+	c.body.takeTime()
 	return c.body
 }
 
@@ -131,7 +132,7 @@ type chunk struct {
 func (a *API) chunk(c *call) (chunk, error) {
 	k := chunk{at: -1, size: c.ContentLength}
 	if c.body != nil {
-		k.body = c.body
+		k.body = c.reader()
 	}
 	if c.route.offset != "" {
 		at, err := strconv.ParseUint(c.route.offset, 10, 63)

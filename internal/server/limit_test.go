@@ -63,6 +63,39 @@ func TestClientsThatStandStillAreCutOff(t *testing.T) {
 }
 
 func TestHeadersAreBounded(t *testing.T) {
+func TestClientsThatDripAreCutOff(t *testing.T) {
+	t.Parallel()
+	r := start(t, "HAVN_HTTP_HEADER_TIMEOUT=1s", "HAVN_HTTP_PROGRESS_TIMEOUT=1s")
+	auth := basic()[1]
+	for name, text := range map[string]string{
+		"a header":                "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+		"a form":                  "POST /service/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\na=",
+		"a form in chunks":        "POST /service/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\nea60\r\na=",
+		"a manifest":              "PUT /v2/library/app/manifests/1 HTTP/1.1\r\nHost: x\r\nAuthorization: " + auth + "\r\nContent-Length: 60000\r\n\r\n{",
+		"a body without a caller": "PUT /v2/library/app/manifests/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{",
+		"a body nobody reads":     "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn := dial(t, r, text)
+			begin, ended := time.Now(), make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = io.Copy(io.Discard, conn) //nolint:errcheck // a reset is an end too
+			}()
+			for time.Since(begin) < 10*time.Second {
+				select {
+				case <-ended:
+					return
+				case <-time.After(300 * time.Millisecond):
+					_, _ = io.WriteString(conn, "x") //nolint:errcheck // the reader notices the end
+				}
+			}
+			t.Error("the connection is still open")
+		})
+	}
+}
+
 	t.Parallel()
 	r := start(t, "HAVN_HTTP_MAX_HEADER_BYTES=4KiB")
 	answer := rest(t, dial(t, r, "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("a", 64<<10)+"\r\n\r\n"))

@@ -16,3 +16,16 @@ func ReadHash(text string) (again string, cost Cost, err error) {
 	p, err := parsePHC(text)
 	return p.String(), p.cost, err
 }
+
+// HoldHashes stops the making of hashes until the function that it answers is called.
+func (a *Access) HoldHashes() (release func()) {
+	a.hasher.places <- struct{}{}
+	return func() { <-a.hasher.places }
+}
+
+// HashesWaiting answers how many hashes wait or are being made.
+func (a *Access) HashesWaiting() int {
+	a.hasher.mu.Lock()
+	defer a.hasher.mu.Unlock()
+	return a.hasher.waiting
+}

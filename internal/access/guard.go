@@ -10,11 +10,14 @@ import (
 // guard slows guesses down: for each user and address together by waits that double, and for each address alone by an allowance that refills. Never for a user
 // alone: whoever knows a name could lock its owner out. A guess is counted when it begins, so that many at once are not cheaper than one after another. It knows
 // what this process saw.
+//
+// With IPv6 an address is a /64, which every client has, and the /48 around it, which every tunnel gives away and most sites have, has an allowance too: SiteShare of those of an
+// address. Pairs are not counted by /48, or one machine of a site would lock out the others.
 type guard struct {
 	clock func() time.Time
 	mu    sync.Mutex
 	pairs map[guardKey]failures
-	// allowances holds, for each address, when its allowance will be whole again. An address that is not there has all of it.
+	// allowances holds, for each address and site, when its allowance will be whole again. One that is not there has all of it.
 	allowances map[guardKey]time.Time
 }
 
@@ -36,6 +39,8 @@ const (
 	// lock them out: it waits for LongestWait between its guesses, much longer than a Refill.
 	FreePerAddress = 50
 	Refill         = 10 * time.Second
+	// SiteShare is how many times as much a /48 of IPv6 may fail, and as quickly gets back, as one address: it may be a company with many networks, and may be one guesser.
+	SiteShare = 8
 )
 
 // guardMost bounds each table, to some 3 MB. Beyond it the least of it goes.
@@ -46,7 +51,13 @@ func newGuard(clock func() time.Time) *guard {
 }
 
 // network answers what counts as one address: a whole /64 of IPv6, which one client has.
-func network(addr string) string {
+func network(addr string) string { return within(addr, 64) }
+
+// site answers what an address is a part of: the /48 of IPv6. Of IPv4 it is the address itself.
+func site(addr string) string { return within(addr, 48) }
+
+// within answers the network of so many bits that an address of IPv6 is in, and one of IPv4 as it is.
+func within(addr string, bits int) string {
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {
 		return addr
@@ -54,7 +65,7 @@ func network(addr string) string {
 	if ip = ip.Unmap(); ip.Is4() {
 		return ip.String()
 	}
-	prefix, err := ip.WithZone("").Prefix(64)
+	prefix, err := ip.WithZone("").Prefix(bits)
 	if err != nil {
 		return addr
 	}
@@ -86,7 +97,15 @@ func (g *guard) pairWait(k guardKey, now time.Time) time.Duration {
 }
 
 // guess is an attempt that was counted as a failure until it is known better.
-type guess struct{ pair, addr guardKey }
+type guess struct{ pair, addr, site guardKey }
+
+// costs answers what a guess takes of the allowances that it is charged to.
+func (at guess) costs() map[guardKey]time.Duration {
+	if at.site == at.addr {
+		return map[guardKey]time.Duration{at.addr: Refill}
+	}
+	return map[guardKey]time.Duration{at.addr: Refill, at.site: Refill / SiteShare}
+}
 
 // begin counts a guess, or answers how long to wait instead.
 func (g *guard) begin(name, addr string) (guess, time.Duration) {
@@ -94,12 +113,17 @@ func (g *guard) begin(name, addr string) (guess, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.clock()
-	whole := g.allowances[at.addr]
-	if whole.Before(now) {
-		whole = now
+	wait, after := g.pairWait(at.pair, now), at.costs()
+	for k, cost := range after {
+		whole := g.allowances[k]
+		if whole.Before(now) {
+			whole = now
+		}
+		whole = whole.Add(cost)
+		wait = max(wait, whole.Sub(now)-FreePerAddress*Refill)
+		after[k] = whole.Sub(now)
 	}
-	whole = whole.Add(Refill)
-	if wait := max(g.pairWait(at.pair, now), whole.Sub(now)-FreePerAddress*Refill); wait > 0 {
+	if wait > 0 {
 		return guess{}, wait
 	}
 	g.makeRoom(now)
@@ -108,7 +132,9 @@ func (g *guard) begin(name, addr string) (guess, time.Duration) {
 		f.count = 0
 	}
 	g.pairs[at.pair] = failures{f.count + 1, now}
-	g.allowances[at.addr] = whole
+	for k, rest := range after {
+		g.allowances[k] = now.Add(rest)
+	}
 	return at, 0
 }
 
@@ -133,8 +159,10 @@ func (g *guard) unknown(at guess) {
 }
 
 func (g *guard) giveBack(at guess) {
-	if whole, ok := g.allowances[at.addr]; ok {
-		g.allowances[at.addr] = whole.Add(-Refill)
+	for k, cost := range at.costs() {
+		if whole, ok := g.allowances[k]; ok {
+			g.allowances[k] = whole.Add(-cost)
+		}
 	}
 }
 

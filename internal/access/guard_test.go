@@ -16,10 +16,10 @@ func TestTheGuardIsBoundedAndKeepsTheWorst(t *testing.T) {
 		}
 	}
 	for i := range 3 * guardMost {
-		if _, wait := g.begin(fmt.Sprint("user", i), fmt.Sprintf("2001:db8:%x:%x::1", i>>16, i&0xffff)); wait != 0 {
+		if _, wait := g.begin(fmt.Sprint("user", i), fmt.Sprintf("2001:%x:%x::1", i&0xffff, i>>16)); wait != 0 {
 			t.Fatalf("first guess of address %d waits %s", i, wait)
 		}
-		if len(g.pairs) > guardMost+1 || len(g.allowances) > guardMost+1 {
+		if len(g.pairs) > guardMost+1 || len(g.allowances) > guardMost+2 {
 			t.Fatalf("%d pairs, %d addresses, want at most %d", len(g.pairs), len(g.allowances), guardMost)
 		}
 	}
@@ -51,6 +51,42 @@ func TestWhatNobodyFoundOutCostsNothing(t *testing.T) {
 		t.Fatalf("after a right password: %s", wait)
 	}
 	g.unknown(at)
+}
+
+func TestASiteWithManyNetworksIsSlowedAsAWhole(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	g := newGuard(func() time.Time { return now })
+	free := 0
+	for i := range 1000 {
+		if _, wait := g.begin(fmt.Sprint("user", i), fmt.Sprintf("2001:db8:1:%x::1", i)); wait == 0 {
+			free++
+		}
+	}
+	if want := SiteShare * FreePerAddress; free != want {
+		t.Errorf("%d guesses from one /48 were free, want %d", free, want)
+	}
+	if _, wait := g.begin("admin", "2001:db8:2::1"); wait != 0 {
+		t.Errorf("the site beside it waits %s", wait)
+	}
+	now = now.Add(Refill)
+	again := 0
+	for i := range 1000 {
+		if at, wait := g.begin("admin", fmt.Sprintf("2001:db8:1:%x::2", 5000+i)); wait == 0 {
+			again++
+			if i == 0 { // costs nothing
+				g.unknown(at)
+			}
+		}
+	}
+	if again != SiteShare+1 {
+		t.Errorf("%d guesses are free after %s, want %d", again-1, Refill, SiteShare)
+	}
+	for i := range 2 * FreePerAddress {
+		if _, wait := g.begin(fmt.Sprint("user", i), "2001:db8:3::1"); (wait > 0) != (i >= FreePerAddress) {
+			t.Fatalf("guess %d of one network of a site waits %s", i, wait)
+		}
+	}
 }
 
 func TestAnAddressIsOneHowEverItIsWritten(t *testing.T) {

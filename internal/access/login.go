@@ -38,7 +38,7 @@ func (a *Access) Authenticate(ctx context.Context, name, password, addr string) 
 			return Identity{}, false, a.slowed(wait)
 		}
 		before := a.verified.count()
-		who, err := a.login(ctx, name, password)
+		who, err := a.login(ctx, name, password, addr)
 		switch {
 		case err == nil:
 			a.guard.right(ctx, at)
@@ -67,12 +67,12 @@ func (a *Access) slowed(wait time.Duration) error {
 }
 
 // login compares a name and a password with what is stored.
-func (a *Access) login(ctx context.Context, name, password string) (Identity, error) {
+func (a *Access) login(ctx context.Context, name, password, addr string) (Identity, error) {
 	u, err := findUser(ctx, a.DB, name)
 	if err != nil && !fail.Is(err, fail.NotFound) {
 		return Identity{}, fmt.Errorf("find user: %w", err)
 	}
-	ok, err := a.hasher.matches(ctx, u.hash, password)
+	ok, err := a.hasher.matches(ctx, addr, u.hash, password)
 	if err != nil {
 		return Identity{}, err
 	}

@@ -203,3 +203,33 @@ func TestAStoredHashThatCannotBeReadIsNoPassword(t *testing.T) {
 		}
 	}
 }
+
+func TestOneSiteCantKeepOthersFromLoggingIn(t *testing.T) {
+	t.Parallel()
+	a, _ := fresh(t)
+	release := a.HoldHashes()
+	var all sync.WaitGroup
+	for i := range 400 {
+		all.Go(func() {
+			_, err := a.Authenticate(t.Context(), fmt.Sprint("user", i), "guess", fmt.Sprintf("2001:db8:1:%x::1", i%8))
+			if !fail.Is(err, fail.Unauthenticated) && !fail.Is(err, fail.Exhausted) {
+				t.Errorf("guess %d: %v", i, err)
+			}
+		})
+	}
+	for _, addr := range []string{here, "2001:db8:2::1"} {
+		all.Go(func() {
+			for a.HashesWaiting() < 32 {
+				time.Sleep(time.Millisecond)
+			}
+			if _, err := a.Authenticate(t.Context(), "admin", password, addr); err != nil {
+				t.Errorf("admin at %s: %v", addr, err)
+			}
+		})
+	}
+	for a.HashesWaiting() < 33 { // 32 of the site, and one flight of admin's
+		time.Sleep(time.Millisecond)
+	}
+	release()
+	all.Wait()
+}

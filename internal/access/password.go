@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,11 @@ const (
 	maxPassword = 1024
 	// hashesAtOnce bounds memory: each needs Cost.MemoryKiB.
 	hashesAtOnce = 1
-	// hashesWaiting bounds the queue: at some 20 ms each, the last waits less than three seconds. One address has at most freePerAddress in it.
-	hashesWaiting = 128
+	// hashesWaiting bounds the queue: at some 20 ms each, the last waits less than three seconds. One address has at most waitingOfAddress of its places, and one /48 of IPv6
+	// waitingOfSite, so that a guesser can't take all of them and keep everybody else from logging in.
+	hashesWaiting    = 128
+	waitingOfAddress = 16
+	waitingOfSite    = 32
 
 	threads  = 1
 	saltSize = 16
@@ -46,20 +50,55 @@ const (
 
 // hasher makes and checks hashes, a bounded number at once.
 type hasher struct {
-	cost    Cost
-	places  chan struct{}
-	waiting atomic.Int64
-	made    atomic.Int64 // hashes in all, for tests: a wrong guess costs one, whoever it names
+	cost   Cost
+	places chan struct{}
+	made   atomic.Int64 // hashes in all, for tests: a wrong guess costs one, whoever it names
+
+	mu      sync.Mutex
+	waiting int            // in the queue, or being made
+	of      map[string]int // how many of these each address and site has
 }
 
-func newHasher(c Cost) *hasher { return &hasher{cost: c, places: make(chan struct{}, hashesAtOnce)} }
+func newHasher(c Cost) *hasher {
+	return &hasher{cost: c, places: make(chan struct{}, hashesAtOnce), of: map[string]int{}}
+}
 
-func (h *hasher) key(ctx context.Context, password string, salt []byte, c Cost) ([]byte, error) {
-	if h.waiting.Add(1) > hashesWaiting {
-		h.waiting.Add(-1)
+// queue takes a place in the queue for somebody at an address; "" is this process itself. It reports whether there is one.
+func (h *hasher) queue(addr string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	near, around := network(addr), site(addr)
+	if h.waiting >= hashesWaiting || addr != "" && (h.of[near] >= waitingOfAddress || h.of[around] >= waitingOfSite) {
+		return false
+	}
+	h.change(near, around, 1)
+	return true
+}
+
+// leave gives the place back.
+func (h *hasher) leave(addr string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.change(network(addr), site(addr), -1)
+}
+
+func (h *hasher) change(near, around string, by int) {
+	h.waiting += by
+	for _, k := range []string{near, around} {
+		if h.of[k] += by; h.of[k] == 0 {
+			delete(h.of, k)
+		}
+		if near == around {
+			return
+		}
+	}
+}
+
+func (h *hasher) key(ctx context.Context, addr, password string, salt []byte, c Cost) ([]byte, error) {
+	if !h.queue(addr) {
 		return nil, fail.E(fail.Exhausted, nil, "too many logins at once").Code(oci.CodeTooManyRequests).RetryAfter(time.Second).Hint("use tokens, or try again in a moment")
 	}
-	defer h.waiting.Add(-1)
+	defer h.leave(addr)
 	select {
 	case h.places <- struct{}{}:
 	case <-ctx.Done():
@@ -70,19 +109,19 @@ func (h *hasher) key(ctx context.Context, password string, salt []byte, c Cost) 
 	return argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, threads, keySize), nil
 }
 
-// hash answers the PHC string of a password.
+// hash answers the PHC string of a password. It is asked for by this process itself, never by a stranger.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	p := phc{cost: h.cost, salt: make([]byte, saltSize)}
 	rand.Read(p.salt)
 	var err error
-	if p.key, err = h.key(ctx, password, p.salt, h.cost); err != nil {
+	if p.key, err = h.key(ctx, "", password, p.salt, h.cost); err != nil {
 		return "", err
 	}
 	return p.String(), nil
 }
 
-// matches compares a password with a PHC string in constant time. A string of "" is nobody's: it takes as long and does not match.
-func (h *hasher) matches(ctx context.Context, text, password string) (bool, error) {
+// matches compares the password that came from an address with a PHC string in constant time. A string of "" is nobody's: it takes as long and does not match.
+func (h *hasher) matches(ctx context.Context, addr, text, password string) (bool, error) {
 	p := phc{cost: h.cost, salt: make([]byte, saltSize)}
 	if text != "" {
 		var err error
@@ -90,7 +129,7 @@ func (h *hasher) matches(ctx context.Context, text, password string) (bool, erro
 			return false, err
 		}
 	}
-	got, err := h.key(ctx, password, p.salt, p.cost)
+	got, err := h.key(ctx, addr, password, p.salt, p.cost)
 	if err != nil {
 		return false, err
 	}

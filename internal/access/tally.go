@@ -25,6 +25,8 @@ type Guesses interface {
 //
 // What all count may hear of a guess, and then not that it was right: it is told with the next request of the same user at the same address, before it is asked. Or some logins in a row, at the moments
 // at which Redis does not answer in time, would look like a guesser's.
+//
+// Sites (see guard) are counted by each node alone.
 type tally struct {
 	own *guard
 	all Guesses // nil: there is none
@@ -42,7 +44,9 @@ func newTally(own *guard, all Guesses) *tally {
 
 func (k guardKey) String() string { return hex.EncodeToString(k[:]) }
 
-func guessOf(name, addr string) guess { return guess{pairKey(name, addr), keyOf(network(addr))} }
+func guessOf(name, addr string) guess {
+	return guess{pairKey(name, addr), keyOf(network(addr)), keyOf(site(addr))}
+}
 
 // wait answers how long this user at this address has to wait; 0: not at all.
 func (t *tally) wait(ctx context.Context, name, addr string) time.Duration {

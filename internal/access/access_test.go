@@ -191,7 +191,7 @@ func TestOneOfManyFirstStartsMakesThePassword(t *testing.T) {
 func TestWrongCredentialsAreAllAlike(t *testing.T) {
 	t.Parallel()
 	a, _ := fresh(t)
-	for i, c := range [][2]string{{"admin", "wrong"}, {"nobody", password}, {"", password}, {"admin", ""}, {"admin", strings.Repeat("x", 5000)}, {strings.Repeat("x", 5000), "x"}, {"Admin", password}} {
+	for i, c := range [][2]string{{"admin", "wrong"}, {"nobody", password}, {"", password}, {"admin", ""}, {"admin", strings.Repeat("x", 5000)}, {strings.Repeat("x", 5000), "x"}, {"Admin", password}, {"admin\x00", password}, {"admin\xff", password}, {"ad\nmin", password}} {
 		_, err := a.Authenticate(t.Context(), c[0], c[1], fmt.Sprint("192.0.2.", i))
 		if !fail.Is(err, fail.Unauthenticated) || err.Error() != "wrong user name or password" {
 			t.Errorf("case %d: %v", i, err)

@@ -3,7 +3,10 @@ package access
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
@@ -18,7 +21,7 @@ const maxName = 255
 //
 // Whoever failed too often as a user from an address is slowed before anything is compared, remembered logins included: otherwise these would tell a right guess at once.
 func (a *Access) Authenticate(ctx context.Context, name, password, addr string) (Identity, error) {
-	if name == "" || len(name) > maxName || len(password) > maxPassword {
+	if !isName(name) || len(password) > maxPassword {
 		a.logins.WithLabelValues("refused").Inc()
 		return Identity{}, wrong()
 	}
@@ -52,6 +55,11 @@ func (a *Access) Authenticate(ctx context.Context, name, password, addr string) 
 		}
 		return who, ctx.Err() == nil, err
 	})
+}
+
+// isName reports whether a user can be called this. What can't be is never looked up: PostgreSQL refuses such texts, and other engines do not.
+func isName(s string) bool {
+	return s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 func wrong() error {

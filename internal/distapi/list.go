@@ -114,9 +114,11 @@ func (a *API) listReferrers(w http.ResponseWriter, c *call) error {
 		filter.Set("artifactType", kind)
 		header.Set("OCI-Filters-Applied", "artifactType")
 	}
-	found, err := a.registry.Referrers(c.Context(), c.route.name, subject, kind, p.n, p.last)
-	if err != nil {
-		return err
+	found := registry.Referrers{Descriptors: []oci.Descriptor{}}
+	if oci.IsMediaType(kind) { // nothing has another one, and not every database would take it for a text
+		if found, err = a.registry.Referrers(c.Context(), c.route.name, subject, kind, p.n, p.last); err != nil {
+			return err
+		}
 	}
 	if found.Next != "" {
 		p.link(header, "/v2/"+c.route.asked+"/referrers/"+subject.String(), found.Next, filter)

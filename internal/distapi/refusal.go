@@ -154,7 +154,7 @@ func message(err error, kind fail.Kind, id string) string {
 		}
 		return text
 	case kind == fail.Invalid || kind == fail.TooLarge || kind == fail.RangeInvalid || kind == fail.Unsupported:
-		text = e.Error()
+		text = e.Whole()
 	default:
 		text = e.Text()
 	}

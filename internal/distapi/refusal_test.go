@@ -137,6 +137,14 @@ func TestOurOwnFaultsAreLoggedOnceAndNotTold(t *testing.T) {
 	if n := strings.Count(s.log.String(), "/secret/path"); n != 1 || !strings.Contains(s.log.String(), "request_id=request-77") {
 		t.Errorf("logged %d times:\n%s", n, s.log)
 	}
+	for _, kind := range []fail.Kind{fail.Invalid, fail.Exists, fail.Conflict, fail.Unavailable} {
+		inner := fail.E(kind, nil, "database: SELECT secret").Inner()
+		for _, store.err = range []error{inner, fmt.Errorf("find user: %w", inner), fail.E(kind, fmt.Errorf("find user: %w", inner), "push")} {
+			if a = s.do("POST", push, layer); a.status < http.StatusBadRequest || strings.Contains(string(a.body), "secret") || strings.Contains(string(a.body), "find user") {
+				t.Errorf("%d: %s", a.status, a.body)
+			}
+		}
+	}
 	store.err = fail.E(fail.Unavailable, nil, "the store is away")
 	s.do("POST", push, layer).is(http.StatusServiceUnavailable, oci.CodeUnavailable).has("Retry-After", "5")
 	store.err = nil

@@ -48,6 +48,7 @@ type Error struct {
 	code   string
 	detail any
 	retry  time.Duration
+	inner  bool
 }
 
 // E makes an error of a kind. The text says what failed on what; cause may be nil.
@@ -64,6 +65,12 @@ func (e *Error) Hint(format string, args ...any) *Error {
 // Code adds the error code of a surface (BLOB_UNKNOWN and the like) that fits best.
 func (e *Error) Code(code string) *Error {
 	e.code = code
+	return e
+}
+
+// Inner marks an error whose text is about the inside (a statement to a database): it belongs in the log, and no stranger may read it.
+func (e *Error) Inner() *Error {
+	e.inner = true
 	return e
 }
 
@@ -90,8 +97,24 @@ func (e *Error) Error() string {
 // Unwrap answers the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Text answers what failed without the cause: fit to be shown to a stranger.
-func (e *Error) Text() string { return e.text }
+// Text answers what failed without the cause: fit to be shown to a stranger. Of an inner error that is its kind.
+func (e *Error) Text() string {
+	if e.inner {
+		return e.kind.String()
+	}
+	return e.text
+}
+
+// Whole answers what Error does where no cause is an inner error, else what Text does: all that may be shown to a stranger of his own mistake.
+func (e *Error) Whole() string {
+	var cause *Error
+	for err := error(e); errors.As(err, &cause); err = cause.cause {
+		if cause.inner {
+			return e.Text()
+		}
+	}
+	return e.Error()
+}
 
 // KindOf answers the kind of the outermost Error in err's chain. A context that ended is Unavailable, any other error Internal.
 func KindOf(err error) Kind {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,5 +67,21 @@ func TestForeignErrors(t *testing.T) {
 	}
 	if fail.Kind(99).String() != "kind 99" || fail.TooLarge.String() != "too large" {
 		t.Error("names of kinds")
+	}
+}
+
+func TestWhatIsInnerIsNotForStrangers(t *testing.T) {
+	t.Parallel()
+	inner := fail.E(fail.Exists, errors.New("cause"), "database: INSERT").Inner()
+	outer := fail.E(fail.Invalid, fmt.Errorf("wrapped: %w", inner), "name")
+	if inner.Text() != "exists" || inner.Whole() != "exists" || outer.Text() != "name" || outer.Whole() != "name" {
+		t.Errorf("strangers read %q, %q, %q, %q", inner.Text(), inner.Whole(), outer.Text(), outer.Whole())
+	}
+	if text := outer.Error(); !strings.Contains(text, "database: INSERT: cause") {
+		t.Errorf("the log reads %q", text)
+	}
+	plain := fail.E(fail.Invalid, errors.New("cause"), "name")
+	if plain.Whole() != "name: cause" {
+		t.Errorf("of a mistake of their own they read %q", plain.Whole())
 	}
 }

@@ -193,14 +193,19 @@ func (m *Manifest) checkDescriptors() error {
 // checkMediaType refuses what no media type can be. RFC 6838 allows less, but its names are not for a registry to judge: artifacts have invented
 // all sorts of types.
 func checkMediaType(s string) error {
+	if !IsMediaType(s) {
+		return invalid(nil, "media type %.300q", s).Hint("a media type has at most %d bytes of printable ASCII", maxMediaTypeBytes)
+	}
+	return nil
+}
+
+// IsMediaType reports whether a manifest that has s as a media type or artifact type is taken; "" is: it says that there is none.
+func IsMediaType(s string) bool {
 	ok := len(s) <= maxMediaTypeBytes
 	for i := 0; ok && i < len(s); i++ {
 		ok = s[i] >= ' ' && s[i] <= '~'
 	}
-	if !ok {
-		return invalid(nil, "media type %.300q", s).Hint("a media type has at most %d bytes of printable ASCII", maxMediaTypeBytes)
-	}
-	return nil
+	return ok
 }
 
 // RequiredBlobs answers the config and the layers that must be in the repository, each digest once, foreign layers left out.

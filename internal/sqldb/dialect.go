@@ -144,7 +144,7 @@ func (d *dialect) translate(err error, query string) error {
 	if m.reason != "" {
 		return &refusal{cause: err, reason: m.reason}
 	}
-	e := fail.E(m.kind, err, "database: %s", brief(query))
+	e := fail.E(m.kind, err, "database: %s", brief(query)).Inner()
 	if m.code != "" {
 		e = e.Code(m.code)
 	}

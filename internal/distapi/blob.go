@@ -23,11 +23,11 @@ func (a *API) headBlob(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	pushes, err := a.asksForPush(c)
+	purpose, err := a.purpose(c)
 	if err != nil {
 		return err
 	}
-	found, err := a.registry.StatBlob(c.Context(), c.route.name, d, pushes)
+	found, err := a.registry.StatBlob(c.Context(), c.route.name, d, purpose)
 	if err != nil {
 		return err
 	}

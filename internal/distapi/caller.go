@@ -152,19 +152,22 @@ func (a *API) mayDo(c *call, who access.Identity, name oci.Name, n action) (bool
 	return len(granted) > 0 && len(granted[0].Actions) > 0, nil
 }
 
-// asksForPush reports whether a HEAD may be a push's question what it need not send: if the caller may push here, whatever his token holds so far, or did not
-// say yet who he is. Then what he is told to be present must stay for a while.
-func (a *API) asksForPush(c *call) (bool, error) {
+// purpose answers what a HEAD is for: maybe it is a push's question what it need not send, if the caller may push here, whatever his token holds so far, or did not say yet who
+// he is. Then what he is told to be present must stay for a while.
+func (a *API) purpose(c *call) (registry.Purpose, error) {
 	who := &c.caller
 	switch {
 	case who.claims == nil && who.identity.Subject == "":
-		return true, nil
+		return registry.Unsaid, nil
 	case who.claims != nil && who.claims.Allows(c.route.name, push.String()):
-		return true, nil
+		return registry.ToPush, nil
 	case who.identity.Subject == "":
-		return false, nil
+		return registry.ToPull, nil
 	}
-	return a.mayDo(c, who.identity, c.route.name, push)
+	if ok, err := a.mayDo(c, who.identity, c.route.name, push); !ok || err != nil {
+		return registry.ToPull, err
+	}
+	return registry.ToPush, nil
 }
 
 // scope answers what a client has to ask the token service for. A mount needs its source too.

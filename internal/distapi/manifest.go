@@ -67,11 +67,11 @@ func (a *API) keepForPush(c *call, m *registry.Manifest) error {
 	if claims := c.caller.claims; m.Outage && claims != nil && !claims.Allows(c.route.name, push.String()) {
 		return nil
 	}
-	pushes, err := a.asksForPush(c)
-	if err != nil || !pushes {
+	purpose, err := a.purpose(c)
+	if err != nil || purpose == registry.ToPull {
 		return err
 	}
-	return a.registry.TouchManifest(c.Context(), c.route.name, m.Descriptor.Digest)
+	return a.registry.TouchManifest(c.Context(), c.route.name, m.Descriptor.Digest, purpose)
 }
 
 // markStale says of a tag that was answered without the database how old the answer is: for programs in seconds, for people as the specification has it ("Warnings").

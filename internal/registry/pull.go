@@ -89,8 +89,18 @@ func manifestUnknown(name oci.Name, ref string) *fail.Error {
 	return fail.E(fail.NotFound, nil, "manifest %s in %s", ref, name).Code(oci.CodeManifestUnknown).Hint("push it first, or check the tag")
 }
 
-// TouchManifest keeps a manifest from being reviewed for the safe time: a push is told that it is there.
-func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, d oci.Digest) error {
+// Purpose is what somebody asks for whether a content is there.
+type Purpose int
+
+// The purposes. A push leaves out what it was told to be there, so that must stay for a while.
+const (
+	ToPull Purpose = iota
+	ToPush         // kept for the safe time
+	Unsaid         // somebody who did not say who he is, and may go on to push: kept for half of the safe time at least
+)
+
+// TouchManifest keeps a manifest from being reviewed, because a push is told that it is there.
+func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, d oci.Digest, p Purpose) error {
 	repo, err := index.RepositoryByName(ctx, r.db, name)
 	if fail.Is(err, fail.NotFound) {
 		return nameUnknown(name)
@@ -103,7 +113,7 @@ func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, d oci.Diges
 		return nil
 	}
 	if err == nil {
-		err = r.postpone(ctx, index.ReviewManifest, repo.ID, d, due)
+		err = r.postpone(ctx, p, index.ReviewManifest, repo.ID, d, due)
 	}
 	if err != nil {
 		return fmt.Errorf("keep manifest %s in %s: %w", d, name, err)
@@ -111,10 +121,10 @@ func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, d oci.Diges
 	return nil
 }
 
-// StatBlob answers a repository's blob. For a push it also keeps the blob from being reviewed for the safe time, and fails if that fails; a blob known to be
+// StatBlob answers a repository's blob. If a push may come of it, it also keeps the blob from being reviewed, and fails if that fails; a blob known to be
 // damaged is absent then, so that it is pushed again.
-func (r *Registry) StatBlob(ctx context.Context, name oci.Name, d oci.Digest, forPush bool) (oci.Descriptor, error) {
-	if !forPush {
+func (r *Registry) StatBlob(ctx context.Context, name oci.Name, d oci.Digest, p Purpose) (oci.Descriptor, error) {
+	if p == ToPull {
 		b, err := r.findBlob(ctx, name, d)
 		if err != nil {
 			return oci.Descriptor{}, err
@@ -128,7 +138,7 @@ func (r *Registry) StatBlob(ctx context.Context, name oci.Name, d oci.Digest, fo
 	if !ok || f.Damaged {
 		return oci.Descriptor{}, r.unknown(ctx, name, blobUnknown(name, d))
 	}
-	if err = r.postpone(ctx, index.ReviewLink, f.Repo, d, f.Due); err != nil {
+	if err = r.postpone(ctx, p, index.ReviewLink, f.Repo, d, f.Due); err != nil {
 		return oci.Descriptor{}, fmt.Errorf("keep blob %s in %s: %w", d, name, err)
 	}
 	return oci.Descriptor{MediaType: blobMediaType, Digest: d, Size: f.Size}, nil
@@ -136,10 +146,12 @@ func (r *Registry) StatBlob(ctx context.Context, name oci.Name, d oci.Digest, fo
 
 // postpone raises when something is reviewed that was seen to be due. Nothing that is not up for review needs it: what puts it up grants the safe time.
 //
-// Where this process alone writes, a time that is far enough away needs no write. A power cut may lose it: the push is cut as well then.
-func (r *Registry) postpone(ctx context.Context, kind int, repo int64, d oci.Digest, due int64) error {
+// Where this process alone writes, a time that is far enough away needs no write. A power cut may lose it: the push is cut as well then. Nor does it for those who did not say who
+// they are, or strangers could make each of their requests a commit on all servers of the database, and all on one row. Half of the safe time is more than any push, and
+// more than clocks may be wrong together.
+func (r *Registry) postpone(ctx context.Context, p Purpose, kind int, repo int64, d oci.Digest, due int64) error {
 	now := r.cfg.Clock()
-	if due == 0 || r.db.Sole() && due > micros(now.Add(r.cfg.SafeTime/2)) {
+	if p == ToPull || due == 0 || (p == Unsaid || r.db.Sole()) && due > micros(now.Add(r.cfg.SafeTime/2)) {
 		return nil
 	}
 	return r.relaxed(ctx, "review.raise", func(tx *sqldb.Tx) error {

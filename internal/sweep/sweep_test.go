@@ -255,7 +255,7 @@ func TestObjectsWithoutARowGoWhenTheyAreOldAndOurs(t *testing.T) {
 	if _, err := s.store.Stat(t.Context(), "docker/registry/v2/blobs/sha256/aa/data"); err != nil {
 		t.Errorf("a foreign object went: %v", err)
 	}
-	if _, err := s.reg.StatBlob(t.Context(), name(t, "app"), d, false); err != nil {
+	if _, err := s.reg.StatBlob(t.Context(), name(t, "app"), d, registry.ToPull); err != nil {
 		t.Error(err)
 	}
 	if s.objects() != 1 {

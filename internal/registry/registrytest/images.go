@@ -257,7 +257,7 @@ func reviews(t *testing.T, w *World) {
 		t.Fatal("due too early")
 	}
 	w.Forward(20 * time.Hour)
-	if _, err := w.StatBlob(t.Context(), repo, Sum(data), true); err != nil {
+	if _, err := w.StatBlob(t.Context(), repo, Sum(data), registry.ToPush); err != nil {
 		t.Fatal(err)
 	}
 	if second := due(2, Sum(data)); second < first+(19*time.Hour).Microseconds() {
@@ -266,15 +266,39 @@ func reviews(t *testing.T, w *World) {
 	body := w.image(t, repo, "reviewed image")
 	first = due(1, Sum(body))
 	w.Forward(20 * time.Hour)
-	if err := w.TouchManifest(t.Context(), repo, Sum(body)); err != nil {
+	if err := w.TouchManifest(t.Context(), repo, Sum(body), registry.ToPush); err != nil {
 		t.Fatal(err)
 	}
 	if second := due(1, Sum(body)); second < first+(19*time.Hour).Microseconds() {
 		t.Fatal("a HEAD of a push did not put the review off")
 	}
-	if err := w.TouchManifest(t.Context(), repo, Sum(data)); err != nil {
+	if err := w.TouchManifest(t.Context(), repo, Sum(data), registry.ToPush); err != nil {
 		t.Fatal(err)
 	}
+	unsaid := func(write bool) {
+		t.Helper()
+		blobDue, manifestDue := due(2, Sum(data)), due(1, Sum(body))
+		if _, err := w.StatBlob(t.Context(), repo, Sum(data), registry.Unsaid); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.TouchManifest(t.Context(), repo, Sum(body), registry.Unsaid); err != nil {
+			t.Fatal(err)
+		}
+		if now := due(2, Sum(data)); (now != blobDue) != write {
+			t.Errorf("a stranger's HEAD made a blob's review due at %d, from %d", now, blobDue)
+		}
+		if now := due(1, Sum(body)); (now != manifestDue) != write {
+			t.Errorf("a stranger's HEAD made a manifest's review due at %d, from %d", now, manifestDue)
+		}
+	}
+	if _, err := w.StatBlob(t.Context(), repo, Sum(data), registry.ToPush); err != nil {
+		t.Fatal(err)
+	}
+	w.Forward(11 * time.Hour)
+	unsaid(false)
+	w.Forward(8 * time.Hour)
+	unsaid(true)
+	unsaid(false)
 }
 
 func pullCounts(t *testing.T, w *World) {

@@ -227,7 +227,7 @@ func (r *race) endings(t *testing.T) {
 			if errs[1] == nil {
 				t.Error("finished and cancelled")
 			}
-		} else if _, err := r.w.StatBlob(t.Context(), repo, Sum(data), false); !fail.Is(err, fail.NotFound) {
+		} else if _, err := r.w.StatBlob(t.Context(), repo, Sum(data), registry.ToPull); !fail.Is(err, fail.NotFound) {
 			t.Errorf("not finished, but there: %v", err)
 		}
 	}

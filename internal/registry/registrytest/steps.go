@@ -107,7 +107,7 @@ func (l *life) live() {
 
 	l.w.Forward(13 * time.Hour)
 	l.again("head", nil, func() error {
-		_, err := l.w.StatBlob(l.t.Context(), repo, Sum(config), true)
+		_, err := l.w.StatBlob(l.t.Context(), repo, Sum(config), registry.ToPush)
 		return err
 	})
 	l.uploadsThatEnd(repo)

@@ -92,7 +92,7 @@ func pushedAnyWay(t *testing.T, w *World) {
 			t.Fatal(err)
 		}
 		w.WantBlob(t, repo, Sum(four), four)
-		d, err := w.StatBlob(t.Context(), repo, Sum(four), false)
+		d, err := w.StatBlob(t.Context(), repo, Sum(four), registry.ToPull)
 		if err != nil || d.Size != int64(size) {
 			t.Fatalf("%+v, %v", d, err)
 		}
@@ -114,7 +114,7 @@ func pushedAnyWay(t *testing.T, w *World) {
 	}
 	_, err = w.OpenBlob(t.Context(), repo, Sum([]byte("absent")))
 	WantCode(t, err, fail.NotFound, oci.CodeBlobUnknown)
-	_, err = w.StatBlob(t.Context(), Name("ways/absent"), Sum([]byte("absent")), false)
+	_, err = w.StatBlob(t.Context(), Name("ways/absent"), Sum([]byte("absent")), registry.ToPull)
 	WantCode(t, err, fail.NotFound, oci.CodeNameUnknown)
 }
 
@@ -171,14 +171,14 @@ func wrongDigest(t *testing.T, w *World) {
 	u := w.Send(t, w.Start(t, repo, 0), data[:200])
 	_, err := w.Finish(t.Context(), repo, u.ID, registry.Finish{At: 200, Digest: Sum([]byte("other")), Size: 300, Body: bytes.NewReader(data[200:])})
 	WantCode(t, err, fail.Invalid, oci.CodeDigestInvalid)
-	_, err = w.StatBlob(t.Context(), repo, Sum([]byte("other")), false)
+	_, err = w.StatBlob(t.Context(), repo, Sum([]byte("other")), registry.ToPull)
 	WantCode(t, err, fail.NotFound, oci.CodeBlobUnknown)
 	w.End(t, w.At(t, u, 200), data[200:], Sum(data))
 	w.WantBlob(t, repo, Sum(data), data)
 
 	_, err = w.PushBlob(t.Context(), repo, registry.PushBlob{Pusher: Admin, Digest: Sum([]byte("other")), Size: 500, Body: bytes.NewReader(data)})
 	WantCode(t, err, fail.Invalid, oci.CodeDigestInvalid)
-	_, err = w.StatBlob(t.Context(), repo, Sum([]byte("other")), true)
+	_, err = w.StatBlob(t.Context(), repo, Sum([]byte("other")), registry.ToPush)
 	WantCode(t, err, fail.NotFound, oci.CodeBlobUnknown)
 }
 
@@ -458,7 +458,7 @@ func damaged(t *testing.T, w *World) {
 		}
 	}
 	WantCode(t, err, fail.Internal, "")
-	_, err = w.StatBlob(t.Context(), repo, Sum(data), true)
+	_, err = w.StatBlob(t.Context(), repo, Sum(data), registry.ToPush)
 	WantCode(t, err, fail.NotFound, oci.CodeBlobUnknown)
 	mounted, err := w.Mount(t.Context(), repo, registry.Mount{Pusher: Admin, Digest: Sum(data), From: repo, MayPull: all})
 	if err != nil || mounted {
@@ -467,7 +467,7 @@ func damaged(t *testing.T, w *World) {
 	w.Push(t, repo, data)
 	w.Sweep(t)
 	w.WantBlob(t, repo, Sum(data), data)
-	if _, err = w.StatBlob(t.Context(), repo, Sum(data), true); err != nil {
+	if _, err = w.StatBlob(t.Context(), repo, Sum(data), registry.ToPush); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -495,7 +495,7 @@ func mounted(t *testing.T, w *World) {
 	if try(target, oci.Name{}, func(n oci.Name) bool { return n != source }) {
 		t.Error("mounted from anywhere, though the caller may not pull there")
 	}
-	_, err := w.StatBlob(t.Context(), target, Sum(data), false)
+	_, err := w.StatBlob(t.Context(), target, Sum(data), registry.ToPull)
 	WantCode(t, err, fail.NotFound, oci.CodeNameUnknown)
 	if !try(target, source, func(n oci.Name) bool { return n == source }) {
 		t.Error("not mounted")

@@ -121,7 +121,9 @@ type HTTP struct {
 	MaxHeaderBytes  int64
 	MaxConnections  int
 	DrainDelay      time.Duration
-	DrainTimeout    time.Duration
+
+	MaxConnectionsPerAddress int
+	DrainTimeout             time.Duration
 }
 
 // TLS is the certificate of the listeners. Both files are given or none.

@@ -62,13 +62,15 @@ func timeoutKeys() []key {
 			func(c *Config) *time.Duration { return &c.HTTP.IdleTimeout }, span{min: time.Second, max: time.Hour}),
 		size("http.max_header_bytes", "64KiB", "Largest header of a request; larger ones get 431.",
 			func(c *Config) *int64 { return &c.HTTP.MaxHeaderBytes }, extent{min: 4 * kib, max: mib}),
-		number("http.max_connections", 10000, "Connections that may be open at once; further ones wait.",
+		number("http.max_connections", 10000, "Connections that may be open at once. Further ones wait, and those that have no request end for them.",
 			func(c *Config) *int { return &c.HTTP.MaxConnections }, 16, 1000000),
+		number("http.max_connections_per_address", 2500, "Connections that one address (with IPv6 a /64) may have open at once; further ones are closed. For http.trusted_proxies it does not count.",
+			func(c *Config) *int { return &c.HTTP.MaxConnectionsPerAddress }, 1, 1000000),
 		duration("http.drain_delay", "0", "At a stop, how long requests are still taken while /readyz already answers 503, so that balancers notice.",
 			func(c *Config) *time.Duration { return &c.HTTP.DrainDelay }, span{min: time.Second, max: 5 * time.Minute, off: "none"}),
 		duration("http.drain_timeout", "30s", "At a stop, how long requests under way may take to finish; then they are cut off.",
 			func(c *Config) *time.Duration { return &c.HTTP.DrainTimeout }, span{min: time.Second, max: day, off: "cut off at once"}),
-		parsed("metrics.addr", "address", "host:port; port 0 for any free one", "", "Second address, for /metrics (Prometheus) and /debug/pprof/. It asks for no password: keep it away from strangers.",
+		parsed("metrics.addr", "address", "host:port; port 0 for any free one", "", "Second address, for /metrics (Prometheus), /debug/pprof/, /healthz and /readyz. It asks for no password: keep it away from strangers.",
 			func(c *Config) *string { return &c.Metrics.Addr }, func(s string) (string, error) {
 				if s == "" {
 					return "", nil

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,8 +23,13 @@ type pace struct {
 // a deadline. A client that stands still is noticed after twice the limit, for at the first look nobody knows how much waited before.
 type slotted struct {
 	*net.TCPConn
-	slots chan struct{}
-	once  sync.Once
+	places *places
+	owner  netip.Prefix
+
+	// Guarded by places.
+	gone       bool     // it gave its place back
+	queued     bool     // it has no request
+	prev, next *slotted // beside it in the queue of those
 
 	limit  time.Duration
 	moving atomic.Bool // the deadline for writing is one to move on
@@ -34,7 +39,7 @@ type slotted struct {
 // Close closes the connection.
 func (c *slotted) Close() error {
 	err := c.TCPConn.Close()
-	c.once.Do(func() { <-c.slots })
+	c.places.free(c)
 	return err
 }
 

@@ -62,7 +62,7 @@ func WithConnection(t *testing.T, look func(net.Conn)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLimited(all[0], make(chan struct{}, 1), pace{limit: time.Minute})
+	l := newLimited(all[0], newPlaces(&config.HTTP{MaxConnections: 1, MaxConnectionsPerAddress: 1}, nil, time.Now), pace{limit: time.Minute})
 	near, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

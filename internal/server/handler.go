@@ -36,6 +36,7 @@ func (s *Server) serveWith(ctx context.Context, api http.Handler, reg *prometheu
 		next: next, out: s.lines, log: s.log, format: c.Log.Format, access: c.Log.Access, ids: newRequestIDs(), traffic: s.traffic,
 		client: distapi.NewOrigin(nil, c.HTTP.TrustedProxies).Client, clock: s.clock,
 	}
+	s.places = newPlaces(&c.HTTP, s.log, s.clock)
 	s.http = &http.Server{
 		Handler:           front,
 		ReadHeaderTimeout: c.HTTP.HeaderTimeout,
@@ -44,6 +45,7 @@ func (s *Server) serveWith(ctx context.Context, api http.Handler, reg *prometheu
 		IdleTimeout:    c.HTTP.IdleTimeout,
 		MaxHeaderBytes: int(c.HTTP.MaxHeaderBytes),
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly of clients that go away in mid-handshake
+		ConnState:      s.places.observe,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: streams, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: connBuffer,
 			SendPingTimeout: c.HTTP.ProgressTimeout, PingTimeout: c.HTTP.HeaderTimeout, WriteByteTimeout: c.HTTP.ProgressTimeout,
@@ -53,14 +55,16 @@ func (s *Server) serveWith(ctx context.Context, api http.Handler, reg *prometheu
 		s.http.TLSConfig = s.cert.config()
 	}
 	if s.inside != nil {
-		s.metrics = &http.Server{Handler: insideHandler(reg), ReadHeaderTimeout: c.HTTP.HeaderTimeout, IdleTimeout: c.HTTP.IdleTimeout, ErrorLog: s.http.ErrorLog}
+		s.metrics = &http.Server{Handler: insideHandler(reg, s.ready), ReadHeaderTimeout: c.HTTP.HeaderTimeout, IdleTimeout: c.HTTP.IdleTimeout, ErrorLog: s.http.ErrorLog}
 	}
 	return nil
 }
 
-// insideHandler serves the second address: metrics and profiles.
-func insideHandler(reg *prometheus.Registry) http.Handler {
+// insideHandler serves the second address: metrics and profiles, and what probes ask, because here they are answered also when strangers have all connections of the first one.
+func insideHandler(reg *prometheus.Registry, ready http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", serveLive)
+	mux.Handle("GET /readyz", ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

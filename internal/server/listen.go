@@ -45,40 +45,46 @@ func listenError(err error, addr string) error {
 	return fail.E(fail.Unavailable, err, "listen at %s", addr).Hint("%s", hint)
 }
 
-// limited bounds how many connections of all listeners are open at once: further ones wait in the kernel's queue.
+// limited bounds how many connections of all listeners are open at once: further ones wait, one of them here and the others in the kernel's queue.
 type limited struct {
 	net.Listener
-	slots chan struct{}
-	pace  pace
-	done  chan struct{}
-	once  sync.Once
+	places *places
+	pace   pace
+	done   chan struct{}
+	once   sync.Once
 }
 
-func newLimited(l net.Listener, slots chan struct{}, p pace) *limited {
-	return &limited{Listener: l, slots: slots, pace: p, done: make(chan struct{})}
+func newLimited(l net.Listener, p *places, c pace) *limited {
+	return &limited{Listener: l, places: p, pace: c, done: make(chan struct{})}
 }
 
-// Accept waits for a free slot, then for a connection.
+// Accept waits for a connection that may stay, then for its place.
 func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		tcp, ok := conn.(*net.TCPConn)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("connection of type %T", conn), conn.Close())
+		}
+		owner := l.places.owner(conn.RemoteAddr())
+		if !l.places.enter(owner) {
+			if err = conn.Close(); err != nil {
+				l.places.log.Debug("close a connection", "error", err.Error())
+			}
+			continue
+		}
+		if !l.places.wait(l.done) {
+			l.places.leave(owner)
+			return nil, errors.Join(net.ErrClosed, conn.Close())
+		}
+		if l.pace.short {
+			shorten(tcp)
+		}
+		return &slotted{TCPConn: tcp, places: l.places, owner: owner, limit: l.pace.limit}, nil
 	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		<-l.slots
-		return nil, errors.Join(fmt.Errorf("connection of type %T", conn), conn.Close())
-	}
-	if l.pace.short {
-		shorten(tcp)
-	}
-	return &slotted{TCPConn: tcp, slots: l.slots, limit: l.pace.limit}, nil
 }
 
 // Close stops listening.

@@ -101,10 +101,9 @@ func (s *Server) watchReload(ctx context.Context) error {
 
 // accept starts the listeners.
 func (s *Server) accept(group *errgroup.Group) {
-	slots := make(chan struct{}, s.cfg.HTTP.MaxConnections)
 	for _, l := range s.listeners {
 		group.Go(func() error {
-			bounded := newLimited(l, slots, pace{limit: s.cfg.HTTP.ProgressTimeout, short: s.cert != nil})
+			bounded := newLimited(l, s.places, pace{limit: s.cfg.HTTP.ProgressTimeout, short: s.cert != nil})
 			if s.cert != nil {
 				return ended(s.http.ServeTLS(bounded, "", ""), l)
 			}

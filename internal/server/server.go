@@ -59,6 +59,7 @@ type Server struct {
 	ready     *readiness
 	notifier  *notifier
 	memory    *memoryAim
+	places    *places // of the connections of http
 	http      *http.Server
 	metrics   *http.Server // nil if there is none
 }

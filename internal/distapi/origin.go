@@ -1,6 +1,7 @@
 package distapi
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -31,6 +32,9 @@ func (o *Origin) URL(r *http.Request) string {
 	scheme, host := "http", r.Host
 	if r.TLS != nil {
 		scheme = "https"
+	}
+	if !isHost(host) {
+		host = bound(r)
 	}
 	if o.trusts(peer(r)) {
 		switch proto := first(r.Header.Get("X-Forwarded-Proto")); proto {
@@ -84,7 +88,15 @@ func first(list string) string {
 	return strings.TrimSpace(value)
 }
 
-// isHost reports whether s can stand in a URL and in a quoted header as host and port. net/http checks Host itself, but no forwarded header.
+// bound answers the address that a request came in at: what is left where its Host says nothing.
+func bound(r *http.Request) string {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		return addr.String()
+	}
+	return "localhost"
+}
+
+// isHost reports whether s can stand in a URL and in a quoted header as host and port. net/http checks neither forwarded headers nor, over HTTP/2, the host itself.
 func isHost(s string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
 	return s != "" && strings.Trim(s, letters) == ""

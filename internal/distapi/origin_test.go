@@ -1,8 +1,11 @@
 package distapi
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"testing"
@@ -46,5 +49,17 @@ func TestThePublicURLWins(t *testing.T) {
 	o := NewOrigin(&url.URL{Scheme: "https", Host: "registry.example", Path: "/"}, nil)
 	if got := o.URL(&http.Request{Host: "evil.example"}); got != "https://registry.example" {
 		t.Errorf("URL %s", got)
+	}
+}
+
+func TestAHostThatIsNoneStandsInNoAnswer(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{`a"b`, `x",service="y`, "a b", "a/b", "", "\xff"} {
+		r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+		r.Host, r.ProtoMajor = host, 2
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5000}))
+		if got := NewOrigin(nil, nil).URL(r); got != "http://192.0.2.1:5000" {
+			t.Errorf("host %q: %s", host, got)
+		}
 	}
 }

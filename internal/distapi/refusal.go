@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -99,8 +100,8 @@ func (a *API) report(c *call, kind fail.Kind, err error, id string) {
 	case kind == fail.Unavailable:
 		level = slog.LevelWarn
 	}
-	a.log.LogAttrs(c.Context(), level, "a request failed", slog.String("error", err.Error()), slog.String("kind", kind.String()), slog.String("method", c.Method),
-		slog.String("path", c.URL.Path), slog.String("hint", fail.HintOf(err)), slog.String("request_id", id))
+	a.log.LogAttrs(c.Context(), level, "a request failed", slog.String("error", err.Error()), slog.String("kind", kind.String()), slog.String("method", fmt.Sprintf("%.20s", c.Method)),
+		slog.String("path", fmt.Sprintf("%.1000s", c.URL.Path)), slog.String("hint", fail.HintOf(err)), slog.String("request_id", id))
 }
 
 // isSpace reports whether what is exhausted is room, not rate: waiting does not bring it back, so the registry names no time.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,7 +119,7 @@ func (o *observer) end(w *witness, r *http.Request, id string, begin time.Time) 
 	case p == nil && w.status == 0:
 		w.status = http.StatusOK
 	case p != nil && p != http.ErrAbortHandler: //nolint:errorlint // a panic's value is no error to unwrap
-		o.log.Error("a handler panicked", "panic", p, "request_id", id, "path", r.URL.Path, "stack", string(debug.Stack()))
+		o.log.Error("a handler panicked", "panic", p, "request_id", id, "path", shortened(r.URL.Path), "stack", string(debug.Stack()))
 		if w.status == 0 {
 			w.status = http.StatusInternalServerError
 			w.ResponseWriter.WriteHeader(w.status)
@@ -144,11 +145,22 @@ func (o *observer) end(w *witness, r *http.Request, id string, begin time.Time) 
 // statusAborted is what the access log says when the connection was cut before an answer began (nginx's number for it).
 const statusAborted = 499
 
+// maxLogged is how much of a text that a stranger sent goes into the log: a header may be 1 MiB long, and lines like that fill a disk.
+const maxLogged = 1 << 10
+
+// shortened answers the beginning of a text that is longer than maxLogged.
+func shortened(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+}
+
 func (o *observer) write(w *witness, r *http.Request, id string, now time.Time, took time.Duration) {
 	e := &w.entry
 	e.begin(o.format, now, "request")
-	e.text("method", r.Method)
-	e.text("path", r.URL.EscapedPath())
+	e.text("method", shortened(r.Method))
+	e.text("path", shortened(r.URL.EscapedPath()))
 	e.number("status", int64(w.status))
 	e.number("bytes", w.sent)
 	e.number("received", w.body.n)
@@ -157,7 +169,7 @@ func (o *observer) write(w *witness, r *http.Request, id string, now time.Time, 
 	e.text("subject", w.subject)
 	e.text("remote", o.remote(r))
 	e.text("proto", r.Proto)
-	e.text("agent", r.UserAgent())
+	e.text("agent", shortened(r.UserAgent()))
 	o.out.later(e.end())
 }
 

@@ -88,6 +88,26 @@ func TestTheAccessLogSaysWhoDidWhatAndNoSecrets(t *testing.T) {
 	}
 }
 
+func TestNobodyFillsTheLogWithOneRequest(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	long := strings.Repeat("x", 50<<10)
+	for _, c := range [][2]string{{http.MethodGet, "/" + long}, {http.MethodGet, "/v2/" + long + "/tags/list"}, {"X" + long, "/v2/"}} {
+		if _, err := do(t, http.DefaultClient, c[0], r.URL()+c[1], nil, "User-Agent", strings.Repeat("ü", 5<<10), "X-Request-Id", "y"+long[:5<<10]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the lines", func() bool { return len(r.log.lines("request")) == 3 })
+	for line := range strings.Lines(r.log.String()) {
+		if len(line) > 4<<10 {
+			t.Errorf("a line of %d bytes: %s", len(line), line[:1000])
+		}
+	}
+	if agent := r.log.lines("request")[0]["agent"]; agent != strings.Repeat("ü", 512)+"…" {
+		t.Errorf("agent %v", agent)
+	}
+}
+
 func TestTheAccessLogCanBeTurnedOff(t *testing.T) {
 	t.Parallel()
 	r := start(t, "HAVN_LOG_ACCESS=false")

@@ -62,9 +62,9 @@ func endpoint(c *config.Config) string {
 func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := classify(r.URL.Path)
 	ctx := t.carry.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	ctx, span := t.tracer.Start(ctx, r.Method+" "+kind.String(), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-		attribute.String("http.request.method", r.Method), attribute.String("url.path", r.URL.Path), attribute.String("http.route", kind.String()),
-		attribute.String("user_agent.original", r.UserAgent()), attribute.String("havn.request_id", w.Header().Get("X-Request-Id")),
+	ctx, span := t.tracer.Start(ctx, shortened(r.Method)+" "+kind.String(), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		attribute.String("http.request.method", shortened(r.Method)), attribute.String("url.path", shortened(r.URL.Path)), attribute.String("http.route", kind.String()),
+		attribute.String("user_agent.original", shortened(r.UserAgent())), attribute.String("havn.request_id", w.Header().Get("X-Request-Id")),
 	))
 	defer func() {
 		if seen, ok := w.(*witness); ok {

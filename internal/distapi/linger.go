@@ -34,6 +34,13 @@ func (w *responder) SetSubject(name string) {
 	}
 }
 
+// SetRefusal passes on why the request is refused: see refuse.
+func (w *responder) SetRefusal(code, why string) {
+	if to, ok := w.ResponseWriter.(interface{ SetRefusal(code, why string) }); ok {
+		to.SetRefusal(code, why)
+	}
+}
+
 // WriteHeader moves the deadlines on, and decides what becomes of a body that was not read to its end.
 func (w *responder) WriteHeader(status int) {
 	if !w.begun {

@@ -86,6 +86,9 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	body := struct {
 		Errors []problem `json:"errors"`
 	}{problems(err, kind, is.code, id)}
+	if to, ok := w.(interface{ SetRefusal(code, why string) }); ok && len(body.Errors) > 0 { // for the server's access log
+		to.SetRefusal(body.Errors[0].Code, body.Errors[0].Message)
+	}
 	if err = writeJSON(w, is.status, "application/json", body); err != nil {
 		a.log.DebugContext(c.Context(), "an error did not reach its client", "error", err, "request_id", id)
 	}

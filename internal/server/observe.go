@@ -36,6 +36,8 @@ type witness struct {
 	status  int
 	sent    int64
 	subject string
+	code    string // why it was refused, "" if it was not
+	why     string
 }
 
 // countedBody counts the bytes of a request's body.
@@ -53,6 +55,9 @@ func (b *countedBody) Read(p []byte) (int, error) {
 
 // SetSubject tells who asks, once the API knows it.
 func (w *witness) SetSubject(name string) { w.subject = name }
+
+// SetRefusal tells with which code and words the request is refused.
+func (w *witness) SetRefusal(code, why string) { w.code, w.why = code, why }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *witness) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -98,7 +103,7 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w = &witness{}
 	}
-	w.ResponseWriter, w.status, w.sent, w.subject = rw, 0, 0, ""
+	w.ResponseWriter, w.status, w.sent, w.subject, w.code, w.why = rw, 0, 0, "", "", ""
 	w.body = countedBody{}
 	if r.Body != nil && r.Body != http.NoBody {
 		w.body.ReadCloser = r.Body
@@ -170,6 +175,10 @@ func (o *observer) write(w *witness, r *http.Request, id string, now time.Time, 
 	e.text("remote", o.remote(r))
 	e.text("proto", r.Proto)
 	e.text("agent", shortened(r.UserAgent()))
+	if w.code != "" {
+		e.text("code", w.code)
+		e.text("why", shortened(w.why))
+	}
 	o.out.later(e.end())
 }
 

@@ -88,6 +88,23 @@ func TestTheAccessLogSaysWhoDidWhatAndNoSecrets(t *testing.T) {
 	}
 }
 
+func TestTheAccessLogSaysWhyARequestWasRefused(t *testing.T) {
+	t.Parallel()
+	r := start(t, "HAVN_LOG_FORMAT=json")
+	get(t, r.URL()+"/v2/", basic()...)
+	get(t, r.URL()+"/v2/app/manifests/v1", basic()...)
+	if _, err := do(t, http.DefaultClient, http.MethodPut, r.URL()+"/v2/app/manifests/v1", strings.NewReader("{"), append(basic(), "Content-Type", "application/vnd.oci.image.manifest.v1+json")...); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the lines", func() bool { return len(r.log.lines("request")) == 3 })
+	for i, want := range []any{nil, "NAME_UNKNOWN", "MANIFEST_INVALID"} {
+		line := r.log.lines("request")[i]
+		if why, ok := line["why"].(string); line["code"] != want || ok != (want != nil) || ok && why == "" {
+			t.Errorf("line %d: %v", i, line)
+		}
+	}
+}
+
 func TestNobodyFillsTheLogWithOneRequest(t *testing.T) {
 	t.Parallel()
 	r := start(t)

@@ -69,6 +69,11 @@ func (o *Origin) Client(r *http.Request) netip.Addr {
 	return client
 }
 
+// Ignores reports whether a request has headers of a proxy that is not trusted.
+func (o *Origin) Ignores(r *http.Request) bool {
+	return (r.Header["X-Forwarded-For"] != nil || r.Header["X-Forwarded-Proto"] != nil) && !o.trusts(peer(r))
+}
+
 func (o *Origin) trusts(a netip.Addr) bool {
 	return a.IsValid() && slices.ContainsFunc(o.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }

@@ -64,6 +64,9 @@ func diagnose(ctx context.Context, c *config.Config, patience time.Duration) []F
 	d := &doctor{c: c, clock: time.Now, patience: patience}
 	d.certificate()
 	d.signature()
+	for _, e := range exposed(d.c) {
+		d.add("exposed", Warning, fail.HintOf(e), "%s", e.Error())
+	}
 	d.clocks()
 	d.redis(ctx)
 	if d.dataDir() {

@@ -250,3 +250,53 @@ func TestDoctorSaysWhenASignatureEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsOpenToOthersIsToldOf(t *testing.T) {
+	t.Parallel()
+	cert, key := filepath.Join(t.TempDir(), "a.crt"), filepath.Join(t.TempDir(), "a.key")
+	for _, c := range []struct {
+		env  string
+		want []string
+	}{
+		{"HAVN_HTTP_ADDR=:0", []string{"over :0 in the clear"}},
+		{"HAVN_HTTP_ADDR=127.0.0.1:0,0.0.0.0:0", []string{"over 0.0.0.0:0 in the clear"}},
+		{"HAVN_HTTP_ADDR=registry.example:5000;HAVN_HTTP_PUBLIC_URL=http://registry.example:5000", []string{"over registry.example:5000 in the clear"}},
+		{"HAVN_HTTP_ADDR=:0;HAVN_HTTP_PUBLIC_URL=https://registry.example", nil},
+		{"HAVN_HTTP_ADDR=:0;HAVN_HTTP_TLS_CERTIFICATE=" + cert + ";HAVN_HTTP_TLS_KEY=" + key, nil},
+		{"HAVN_HTTP_ADDR=127.0.0.2:0,[::1]:0,localhost:0;HAVN_METRICS_ADDR=[::1]:0", nil},
+		{"HAVN_METRICS_ADDR=:0", []string{"metrics and profiles are shown at :0"}},
+	} {
+		all, _ := diagnose(t, strings.Split(c.env, ";")...)
+		got := find(all, "exposed", server.Warning)
+		if (got == "") != (len(c.want) == 0) {
+			t.Errorf("%s: %q", c.env, got)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(got, want) || !strings.Contains(got, " → ") {
+				t.Errorf("%s: %q, want %q and what to do", c.env, got, want)
+			}
+		}
+	}
+}
+
+func TestTheLogTellsWhatIsOpenToOthersAndWhichProxyIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	r := start(t, "HAVN_HTTP_ADDR=0.0.0.0:0", "HAVN_HTTP_TRUSTED_PROXIES=127.0.0.3")
+	await(t, "a warning", func() bool { return strings.Contains(r.log.String(), "over 0.0.0.0:0 in the clear") })
+	const ignored = "headers of a proxy are ignored, because it is not in http.trusted_proxies"
+	_, port, err := net.SplitHostPort(r.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"127.0.0.1", "127.0.0.1", "127.0.0.3"} {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext}}
+		for _, header := range []string{"X-Forwarded-Proto", "X-Forwarded-For"} {
+			if _, err = do(t, client, http.MethodGet, "http://127.0.0.1:"+port+"/v2/", nil, header, "https"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if all := r.log.lines(ignored); len(all) != 1 || all[0]["peer"] != "127.0.0.1" || all[0]["hint"] == "" {
+		t.Errorf("%v", all)
+	}
+}

@@ -32,9 +32,10 @@ func (s *Server) serveWith(ctx context.Context, api http.Handler, reg *prometheu
 		}
 		s.tracer, next = t, t
 	}
+	origin := distapi.NewOrigin(nil, c.HTTP.TrustedProxies)
 	front := &observer{
 		next: next, out: s.lines, log: s.log, format: c.Log.Format, access: c.Log.Access, ids: newRequestIDs(), traffic: s.traffic,
-		client: distapi.NewOrigin(nil, c.HTTP.TrustedProxies).Client, clock: s.clock,
+		client: origin.Client, proxies: &strangeProxies{ignored: origin.Ignores, log: s.log, told: map[string]bool{}}, clock: s.clock,
 	}
 	s.places = newPlaces(&c.HTTP, s.log, s.clock)
 	s.http = &http.Server{

@@ -24,6 +24,7 @@ type observer struct {
 	ids     *requestIDs
 	traffic *traffic
 	client  func(*http.Request) netip.Addr // who asks, behind trusted proxies
+	proxies *strangeProxies
 	clock   func() time.Time
 	pool    sync.Pool
 }
@@ -111,6 +112,7 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	id := o.ids.of(r.Header.Get("X-Request-Id"))
 	rw.Header()["X-Request-Id"] = []string{id}
+	o.proxies.look(r)
 	o.traffic.flight.Add(1)
 	defer o.end(w, r, id, begin)
 	o.next.ServeHTTP(w, r)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 const (
@@ -133,6 +135,9 @@ func (s *Server) announce() {
 	}
 	if s.inside != nil {
 		s.log.Info("metrics listening", "addr", s.inside.Addr().String())
+	}
+	for _, e := range exposed(s.cfg) {
+		s.log.Warn(e.Error(), "hint", fail.HintOf(e))
 	}
 	s.log.Info("ready", "version", s.version, "data_dir", s.cfg.DataDir, "database", string(s.stores.db.Engine()), "storage", string(s.cfg.Storage.Driver))
 	s.notifier.send("READY=1\nSTATUS=serving at " + s.URL())

@@ -32,8 +32,14 @@ func TestMain(m *testing.M) {
 // execute runs a command line in this process.
 func execute(t *testing.T, environ []string, args ...string) (code int, out, errOut string) {
 	t.Helper()
+	return executeOn(t, "", environ, args...)
+}
+
+// executeOn is execute with something on standard input.
+func executeOn(t *testing.T, typed string, environ []string, args ...string) (code int, out, errOut string) {
+	t.Helper()
 	var o, e bytes.Buffer
-	p := &program{args: args, environ: environ, out: &o, err: &e}
+	p := &program{args: args, environ: environ, in: strings.NewReader(typed), out: &o, err: &e}
 	return p.run(), o.String(), e.String()
 }
 
@@ -79,7 +85,10 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"doctor in what form":    {nil, "doctor --output xml", "use text or json", 2},
 		"doctor with a bad file": {nil, "doctor --config " + bad, "out:http.adr: is an unknown key", 2},
 		"rotate what":            {nil, "key rotate all", "havn key rotate takes no arguments", 2},
-		"rotate nothing":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "key rotate", "there is no key yet\n      the first start makes one", 1},
+		"rotate nothing":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "key rotate", "rotate the key: there is no database yet\n      the first start makes it", 1},
+		"reset what":             {nil, "admin reset-password admin", "havn admin reset-password takes no arguments", 2},
+		"reset nothing":          {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "admin reset-password", "reset the password: there is no database yet\n      the first start makes it", 1},
+		"reset to nothing":       {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "admin reset-password --stdin", "standard input has no password", 1},
 		"check which store":      {nil, "store check all", "havn store check takes no arguments", 2},
 		"check no store":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "store check", "is it mounted? Look at storage.filesystem.path", 1},
 		"check a store of air":   {[]string{"HAVN_STORAGE_DRIVER=memory"}, "store check", "there is nothing to check", 1},
@@ -114,13 +123,13 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "key", "key rotate", "node", "node list", "node forget", "status", "store", "store check", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "admin", "admin reset-password", "key", "key rotate", "node", "node list", "node forget", "status", "store", "store check", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)
 		}
 	}
-	for _, line := range []string{"", "config", "key", "node", "store"} {
+	for _, line := range []string{"", "admin", "config", "key", "node", "store"} {
 		if code, out, _ := execute(t, nil, strings.Fields(line)...); code != 0 || !strings.Contains(out, "Available Commands:") {
 			t.Errorf("havn %s: %d\n%s", line, code, out)
 		}
@@ -262,6 +271,69 @@ func TestTheKeyOfTokensIsRotatedBetweenTwoStarts(t *testing.T) {
 		t.Errorf("doctor:\n%s", out)
 	}
 	spawn(t, data)
+}
+
+// addr answers where the child listens.
+func (c *child) addr() string {
+	_, addr, _ := strings.Cut(c.log.String(), "msg=listening addr=")
+	addr, _, _ = strings.Cut(addr, " ")
+	return addr
+}
+
+// login answers the status of a login.
+func (c *child) login(t *testing.T, password string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.addr()+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("admin", password)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = answer.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	return answer.StatusCode
+}
+
+func TestALostPasswordIsResetBetweenTwoStarts(t *testing.T) {
+	t.Parallel()
+	data := "HAVN_DATA_DIR=" + filepath.Join(t.TempDir(), "data")
+	c := spawn(t, data)
+	if code, _, errOut := execute(t, []string{data}, "admin", "reset-password"); code != 1 || !strings.Contains(errOut, "is in use by process") || !strings.Contains(errOut, "stop it, reset the password") {
+		t.Errorf("while it runs: %d\n%s", code, errOut)
+	}
+	if status := c.login(t, "correct-horse-7"); status != http.StatusOK {
+		t.Errorf("before: %d", status)
+	}
+	stop := func() {
+		t.Helper()
+		c.signal(t, syscall.SIGTERM)
+		if code := c.end(t); code != 0 {
+			t.Fatalf("exit code %d\n%s", code, c.log)
+		}
+	}
+	stop()
+	var result wasReset
+	code, out, errOut := execute(t, []string{data}, "admin", "reset-password", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &result); code != 0 || err != nil || result.User != "admin" || len(result.Password) < 20 || errOut != "" {
+		t.Errorf("%d, %v\n%s%s", code, err, out, errOut)
+	}
+	c = spawn(t, data)
+	if made, old := c.login(t, result.Password), c.login(t, "correct-horse-7"); made != http.StatusOK || old != http.StatusUnauthorized {
+		t.Errorf("the one that was made: %d, the old one: %d", made, old)
+	}
+	stop()
+	code, out, errOut = executeOn(t, "given horse 9\r\nand more", []string{data}, "admin", "reset-password", "--stdin")
+	if code != 0 || errOut != "" || strings.Contains(out, "given horse") {
+		t.Errorf("%d\n%s%s", code, out, errOut)
+	}
+	c = spawn(t, data)
+	if given, made := c.login(t, "given horse 9"), c.login(t, result.Password); given != http.StatusOK || made != http.StatusUnauthorized {
+		t.Errorf("the one that was given: %d, the one before: %d", given, made)
+	}
 }
 
 func TestAStoreIsCheckedWhileItIsServed(t *testing.T) {

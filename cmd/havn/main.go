@@ -12,7 +12,7 @@ import (
 
 func main() {
 	p := &program{
-		args: os.Args[1:], environ: os.Environ(), out: os.Stdout, err: os.Stderr,
+		args: os.Args[1:], environ: os.Environ(), in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		terminal: isatty.IsTerminal(os.Stderr.Fd()),
 	}
 	os.Exit(p.run())
@@ -22,6 +22,7 @@ func main() {
 type program struct {
 	args     []string
 	environ  []string
+	in       io.Reader
 	out, err io.Writer
 	terminal bool // err is one
 

@@ -146,8 +146,8 @@ func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
 
 // SetPassword gives a user another password. Tokens that were issued before end as they would; refresh tokens end at once.
 func (a *Access) SetPassword(ctx context.Context, name, password string) error {
-	if password == "" || len(password) > maxPassword {
-		return fail.E(fail.Invalid, nil, "password of %d bytes", len(password)).Hint("use 1 to %d", maxPassword)
+	if err := checkPassword(password); err != nil {
+		return err
 	}
 	hash, err := a.hasher.hash(ctx, password)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -182,5 +183,71 @@ func TestNoStartTouchesAnAdministratorThatCountsOrIsAnothers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheAdministratorsPasswordCanBeReset(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	reset := func(password string) (string, error) {
+		return access.ResetAdmin(t.Context(), access.Config{DB: db, Clock: time.Now, Cost: cheap}, password)
+	}
+	if _, err := reset("new"); !fail.Is(err, fail.NotFound) || fail.HintOf(err) == "" {
+		t.Fatalf("before the first start: %v", err)
+	}
+	open := func() *access.Access {
+		t.Helper()
+		a, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, AdminPassword: password, Cost: cheap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	a := open()
+	who, err := a.Authenticate(t.Context(), "admin", password, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refresh, err := a.IssueRefresh(t.Context(), who, service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = a.SetDisabled(t.Context(), "admin", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = reset(strings.Repeat("x", 1025)); !fail.Is(err, fail.Invalid) {
+		t.Errorf("a password of 1025 bytes: %v", err)
+	}
+	for _, want := range []string{"another horse", ""} {
+		given, resetErr := reset(want)
+		if resetErr != nil || want != "" && given != want || len(given) < 12 {
+			t.Fatalf("%q, %v", given, resetErr)
+		}
+		a = open() // as a start with the old one in its configuration would
+		if who, err = a.Authenticate(t.Context(), "admin", given, "192.0.2.9"); err != nil || !who.Admin {
+			t.Errorf("with the new password: %v", err)
+		}
+		if _, err = a.Authenticate(t.Context(), "admin", password, here); !fail.Is(err, fail.Unauthenticated) {
+			t.Errorf("with the old password: %v", err)
+		}
+		if _, err = a.Refresh(t.Context(), refresh); !fail.Is(err, fail.Unauthenticated) {
+			t.Errorf("with a refresh token of the old password: %v", err)
+		}
+	}
+}
+
+func TestAnAdministratorUnderWayIsNotReset(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	broken := errors.New("no terminal")
+	_, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap, Announce: func(string) error { return broken }})
+	if !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	if _, err = access.ResetAdmin(t.Context(), access.Config{DB: db, Clock: time.Now, Cost: cheap}, "new"); !fail.Is(err, fail.NotFound) {
+		t.Errorf("reset answers %v", err)
+	}
+	if _, first, newErr := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Cost: cheap}); newErr != nil || first.Password == "" {
+		t.Errorf("the next start makes %q, %v", first.Password, newErr)
 	}
 }

@@ -66,7 +66,7 @@ func (l *loading) base(all []Given) {
 		case !known:
 			l.unknown(g.Where, entry{path: g.Key, value: g.Value})
 		default:
-			l.take(g.Key, g.Value, origin{rankBase, g.Where})
+			l.take(g.Key, g.Value, origin{rank: rankBase, source: g.Where})
 		}
 	}
 }

@@ -24,6 +24,7 @@ const (
 type origin struct {
 	rank   int    // a higher one wins
 	source string // "default", "havn.yaml:3", "environment HAVN_X", "flag --x"
+	file   string // that holds it, if it is a secret in a file of its own
 }
 
 // loading is a load under way.
@@ -65,7 +66,7 @@ func Load(from Source) (*Config, []Warning, error) {
 	l.environment(set, names)
 	for _, path := range l.paths {
 		if given, ok := from.Flags[path]; ok {
-			l.take(path, l.split(path, given), origin{rankFlag, "flag --" + key{path: path}.flagName()})
+			l.take(path, l.split(path, given), origin{rank: rankFlag, source: "flag --" + key{path: path}.flagName()})
 		}
 	}
 	l.base(from.Base)
@@ -96,9 +97,9 @@ func (l *loading) file(name string) {
 		case e.list && !k.list:
 			l.blame(where, e.path, k, "is a list, and the key takes one value")
 		case !e.list && k.list:
-			l.take(e.path, commas(e.value[0]), origin{rankFile, where})
+			l.take(e.path, commas(e.value[0]), origin{rank: rankFile, source: where})
 		default:
-			l.take(e.path, e.value, origin{rankFile, where})
+			l.take(e.path, e.value, origin{rank: rankFile, source: where})
 		}
 	}
 }
@@ -140,7 +141,7 @@ func (l *loading) environment(set map[string]string, names []string) {
 		path, ok := byName[name]
 		switch {
 		case ok:
-			l.take(path, l.split(path, set[name]), origin{rankEnv, "environment " + name})
+			l.take(path, l.split(path, set[name]), origin{rank: rankEnv, source: "environment " + name})
 		case name == fileVariable || name == HarborVariable || injected(name, set[name]):
 		default:
 			w := "the environment's " + name + " is no variable of Havn's and is ignored"
@@ -165,6 +166,7 @@ func (l *loading) take(path string, v value, o origin) {
 	k, ok := l.keys[path]
 	if !ok {
 		k = l.keys[strings.TrimSuffix(path, fileSuffix)]
+		o.file = v[0]
 		body, err := readBounded(v[0], maxSecret)
 		if err != nil {
 			l.problems = append(l.problems, Problem{o.source, path, fmt.Sprintf("%q: %s", v[0], plainError(err)), "a readable file that holds the secret"})

@@ -67,6 +67,7 @@ func diagnose(ctx context.Context, c *config.Config, patience time.Duration) []F
 	for _, e := range exposed(d.c) {
 		d.add("exposed", Warning, fail.HintOf(e), "%s", e.Error())
 	}
+	d.secretFiles()
 	d.clocks()
 	d.redis(ctx)
 	if d.dataDir() {
@@ -117,6 +118,15 @@ func (d *doctor) certificateName(leaf *x509.Certificate) {
 	}
 	if err := leaf.VerifyHostname(d.c.HTTP.PublicURL.Hostname()); err != nil {
 		d.add("certificate", Wrong, "get one for the host of http.public_url, or correct http.public_url", "%s", err.Error())
+	}
+}
+
+// secretFiles looks whether everybody on the machine can read what nobody else should. A group may: that is how a service that is not root gets at files that root owns.
+func (d *doctor) secretFiles() {
+	for _, f := range d.c.SecretFiles() {
+		if info, err := os.Stat(f.Path); err == nil && info.Mode().Perm()&0o004 != 0 {
+			d.add("key", Warning, "chmod o= "+f.Path+"; if Havn can't read it then, give it to Havn's group: chgrp havn, chmod 640", "everybody on this machine can read %s (%s)", f.Path, f.Key)
+		}
 	}
 }
 

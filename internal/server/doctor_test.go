@@ -300,3 +300,24 @@ func TestTheLogTellsWhatIsOpenToOthersAndWhichProxyIsNotTrusted(t *testing.T) {
 		t.Errorf("%v", all)
 	}
 }
+
+func TestFilesOfSecretsThatEverybodyReadsAreToldOf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"own", "group", "open"} {
+		mustWrite(t, filepath.Join(dir, name), "sixteen bytes or more")
+		if err := os.Chmod(filepath.Join(dir, name), map[string]os.FileMode{"own": 0o600, "group": 0o640, "open": 0o644}[name]); err != nil {
+			t.Fatal(err)
+		}
+		all, _ := diagnose(t, "HAVN_CLUSTER_SECRET_FILE="+filepath.Join(dir, name), "HAVN_HTTP_TLS_CERTIFICATE="+filepath.Join(dir, "open"), "HAVN_HTTP_TLS_KEY="+filepath.Join(dir, name))
+		got := find(all, "key", server.Warning)
+		for _, key := range []string{"cluster.secret_file", "http.tls.key"} {
+			if strings.Contains(got, "("+key+")") != (name == "open") {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+		if strings.Contains(got, "certificate") {
+			t.Errorf("a certificate is no secret: %q", got)
+		}
+	}
+}

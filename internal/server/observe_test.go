@@ -288,7 +288,7 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "n"))
 	t.Setenv("WATCHDOG_USEC", "300000")
-	r := start(t)
+	r := start(t, "HAVN_HTTP_DRAIN_TIMEOUT=7m")
 	expect := func(want string) {
 		t.Helper()
 		buf := make([]byte, 4096)
@@ -305,7 +305,7 @@ func TestSystemdIsTold(t *testing.T) {
 	expect("READY=1\n")
 	expect("WATCHDOG=1")
 	r.stop()
-	expect("STOPPING=1\n")
+	expect("STOPPING=1\nEXTEND_TIMEOUT_USEC=435000000\n") // seven minutes, and what follows
 	if err = r.wait(t); err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,9 @@ func (s *Server) announce() {
 func (s *Server) drain(running context.Context) {
 	c := s.cfg.HTTP
 	s.ready.stopping.Store(true)
-	s.notifier.send("STOPPING=1\nSTATUS=finishing requests under way")
+	// systemd kills what does not end in time, and knows nothing of how long this may take.
+	patience := c.DrainDelay + c.DrainTimeout + cutTime + leaveTime
+	s.notifier.send(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d\nSTATUS=finishing requests under way", patience.Microseconds()))
 	s.log.Info("stopping", "in_flight", s.traffic.flight.Load(), "drain_timeout", c.DrainTimeout)
 	s.http.SetKeepAlivesEnabled(false)
 	if c.DrainDelay > 0 {

@@ -40,6 +40,7 @@ var Packages = []Package{
 	{"nftables", "nft"},
 	{"nodejs", "node"},
 	{"npm", "npm"},
+	{"systemd", "systemd-analyze"},
 }
 
 // Present says whether the package's file is there; the package itself need not be, where a file came another way.

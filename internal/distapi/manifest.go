@@ -126,6 +126,11 @@ func (a *API) putManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	done, err := a.registry.StartManifest(c.caller.identity.Subject, c.ContentLength)
+	if err != nil {
+		return err
+	}
+	defer done()
 	text, err := c.readManifest()
 	if err != nil {
 		return err

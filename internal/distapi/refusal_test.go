@@ -171,6 +171,32 @@ func TestAFullStoreRefusesPushesAndServesPulls(t *testing.T) {
 	s.do("DELETE", "/v2/app/manifests/v1", nil).is(http.StatusNotFound)
 }
 
+func TestTooManyManifestsAtOnceAreHeldUp(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(set *settings) { set.registry.MaxUploadsPerSubject = 1 })
+	text := index()
+	in, out := io.Pipe()
+	done := make(chan *answer)
+	go func() {
+		done <- s.do("PUT", "/v2/app/manifests/slow", in, header("Content-Type", oci.MediaTypeImageIndex))
+	}()
+	_, err := io.WriteString(out, text[:1])
+	s.ok(err)
+	s.eventually("the second manifest is refused", func() bool {
+		a := s.do("PUT", "/v2/app/manifests/v1", text, header("Content-Type", oci.MediaTypeImageIndex))
+		if a.status == http.StatusCreated {
+			return false
+		}
+		a.is(http.StatusTooManyRequests, oci.CodeTooManyRequests)
+		return a.header.Get("Retry-After") == "1"
+	})
+	_, err = io.WriteString(out, text[1:])
+	s.ok(err)
+	s.ok(out.Close())
+	(<-done).is(http.StatusCreated)
+	s.do("PUT", "/v2/app/manifests/v1", text, header("Content-Type", oci.MediaTypeImageIndex)).is(http.StatusCreated)
+}
+
 func TestTooManyUploadsAtOnceAreHeldUp(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(set *settings) { set.registry.MaxUploadsPerSubject = 1 })

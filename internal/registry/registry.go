@@ -81,19 +81,20 @@ func (c *Config) setDefaults() {
 
 // Registry is safe for concurrent use, by several processes on one database and store.
 type Registry struct {
-	cfg      Config
-	db       *sqldb.DB
-	blobs    *blob.Store
-	recent   *recent
-	shared   *shared
-	pulls    *pulls
-	prepared *prepared
-	senders  senders
-	suspects suspects
-	room     room
-	memory   memory
-	stale    stale
-	metrics  *metrics
+	cfg       Config
+	db        *sqldb.DB
+	blobs     *blob.Store
+	recent    *recent
+	shared    *shared
+	pulls     *pulls
+	prepared  *prepared
+	senders   senders
+	manifests manifestRoom
+	suspects  suspects
+	room      room
+	memory    memory
+	stale     stale
+	metrics   *metrics
 }
 
 // New makes a Registry on a migrated database, and the public project library if it is absent.

@@ -121,6 +121,49 @@ func (s *senders) begin(subject string) (func(), error) {
 }
 
 const (
+	// smallManifest is what a manifest may have without counting in manifestsAll: more than all but those of many hundred layers or platforms have.
+	smallManifest = 64 << 10
+	// manifestsAll is how much all larger manifests that come to this node at once may have: each is in memory whole, and as rows and text once more.
+	manifestsAll = 64 << 20
+)
+
+// manifestRoom is what is left of manifestsAll.
+type manifestRoom struct{ taken atomic.Int64 }
+
+func (m *manifestRoom) take(size int64) (func(), error) {
+	if size <= smallManifest {
+		return func() {}, nil
+	}
+	if m.taken.Add(size) > manifestsAll {
+		m.taken.Add(-size)
+		return nil, fail.E(fail.Exhausted, nil, "%d MiB of manifests at once", manifestsAll>>20).Code(oci.CodeTooManyRequests).RetryAfter(busyRetry).
+			Hint("wait until some are through")
+	}
+	return func() { m.taken.Add(-size) }, nil
+}
+
+// StartManifest takes a place for a manifest that a subject is about to send, of so many bytes, -1 if that is not known; the function that it answers gives it back, once the manifest is stored. Exhausted,
+// with a time to wait, if the subject, or all together, send too much at once.
+func (r *Registry) StartManifest(subject string, size int64) (done func(), err error) {
+	if size < 0 {
+		size = oci.MaxManifestBytes
+	}
+	place, err := r.senders.begin(subject)
+	if err != nil {
+		return nil, err
+	}
+	room, err := r.manifests.take(size)
+	if err != nil {
+		place()
+		return nil, err
+	}
+	return func() {
+		room()
+		place()
+	}, nil
+}
+
+const (
 	// keepMost is how much of an object is kept in memory until a remote store has it. It is more than most blobs of most images by number have, though not by bytes:
 	// a larger one whose store breaks off is sent again by its client.
 	keepMost = 1 << 20

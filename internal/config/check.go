@@ -118,6 +118,14 @@ func (c *Config) OutboundRoots() (*x509.CertPool, error) {
 	return pool, appendAuthorities(pool, c.Outbound.CAFile)
 }
 
+// serverRoots answers the authorities for servers that have no file of their own: nil for the system's alone.
+func (c *Config) serverRoots() (*x509.CertPool, error) {
+	if c.Outbound.CAFile == "" {
+		return nil, nil //nolint:nilnil // crypto/tls takes nil for the system's
+	}
+	return c.OutboundRoots()
+}
+
 func appendAuthorities(pool *x509.CertPool, path string) error {
 	body, err := readBounded(path, maxCertificates)
 	if err != nil {

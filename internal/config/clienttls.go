@@ -50,14 +50,20 @@ func (c *Config) probeClientTLS(prefix string, t ClientTLS) Problems {
 	return all
 }
 
-// config answers the TLS of connections in a mode, nil for none. The server's name is to be set for each.
-func (t ClientTLS) config(mode TLSMode) (*tls.Config, error) {
+// config answers the TLS of connections in a mode, nil for none. The server's name is to be set for each. Without a file of their own, authorities are those that
+// others answers.
+func (t ClientTLS) config(mode TLSMode, others func() (*x509.CertPool, error)) (*tls.Config, error) {
 	if mode == TLSOff {
 		return nil, nil //nolint:nilnil // no TLS is a value of its own here
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: mode == TLSRequire} //nolint:gosec // what the operator asked for
 	var err error
-	if conf.RootCAs, err = roots(t.CAFile); err != nil {
+	if t.CAFile == "" {
+		conf.RootCAs, err = others()
+	} else {
+		conf.RootCAs, err = roots(t.CAFile)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if t.Certificate != "" {

@@ -36,5 +36,5 @@ func (c *Config) probeDatabase() Problems {
 
 // DatabaseTLS answers the TLS of connections to the database, nil for none. The server's name is to be set for each.
 func (c *Config) DatabaseTLS() (*tls.Config, error) {
-	return c.Database.TLS.config(c.Database.TLS.Effective())
+	return c.Database.TLS.config(c.Database.TLS.Effective(), c.serverRoots)
 }

@@ -141,7 +141,7 @@ func sweepKeys() []key {
 
 func outboundKeys() []key {
 	return []key{
-		parsed("outbound.proxy", "URL", "http://, https:// or socks5://, a host", "", "Proxy for every connection that Havn makes to others. The environment's HTTPS_PROXY is not read.",
+		parsed("outbound.proxy", "URL", "http://, https:// or socks5://, a host", "", "Proxy for what Havn asks of others over HTTP: blob stores and the collector of traces. Databases, Redis and the monitors of Ceph are reached directly. The environment's HTTPS_PROXY is not read.",
 			func(c *Config) **url.URL { return &c.Outbound.Proxy }, func(s string) (*url.URL, error) { return parseURL(s, true, "http", "https", "socks5") }, writeURL).
 			like("http://proxy.example.com:3128").empty("direct connections"),
 		text("outbound.ca_file", "a PEM file", "", "Certificates of authorities that are trusted in addition to the system's, for every connection that Havn makes to others.",

@@ -38,8 +38,8 @@ func databaseKeys() []key {
 			"TLS to the database: `verify` checks the server's certificate and name, `require` encrypts and checks neither, `off` sends passwords and all else in the clear.",
 			func(c *Config) *TLSMode { return &c.Database.TLS.Mode }, parseTLSMode, func(m TLSMode) any { return string(m) }).
 			like("verify").empty("`verify` if `database.tls.ca_file` is given, else `off`"),
-		text("database.tls.ca_file", "a PEM file", "", "Certificates of the authorities that may sign the servers' certificates.",
-			func(c *Config) *string { return &c.Database.TLS.CAFile }, anyText).like("/etc/havn/database-ca.crt").empty("the system's, with `verify`"),
+		text("database.tls.ca_file", "a PEM file", "", "Certificates of the authorities that may sign the servers' certificates, and no other ones.",
+			func(c *Config) *string { return &c.Database.TLS.CAFile }, anyText).like("/etc/havn/database-ca.crt").empty("with `verify`, the system's and those of `outbound.ca_file`"),
 		text("database.tls.certificate", "a PEM file", "", "Certificate that Havn shows to the servers, if they want one. It is read again for each connection.",
 			func(c *Config) *string { return &c.Database.TLS.Certificate }, anyText).like("/etc/havn/database.crt").empty("none"),
 		text("database.tls.key", "a PEM file", "", "Private key of that certificate.",

@@ -31,8 +31,8 @@ func redisKeys() []key {
 			"TLS to Redis, its Sentinels included: `verify` checks certificates and names, `require` encrypts and checks neither, `off` sends passwords and all else in the clear.",
 			func(c *Config) *TLSMode { return &c.Redis.TLS.Mode }, parseTLSMode, func(m TLSMode) any { return string(m) }).
 			like("verify").empty("`verify` if `redis.tls.ca_file` is given or the addresses are `rediss://`, else `off`"),
-		text("redis.tls.ca_file", "a PEM file", "", "Certificates of the authorities that may sign the servers' certificates.",
-			func(c *Config) *string { return &c.Redis.TLS.CAFile }, anyText).like("/etc/havn/redis-ca.crt").empty("the system's, with `verify`"),
+		text("redis.tls.ca_file", "a PEM file", "", "Certificates of the authorities that may sign the servers' certificates, and no other ones.",
+			func(c *Config) *string { return &c.Redis.TLS.CAFile }, anyText).like("/etc/havn/redis-ca.crt").empty("with `verify`, the system's and those of `outbound.ca_file`"),
 		text("redis.tls.certificate", "a PEM file", "", "Certificate that Havn shows to the servers, if they want one. It is read again for each connection.",
 			func(c *Config) *string { return &c.Redis.TLS.Certificate }, anyText).like("/etc/havn/redis.crt").empty("none"),
 		text("redis.tls.key", "a PEM file", "", "Private key of that certificate.",

@@ -104,4 +104,6 @@ func (c *Config) probeRedis() Problems {
 }
 
 // RedisTLS answers the TLS of connections to Redis, nil for none. The server's name is to be set for each.
-func (c *Config) RedisTLS() (*tls.Config, error) { return c.Redis.TLS.config(c.RedisTLSMode()) }
+func (c *Config) RedisTLS() (*tls.Config, error) {
+	return c.Redis.TLS.config(c.RedisTLSMode(), c.serverRoots)
+}

@@ -279,6 +279,17 @@ func TestUnknownVariablesAreWarnedOfAndThoseOfKubernetesAreNot(t *testing.T) {
 	}
 }
 
+func TestAPasswordThatOthersGuessIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for password, want := range map[string]string{"": "", "seven77": "fewer than 8 bytes", "eight888": "", "Harbor12345": "which everybody knows", "Harbor123456": ""} {
+		_, warnings, err := config.Load(config.Source{Env: []string{"HAVN_ADMIN_PASSWORD=" + password}})
+		text := fmt.Sprint(warnings)
+		if err != nil || (want == "") != (len(warnings) == 0) || !strings.Contains(text, want) || want != "" && (strings.Contains(text, password) || !strings.Contains(text, "HAVN_ADMIN_PASSWORD")) {
+			t.Errorf("%q: %v, %v", password, warnings, err)
+		}
+	}
+}
+
 func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "password")

@@ -76,7 +76,27 @@ func Load(from Source) (*Config, []Warning, error) {
 	if len(l.problems) > 0 {
 		return nil, l.warnings, Invalid(l.problems)
 	}
+	l.weak()
 	return l.c, l.warnings, nil
+}
+
+const (
+	// shortPassword is the length in bytes below which a password is told to be guessed.
+	shortPassword = 8
+	// harborPassword is what harbor.cfg has before anybody edits it.
+	harborPassword = "Harbor12345"
+)
+
+// weak warns of a password that others will guess. Of what comes from a harbor.cfg, whoever reads that file warns.
+func (l *loading) weak() {
+	from := l.c.origins["admin.password"]
+	switch password := l.c.Admin.Password.Reveal(); {
+	case password == "" || from.rank == rankBase:
+	case len(password) < shortPassword:
+		l.warnings = append(l.warnings, Warning(fmt.Sprintf("admin.password (%s) has fewer than %d bytes, and will be guessed", from.source, shortPassword)))
+	case password == harborPassword:
+		l.warnings = append(l.warnings, Warning("admin.password ("+from.source+") is that of Harbor's sample, which everybody knows"))
+	}
 }
 
 func (l *loading) file(name string) {

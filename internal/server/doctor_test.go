@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -198,7 +199,8 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Query().Has("list-type"):
 		answer = []byte("<ListBucketResult></ListBucketResult>")
 	case strings.Contains(r.URL.Path, "havn-probe-"):
-		answer = b.held
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.held))
+		return
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}

@@ -118,6 +118,8 @@ func (c *Ceph) config() string {
 		"[osd]", "osd_data = " + w + "/$name", "osd_objectstore = bluestore", "osd_op_num_shards = 2", "osd_op_num_threads_per_shard = 2",
 		// A loaded machine must not look dead.
 		"osd_heartbeat_grace = 20",
+		// One that hangs again and again does not give up for good (by default: the fifth time in ten minutes).
+		"osd_max_markdown_count = 100000",
 		// Making a bucket waits until every radosgw has acknowledged, and one that was killed counts for so long (by default 30 s).
 		"osd_client_watch_timeout = 5",
 		fmt.Sprintf("bluestore_block_size = %d", int64(c.options.Gigabytes)<<30), "bluestore_block_create = true", "bluestore_fsck_on_mount = false",

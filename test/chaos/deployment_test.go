@@ -55,11 +55,12 @@ type deployment struct {
 
 	store string // which of the stores
 
-	chance *rand.Rand // of the test's own goroutine: which fault comes when, and whom it strikes
-	given  int        // times that a node ended because the others had declared it dead
-	anew   int        // times that a Galera node ended by itself, and was started again
-	wrong  []string   // what nodes should not have written into their logs
-	swept  map[string]int
+	chance  *rand.Rand // of the test's own goroutine: which fault comes when, and whom it strikes
+	given   int        // times that a node ended because the others had declared it dead
+	daemons int        // times that a daemon of Ceph ended by itself, and was started again
+	anew    int        // times that a Galera node ended by itself, and was started again
+	wrong   []string   // what nodes should not have written into their logs
+	swept   map[string]int
 }
 
 // deploy starts everything, the slow parts at once.
@@ -161,6 +162,7 @@ func freeAddress(t *testing.T) string {
 // settle waits until everything is as it was before a fault. A fault strikes a whole deployment: two at a time are more than is promised.
 func (d *deployment) settle(t *testing.T) {
 	t.Helper()
+	d.superviseCeph(t)
 	d.supervise(t)
 	deadline := time.Now().Add(patience)
 	for ; ; time.Sleep(200 * time.Millisecond) {
@@ -174,6 +176,17 @@ func (d *deployment) settle(t *testing.T) {
 		}
 	}
 	need(t, d.redis.Settle(t.Context()))
+}
+
+// superviseCeph starts daemons that ended by themselves: an OSD that hung too often does.
+func (d *deployment) superviseCeph(t *testing.T) {
+	t.Helper()
+	for _, daemon := range append([]*lab.CephDaemon{d.ceph.Monitor, d.ceph.Gateway}, d.ceph.OSDs...) {
+		if !daemon.Running() {
+			d.daemons++
+			need(t, daemon.Start(t.Context()))
+		}
+	}
 }
 
 // superviseGalera starts nodes of the Galera cluster that ended by themselves, as a service manager does: one that missed more than the others remember can get all data anew at its start only.

@@ -73,6 +73,31 @@ func TestMemoryStaysFlatUnderManyUploadsToRADOS(t *testing.T) {
 	flat(t, radosEnv(radosCeph(t)))
 }
 
+// TestMemoryStaysFlatUnderLargeUploadsToRADOS pushes what is cut into stripes, as fast as it goes: librados has copies of what is on its way.
+func TestMemoryStaysFlatUnderLargeUploadsToRADOS(t *testing.T) {
+	s := harness.Start(t, harness.Options{Env: radosEnv(radosCeph(t))})
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			c := newClient(t, s)
+			data := blobtest.Noise(uint64(i), 64<<20)
+			for range 2 {
+				data[0]++
+				if err := c.push(t, "stores/large", data, i%2 == 0); err != nil {
+					t.Error(err)
+				}
+				c.pull(t, "stores/large", data)
+			}
+		})
+	}
+	all.Wait()
+	peak := peakMemory(t, s.PID())
+	t.Logf("%d MiB of memory at most", peak>>20)
+	if peak > mostMemory {
+		t.Errorf("%d MiB of memory, more than %d", peak>>20, int64(mostMemory)>>20)
+	}
+}
+
 func TestStartAndDoctorSayWhatIsWrongWithRADOS(t *testing.T) {
 	t.Parallel()
 	c := radosCeph(t)

@@ -80,6 +80,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	if c.Prefix != "" {
 		d.prefix = c.Prefix + "/"
 	}
+	tameMalloc()
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	if err := d.connect(ctx); err != nil {

@@ -34,6 +34,8 @@ type CephOptions struct {
 	OSDs      int
 	Gigabytes int  // of each OSD: a sparse file, which takes what is written
 	NoGateway bool // librados alone: a second faster
+	// Copies of each object, on different OSDs, of which one is enough to go on; 0: one. With more, a killed OSD costs seconds and nothing else.
+	Copies int
 	// Groups are those that daemons run as if we are root, by their names, so that a firewall knows them.
 	Groups map[string]int
 }
@@ -71,6 +73,9 @@ func StartCeph(ctx context.Context, dir string, o CephOptions) (*Ceph, error) {
 	}
 	if o.OSDs == 0 {
 		o.OSDs = 1
+	}
+	if o.Copies == 0 {
+		o.Copies = 1
 	}
 	if o.Gigabytes == 0 {
 		o.Gigabytes = 16
@@ -296,7 +301,8 @@ func (c *Ceph) daemons() []*CephDaemon {
 
 // daemon makes one of the daemons, not yet running.
 func (c *Ceph) daemon(name, program string, args ...string) *CephDaemon {
-	d := &CephDaemon{Name: name, a: c.a, dir: c.place.dir}
+	d := &CephDaemon{dir: c.place.dir}
+	d.Name, d.log = name, filepath.Join(c.place.dir, "log", name+".log")
 	d.command = func() (*exec.Cmd, error) {
 		path, err := findCeph(program)
 		if err != nil {

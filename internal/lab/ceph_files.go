@@ -101,7 +101,7 @@ func (c *Ceph) files() error {
 	return nil
 }
 
-// config answers ceph.conf. cephx must be on: radosgw does not start without. One copy and few placement groups, because it is small.
+// config answers ceph.conf. cephx must be on: radosgw does not start without. Few copies and placement groups, because it is small.
 func (c *Ceph) config() string {
 	w := c.place.dir
 	lines := []string{
@@ -111,7 +111,7 @@ func (c *Ceph) config() string {
 		"run_dir = " + w + "/run", "crash_dir = " + w + "/crash", "admin_socket = " + w + "/run/$name.$pid.asok",
 		"log_file = " + w + "/log/$name.log", "log_to_stderr = false", "log_to_syslog = false", "mon_cluster_log_file = " + w + "/log/cluster.log",
 		"debug_rocksdb = 1/1", "debug_bluefs = 0/1",
-		"osd_pool_default_size = 1", "osd_pool_default_min_size = 1", "osd_pool_default_pg_num = 4", "osd_pool_default_pgp_num = 4",
+		fmt.Sprintf("osd_pool_default_size = %d", c.options.Copies), "osd_pool_default_min_size = 1", "osd_pool_default_pg_num = 4", "osd_pool_default_pgp_num = 4",
 		"osd_pool_default_pg_autoscale_mode = off", "mon_allow_pool_size_one = true", "mon_warn_on_pool_no_redundancy = false",
 		"mon_allow_pool_delete = true", "mon_max_pg_per_osd = 1000", "osd_crush_chooseleaf_type = 0",
 		"[mon]", "mon_data = " + w + "/mon", "paxos_propose_interval = 0.05", "paxos_min_wait = 0.01", "mon_data_avail_warn = 2", "mon_data_avail_crit = 1",
@@ -130,6 +130,10 @@ func (c *Ceph) config() string {
 		"rgw_run_sync_thread = false", "rgw_enable_usage_log = false",
 		// What was deleted gives its room back within two minutes and not two hours.
 		"rgw_gc_obj_min_wait = 60", "rgw_gc_processor_period = 60", "rgw_gc_processor_max_time = 60",
+	}
+	if c.options.Copies > 1 {
+		// All OSDs are on one host, so one that sees another hang is enough to be believed: the copies go on without it.
+		lines = append(lines, "[global]", "mon_osd_min_down_reporters = 1", "mon_osd_reporter_subtree_level = osd")
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

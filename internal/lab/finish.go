@@ -14,4 +14,4 @@ func (n *RedisNode) Finish() error {
 }
 
 // Finish lets the daemon end by itself, as an upgrade or a reboot does. Start starts it again.
-func (d *CephDaemon) Finish() error { return d.halt(syscall.SIGTERM) }
+func (d *Daemon) Finish() error { return d.halt(syscall.SIGTERM) }

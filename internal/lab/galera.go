@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -18,16 +20,26 @@ import (
 type Galera struct {
 	Nodes []*MariaDB
 
-	place place
+	place   place
+	durable bool
 }
 
 // StartGalera starts a cluster of n nodes in dir, or in a temporary directory if dir is "", and waits until all are synced.
 func StartGalera(ctx context.Context, dir string, n int) (*Galera, error) {
+	return startGalera(ctx, dir, n, false)
+}
+
+// StartDurableGalera is StartGalera, and what is committed survives a power cut of all nodes, as it should in production.
+func StartDurableGalera(ctx context.Context, dir string, n int) (*Galera, error) {
+	return startGalera(ctx, dir, n, true)
+}
+
+func startGalera(ctx context.Context, dir string, n int, durable bool) (*Galera, error) {
 	a, place, err := mariaPlace(dir)
 	if err != nil {
 		return nil, err
 	}
-	g := &Galera{place: place}
+	g := &Galera{place: place, durable: durable}
 	if err = g.start(ctx, a, n); err != nil {
 		return nil, errors.Join(err, g.Stop())
 	}
@@ -48,7 +60,7 @@ func (g *Galera) start(ctx context.Context, a account, n int) error {
 		if nodeErr != nil {
 			return nodeErr
 		}
-		m.provider = provider
+		m.provider, m.durable = provider, g.durable
 		members = append(members, fmt.Sprintf("%s:%d", m.ip, m.ports[1]))
 		g.Nodes = append(g.Nodes, m)
 	}
@@ -128,6 +140,37 @@ func (g *Galera) Recover(ctx context.Context) error {
 		}
 	}
 	return g.bootstrap(ctx, first)
+}
+
+// BeginAnew makes a node that lost its quorum for good begin a new cluster, as soon as it knows that it is alone, and lets others join it one by one: they must be down. If none is
+// named, all do. It is what an operator does when the majority was killed.
+func (g *Galera) BeginAnew(ctx context.Context, left *MariaDB, join ...*MariaDB) error {
+	bounded, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for {
+		state, err := left.ask(bounded, "SHOW STATUS LIKE 'wsrep_cluster_status'")
+		if err == nil && strings.Contains(state, "non-Primary") {
+			break
+		}
+		pause := time.NewTimer(pollTime)
+		select {
+		case <-bounded.Done():
+			return fail.E(fail.Unavailable, errors.Join(err, bounded.Err()), "%s does not notice that it is alone: %q", left.name, state)
+		case <-pause.C:
+		}
+	}
+	if err := left.Run(ctx, "SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'"); err != nil {
+		return err
+	}
+	if len(join) == 0 {
+		join = slices.DeleteFunc(slices.Clone(g.Nodes), func(m *MariaDB) bool { return m == left })
+	}
+	for _, m := range join {
+		if err := m.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Hosts answers the addresses of all nodes, beginning with the i-th.

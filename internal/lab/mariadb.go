@@ -40,6 +40,7 @@ type MariaDB struct {
 	ports      [4]int // SQL; the cluster's own: group, IST, SST
 	provider   string // Galera's library; "": alone
 	members    string // addresses of the group
+	durable    bool   // commits survive a power cut too
 	mariadbd   string
 	mariadbCLI string
 
@@ -126,9 +127,13 @@ func (m *MariaDB) configure() error {
 		"skip-name-resolve", "skip-log-bin", "performance_schema=OFF", "max_connections=300",
 		"binlog_format=ROW", "default_storage_engine=InnoDB", "innodb_autoinc_lock_mode=2",
 		"innodb_buffer_pool_size=32M", "innodb_log_file_size=16M", "innodb_log_buffer_size=2M",
-		// Written at each commit, so that it survives a kill, and never flushed.
-		"innodb_flush_log_at_trx_commit=2", "innodb_flush_method=nosync", "innodb_doublewrite=0",
 		"key_buffer_size=1M", "aria_pagecache_buffer_size=1M",
+	}
+	if m.durable {
+		lines = append(lines, "innodb_flush_log_at_trx_commit=1")
+	} else {
+		// Written at each commit, so that it survives a kill, and never flushed.
+		lines = append(lines, "innodb_flush_log_at_trx_commit=2", "innodb_flush_method=nosync", "innodb_doublewrite=0")
 	}
 	if m.CA != "" {
 		lines = append(lines, "ssl_ca="+m.CA, "ssl_cert="+m.Certificate, "ssl_key="+m.Key, "require_secure_transport=ON")
@@ -227,7 +232,7 @@ func (m *MariaDB) begin(ctx context.Context, args ...string) error {
 // ready waits until the server answers, and as a node of a cluster is part of it.
 func (m *MariaDB) ready(ctx context.Context) error {
 	p := m.process()
-	err := p.until(ctx, filepath.Join(m.dir, "log.err"), func(ctx context.Context) error {
+	err := p.until(ctx, m.Log(), func(ctx context.Context) error {
 		if m.provider == "" {
 			_, err := m.ask(ctx, "SELECT 1")
 			return err
@@ -298,6 +303,12 @@ func (m *MariaDB) Run(ctx context.Context, statements string) error {
 func (m *MariaDB) Ask(ctx context.Context, statements string) (string, error) {
 	return m.ask(ctx, statements)
 }
+
+// Log answers the file with what the server says.
+func (m *MariaDB) Log() string { return filepath.Join(m.dir, "log.err") }
+
+// Running reports whether the process is there, paused or not.
+func (m *MariaDB) Running() bool { return m.process().running() }
 
 // Kill ends the server at once, as a power cut would but for the kernel's caches.
 func (m *MariaDB) Kill() {

@@ -31,6 +31,8 @@ type Postgres struct {
 	ip    string
 	port  int
 	bin   string
+	// durable: commits survive a power cut too
+	durable bool
 
 	mu sync.Mutex
 	p  *process
@@ -38,15 +40,20 @@ type Postgres struct {
 
 // StartPostgres starts a server in dir, or in a temporary directory if dir is "", and waits until it answers.
 func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
-	return startPostgres(ctx, dir, false)
+	return startPostgres(ctx, dir, false, false)
+}
+
+// StartDurablePostgres is StartPostgres, and what is committed survives a power cut, as it should in production.
+func StartDurablePostgres(ctx context.Context, dir string) (*Postgres, error) {
+	return startPostgres(ctx, dir, false, true)
 }
 
 // StartPostgresWithTLS is StartPostgres, and the server takes no connection without TLS.
 func StartPostgresWithTLS(ctx context.Context, dir string) (*Postgres, error) {
-	return startPostgres(ctx, dir, true)
+	return startPostgres(ctx, dir, true, false)
 }
 
-func startPostgres(ctx context.Context, dir string, withTLS bool) (*Postgres, error) {
+func startPostgres(ctx context.Context, dir string, withTLS, durable bool) (*Postgres, error) {
 	server, err := program(postgresPackage, "postgres", "/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
 		return nil, err
@@ -59,7 +66,7 @@ func startPostgres(ctx context.Context, dir string, withTLS bool) (*Postgres, er
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{a: a, place: at, bin: filepath.Dir(server), data: filepath.Join(at.dir, "data"), ip: freeIP()}
+	p := &Postgres{a: a, place: at, bin: filepath.Dir(server), data: filepath.Join(at.dir, "data"), ip: freeIP(), durable: durable}
 	ports, err := freePorts(p.ip, 1)
 	if err == nil {
 		p.port = ports[0]
@@ -118,7 +125,7 @@ func (p *Postgres) Start(ctx context.Context) error {
 		return err
 	}
 	child := p.process()
-	err := child.until(ctx, p.log(), func(ctx context.Context) error { return p.ask(ctx, "postgres", "SELECT 1") })
+	err := child.until(ctx, p.Log(), func(ctx context.Context) error { return p.ask(ctx, "postgres", "SELECT 1") })
 	if err != nil {
 		child.kill()
 	}
@@ -131,13 +138,16 @@ func (p *Postgres) begin() error {
 	if p.p != nil && !p.p.ended() {
 		return fail.E(fail.Conflict, nil, "the PostgreSQL server runs already")
 	}
-	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(p.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fail.E(fail.Unavailable, err, "log of a lab")
 	}
 	defer closeLog(log)
 	cmd := p.a.command(p.place.dir, filepath.Join(p.bin, "postgres"), "-D", p.data, "-h", p.ip, "-p", fmt.Sprint(p.port),
-		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=200")
+		"-c", "unix_socket_directories=", "-c", "shared_buffers=32MB", "-c", "max_connections=200")
+	if !p.durable {
+		cmd.Args = append(cmd.Args, "-c", "fsync=off")
+	}
 	if p.CA != "" {
 		cmd.Args = append(cmd.Args, "-c", "ssl=on", "-c", "ssl_ca_file="+p.CA, "-c", "ssl_cert_file="+p.Certificate, "-c", "ssl_key_file="+p.Key)
 	}
@@ -150,7 +160,8 @@ func (p *Postgres) begin() error {
 	return nil
 }
 
-func (p *Postgres) log() string { return filepath.Join(p.place.dir, "log") }
+// Log answers the file with what the server says.
+func (p *Postgres) Log() string { return filepath.Join(p.place.dir, "log") }
 
 func (p *Postgres) process() *process {
 	p.mu.Lock()
@@ -195,6 +206,9 @@ func (p *Postgres) ask(ctx context.Context, database, statement string) error {
 	}
 	return nil
 }
+
+// Running reports whether the process is there, paused or not.
+func (p *Postgres) Running() bool { return p.process().running() }
 
 // Kill ends the server and its processes at once.
 func (p *Postgres) Kill() {

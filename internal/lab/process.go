@@ -136,6 +136,9 @@ func (p *process) signalAll(s syscall.Signal) error {
 	return err
 }
 
+// running reports whether there is a process that has not ended. It may be asked of none.
+func (p *process) running() bool { return p != nil && !p.ended() }
+
 func (p *process) ended() bool {
 	select {
 	case <-p.done:

@@ -52,14 +52,16 @@ func newRedisNode(r *Redis, name string, sentinel bool) (*RedisNode, error) {
 }
 
 func (n *RedisNode) config() string { return filepath.Join(n.dir, "redis.conf") }
-func (n *RedisNode) log() string    { return filepath.Join(n.dir, "log") }
+
+// Log answers the file with what the server says.
+func (n *RedisNode) Log() string { return filepath.Join(n.dir, "log") }
 
 // configure writes the server's configuration, once: servers and Sentinels write what they learn into it.
 func (n *RedisNode) configure(lines ...string) error {
 	if _, err := os.Stat(n.config()); err == nil {
 		return nil
 	}
-	all := []string{"bind " + n.ip, "bind-source-addr " + n.ip, "dir " + n.dir, "logfile " + n.log(), "daemonize no", "protected-mode no"}
+	all := []string{"bind " + n.ip, "bind-source-addr " + n.ip, "dir " + n.dir, "logfile " + n.Log(), "daemonize no", "protected-mode no"}
 	if n.r.tls.ca == "" {
 		all = append(all, fmt.Sprintf("port %d", n.port))
 	} else {
@@ -92,7 +94,7 @@ func (n *RedisNode) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = p.until(ctx, n.log(), func(ctx context.Context) error {
+	err = p.until(ctx, n.Log(), func(ctx context.Context) error {
 		answer, askErr := n.ask(ctx, "PING")
 		if askErr == nil && answer != "PONG" {
 			askErr = fail.E(fail.Unavailable, nil, "Redis %s answers %q", n.name, answer)
@@ -136,6 +138,33 @@ func (n *RedisNode) ask(ctx context.Context, command ...string) (string, error) 
 	}
 	return n.r.cli(ctx, password, append([]string{"-h", n.ip, "-p", fmt.Sprint(n.port)}, command...)...)
 }
+
+// Role answers what the server says that it is: master, replica or sentinel; in a cluster it is an error if that is not whole.
+func (n *RedisNode) Role(ctx context.Context) (string, error) {
+	if n.sentinel {
+		_, err := n.ask(ctx, "PING")
+		return "sentinel", err
+	}
+	info, err := n.ask(ctx, "INFO", "replication")
+	if err != nil {
+		return "", err
+	}
+	role := field(info, "role")
+	if role == "slave" {
+		role = "replica"
+	}
+	if n.r.Mode != RedisCluster {
+		return role, nil
+	}
+	state, err := n.ask(ctx, "CLUSTER", "INFO")
+	if err == nil && field(state, "cluster_state") != "ok" {
+		err = fail.E(fail.Unavailable, nil, "%s; the cluster is %s", role, field(state, "cluster_state"))
+	}
+	return role, err
+}
+
+// Running reports whether the process is there, paused or not.
+func (n *RedisNode) Running() bool { return n.process().running() }
 
 // Kill ends the server at once.
 func (n *RedisNode) Kill() {

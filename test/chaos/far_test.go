@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/havn-registry/havn/internal/lab"
 )
 
 // latency is what a request and its answer need more on the way to a database that is far away.
@@ -35,10 +37,10 @@ func (d *deployment) far(t *testing.T, node int) func() error {
 		go r.run()
 		ip, port, err := net.SplitHostPort(host)
 		need(t, err)
-		lines = append(lines, fmt.Sprintf("add rule inet chaos remote meta skgid %d ip daddr %s tcp dport %s dnat ip to %s", groupOf(node), ip, port, l.Addr()))
+		lines = append(lines, fmt.Sprintf("meta skgid %d ip daddr %s tcp dport %s dnat ip to %s", groupOf(node), ip, port, l.Addr()))
 	}
-	lines = append(lines, "add rule inet chaos severed meta l4proto tcp "+of(node)+" ip daddr "+ips(hosts...)+" reject with tcp reset")
-	need(t, nft(lines...))
+	need(t, wall.Add(t.Context(), lab.Remote, lines...))
+	need(t, wall.Add(t.Context(), lab.Severed, "meta l4proto tcp "+of(node)+" ip daddr "+ips(hosts...)+" reject with tcp reset"))
 	return func() error {
 		err := mend()
 		for _, r := range roads {

@@ -145,9 +145,7 @@ func (d *deployment) master(t *testing.T) *lab.RedisNode {
 }
 
 // alone matches all packets to and from servers that have addresses of their own.
-func alone(hosts ...string) []string {
-	return []string{"ip saddr " + ips(hosts...), "ip daddr " + ips(hosts...)}
-}
+func alone(hosts ...string) []string { return lab.Alone(hosts...) }
 
 var ofCeph = []fault{
 	{name: "radosgw is killed", hold: 2 * time.Second, begin: daemonDies(gateway)},

@@ -1,11 +1,7 @@
 package chaos
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -71,31 +67,3 @@ func (d *deployment) written(t *testing.T) *lab.MariaDB {
 
 // bootstrap makes a server, and those that it sees, a cluster that may be written to, whoever else was in it.
 const bootstrap = "SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'"
-
-// beginAnew does what the guide says when the majority is lost for good: what is left begins a new cluster, as soon as it knows that it is alone, and the others join it one by one.
-func (d *deployment) beginAnew(ctx context.Context, left *lab.MariaDB) error {
-	bounded, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		state, err := left.Ask(bounded, "SHOW STATUS LIKE 'wsrep_cluster_status'")
-		if err == nil && strings.Contains(state, "non-Primary") {
-			break
-		}
-		select {
-		case <-bounded.Done():
-			return fmt.Errorf("%s does not notice that it is alone: %q: %w", left.Host, state, errors.Join(err, bounded.Err()))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	if err := left.Run(ctx, bootstrap); err != nil {
-		return err
-	}
-	for _, m := range d.galera.Nodes {
-		if m != left {
-			if err := m.Start(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}

@@ -1,17 +1,16 @@
 package chaos
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/test/harness"
 )
 
@@ -62,66 +61,38 @@ const firstGroup = 61001
 
 func groupOf(member int) int { return firstGroup + member }
 
-// of matches all packets of connections on which a node of Havn, an OSD or the monitor has sent something.
-func of(member int) string { return fmt.Sprintf("ct mark and %#x != 0", 1<<member) }
+// wall is the firewall of this process's namespace.
+var wall *lab.Firewall
 
-// connect brings the namespace's loopback up, and makes the firewall. Each connection is marked with who sends on it, so that packets of both directions are known, also when
-// that one has closed its end.
+// connect brings the namespace's loopback up, and makes the firewall, which knows the nodes of Havn, the OSDs and the monitor by the groups that they run as.
 func (d *deployment) connect(t *testing.T, members int) {
 	t.Helper()
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("loopback of the namespace: %v: %s", err, out)
 	}
-	lines := []string{
-		"add table inet chaos",
-		"add chain inet chaos owners { type filter hook output priority -150; }",
-		"add chain inet chaos remote { type nat hook output priority -100; }",
-		"add chain inet chaos severed { type filter hook output priority 0; }",
-	}
+	var groups []int
 	for n := range members {
-		lines = append(lines, fmt.Sprintf("add rule inet chaos owners meta skgid %d ct mark set ct mark or %#x", groupOf(n), 1<<n))
+		groups = append(groups, groupOf(n))
 	}
-	need(t, nft(lines...))
+	var err error
+	wall, err = lab.NewFirewall(t.Context(), "chaos", groups...)
+	need(t, err)
 }
 
-func nft(lines ...string) error {
-	cmd := exec.Command("nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("nft: %w: %s", err, out.String())
-	}
-	return nil
-}
+// of matches all packets of connections on which a node of Havn, an OSD or the monitor has sent something.
+func of(member int) string { return wall.Of(groupOf(member)) }
 
 // cut drops the packets that match any of some rules, as a broken network does: connections hang. It answers how to mend it.
 func cut(t *testing.T, rules ...string) func() error {
 	t.Helper()
-	var lines []string
-	for _, rule := range rules {
-		lines = append(lines, "add rule inet chaos severed "+rule+" drop")
-	}
-	need(t, nft(lines...))
+	need(t, wall.Sever(t.Context(), rules...))
 	return mend
 }
 
-func mend() error { return nft("flush chain inet chaos severed", "flush chain inet chaos remote") }
+func mend() error { return wall.Mend(context.Background()) }
 
 // from matches what goes either way on connections that a node of Havn begins to some servers.
-func from(node int, hosts ...string) string {
-	return of(node) + " ct original ip daddr " + ips(hosts...)
-}
+func from(node int, hosts ...string) string { return wall.From(groupOf(node), hosts...) }
 
 // ips answers the addresses of servers as a set of the firewall's.
-func ips(hosts ...string) string {
-	var all []string
-	for _, host := range hosts {
-		ip, _, err := net.SplitHostPort(host)
-		if err != nil {
-			panic(err) // of our own lab
-		}
-		all = append(all, ip)
-	}
-	return "{ " + strings.Join(all, ", ") + " }"
-}
+func ips(hosts ...string) string { return lab.IPs(hosts...) }

@@ -18,7 +18,7 @@ var ofQuorum = []fault{
 		for _, m := range d.others(spared) {
 			m.Kill()
 		}
-		return func() error { return d.beginAnew(t.Context(), spared) }
+		return func() error { return d.galera.BeginAnew(t.Context(), spared) }
 	}},
 	{name: "all Galera nodes are killed", hold: 2 * time.Second, begin: func(t *testing.T, d *deployment) func() error {
 		for _, m := range d.galera.Nodes {

@@ -122,7 +122,7 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail.E(fail.Invalid, err, "%s", cmd.CommandPath()).Hint("see %s --help", cmd.CommandPath())
 	})
-	root.AddCommand(p.serve(), p.version(), p.admin(), p.config(), p.db(), p.doctor(), p.key(), p.node(), p.status(), p.store(), p.completion())
+	root.AddCommand(p.serve(), p.version(), p.admin(), p.config(), p.db(), p.doctor(), p.key(), p.lab(), p.node(), p.status(), p.store(), p.completion())
 	return root
 }
 

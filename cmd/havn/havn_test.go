@@ -100,6 +100,15 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"forget nothing":         {nil, "node forget", "takes one incarnation, and got 0", 2},
 		"forget what":            {nil, "node forget x", `"x" is no incarnation`, 2},
 		"forget on SQLite":       {nil, "node forget 7", "on SQLite there is one node", 1},
+		"no such verb of a lab":  {nil, "lab ups", "did you mean havn lab up?", 2},
+		"a lab on what":          {nil, "lab up --dir " + dir + "/lab --database oracle", `no database "oracle" is known` + "\n      use galera or postgres", 2},
+		"a lab of what":          {nil, "lab up all", "havn lab up takes no arguments", 2},
+		"status of no lab":       {nil, "lab status --dir " + dir + "/lab", "no lab runs in " + dir + "/lab\n      `havn lab up` starts one", 2},
+		"a lab in what form":     {nil, "lab status --output xml", "use text or json", 2},
+		"kill nothing":           {nil, "lab kill", "takes the names of parts, and got none", 2},
+		"kill for no time":       {nil, "lab kill havn-1 --hang 0s", "give a time, like 20s", 2},
+		"kill in no lab":         {nil, "lab kill havn-1 --dir " + dir + "/lab", "no lab runs", 1},
+		"end no lab":             {nil, "lab down --dir " + dir + "/lab", "out:There is no lab in " + dir + "/lab.", 0},
 		"completion of nothing":  {nil, "completion", "takes the name of one shell", 2},
 		"completion of tcsh":     {nil, "completion tcsh", `no shell "tcsh" is known`, 2},
 		"data dir of another":    {[]string{"HAVN_HTTP_ADDR=127.0.0.1:0"}, "serve --data-dir /dev/null/data", "a file is in the way", 1},
@@ -123,7 +132,7 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "admin", "admin reset-password", "key", "key rotate", "node", "node list", "node forget", "status", "store", "store check", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "admin", "admin reset-password", "key", "key rotate", "lab", "lab up", "lab status", "lab kill", "lab restart", "lab partition", "lab heal", "lab down", "node", "node list", "node forget", "status", "store", "store check", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)

@@ -119,7 +119,19 @@ func (h *HAProxy) secure(a account, host string) error {
 	if err != nil {
 		return fail.E(fail.Unavailable, err, "key of the balancer")
 	}
-	h.CAFile, h.pem = files.ca, filepath.Join(h.place.dir, "tls.pem")
+	// In a directory of its own: clients like podman take one (--cert-dir), and each key in it for theirs.
+	certs, err := h.place.sub(a, "certs")
+	if err != nil {
+		return err
+	}
+	h.CAFile, h.pem = filepath.Join(certs, "ca.crt"), filepath.Join(h.place.dir, "tls.pem")
+	ca, err := os.ReadFile(files.ca)
+	if err == nil {
+		err = errors.Join(os.Chmod(certs, 0o755), os.WriteFile(h.CAFile, ca, 0o644))
+	}
+	if err != nil {
+		return fail.E(fail.Unavailable, err, "authority of the balancer")
+	}
 	if err = os.WriteFile(h.pem, append(cert, key...), 0o600); err != nil {
 		return fail.E(fail.Unavailable, err, "certificate of the balancer")
 	}

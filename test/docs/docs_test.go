@@ -133,6 +133,12 @@ func TestTheCommandsOfTheProgramWork(t *testing.T) {
 		case !ok:
 		case len(args) == 0 || args[0] == "key", args[0] == "admin":
 			later = append(later, func() { run(c, args) })
+		case args[0] == "lab" && len(args) > 1:
+			// The tests of deployment run them. Here: is there such a command, with such flags?
+			code, out := execute(t, s.Data, env, append(append([]string{program}, args...), "--help")...)
+			if code != 0 || !strings.Contains(out, "havn lab "+args[1]) {
+				t.Errorf("%s: exit code %d\n%s", c, code, out)
+			}
 		case args[0] == "serve":
 			later = append(later, func() { serve(t, c, append([]string{program}, args...)) })
 		default:

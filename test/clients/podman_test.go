@@ -10,31 +10,9 @@ import (
 	"github.com/havn-registry/havn/test/harness"
 )
 
-// containers is a shell for podman and buildah: storage of its own, in a namespace where nothing of the machine's is seen. Each
-// command is the first one after a boot, as far as they can tell.
-func containers(t *testing.T, program string) (sh *harness.Shell, storage []string) {
-	t.Helper()
-	harness.NeedRoot(t)
-	harness.Need(t, program)
-	sh = harness.NewShell(t)
-	sh.Isolated = true
-	sh.Env = []string{
-		"REGISTRY_AUTH_FILE=" + sh.Path("auth.json"),
-		"CONTAINERS_CONF=" + sh.Write(t, "containers.conf", "[engine]\n"),
-		"CONTAINERS_STORAGE_CONF=" + sh.Write(t, "storage.conf",
-			"[storage]\ndriver = \"vfs\"\nrunroot = \"/run/havn\"\ngraphroot = \""+sh.Path("storage")+"\"\n"),
-		"CONTAINERS_REGISTRIES_CONF=" + sh.Write(t, "registries.conf", ""),
-	}
-	storage = []string{program, "--root", sh.Path("storage"), "--runroot", "/run/havn", "--storage-driver", "vfs"}
-	if program == "podman" {
-		return sh, append(storage, "--events-backend", "file", "--cgroup-manager", "cgroupfs")
-	}
-	return sh, storage
-}
-
 func TestPodmanLogsInPushesAndPulls(t *testing.T) {
 	s := harness.Start(t, harness.Options{})
-	sh, base := containers(t, "podman")
+	sh, base := harness.Containers(t, "podman")
 	podman := func(args ...string) string { return sh.Run(t, append(base[:len(base):len(base)], args...)...) }
 	ref := s.Addr + "/lab/app"
 	dir, digest := lay(t, image(t, 11))
@@ -78,7 +56,7 @@ func TestPodmanLogsInPushesAndPulls(t *testing.T) {
 
 func TestBuildahBuildsOnARegistryImageAndPushes(t *testing.T) {
 	s := harness.Start(t, harness.Options{})
-	sh, base := containers(t, "buildah")
+	sh, base := harness.Containers(t, "buildah")
 	buildah := func(args ...string) string { return sh.Run(t, append(base[:len(base):len(base)], args...)...) }
 	dir, _ := lay(t, image(t, 12))
 	buildah("login", "--tls-verify=false", "-u", harness.User, "-p", harness.Password, s.Addr)

@@ -12,19 +12,8 @@ import (
 	"github.com/havn-registry/havn/test/harness"
 )
 
-func skopeo(t *testing.T) *harness.Shell {
-	t.Helper()
-	harness.NeedRoot(t)
-	harness.Need(t, "skopeo")
-	sh := harness.NewShell(t)
-	sh.Isolated = true // it remembers across commands where it saw which blob
-	sh.Env = []string{"REGISTRY_AUTH_FILE=" + sh.Path("auth.json"), "XDG_RUNTIME_DIR=" + sh.Path("tmp")}
-	sh.Write(t, "policy.json", `{"default":[{"type":"insecureAcceptAnything"}]}`)
-	return sh
-}
-
 func TestSkopeoCopiesInAndOut(t *testing.T) {
-	s, sh := harness.Start(t, harness.Options{}), skopeo(t)
+	s, sh := harness.Start(t, harness.Options{}), harness.Skopeo(t)
 	dir, digest := lay(t, image(t, 1))
 	ref := "docker://" + s.Addr + "/lab/app"
 	policy := "--policy=" + sh.Path("policy.json")
@@ -65,7 +54,7 @@ func TestSkopeoCopiesInAndOut(t *testing.T) {
 }
 
 func TestSkopeoCopiesAnIndexWhole(t *testing.T) {
-	s, sh := harness.Start(t, harness.Options{}), skopeo(t)
+	s, sh := harness.Start(t, harness.Options{}), harness.Skopeo(t)
 	idx := index(t, 2)
 	dir, _ := lay(t, idx)
 	policy := "--policy=" + sh.Path("policy.json")
@@ -92,7 +81,7 @@ func TestSkopeoCopiesAnIndexWhole(t *testing.T) {
 }
 
 func TestNameOfOneSegmentIsInTheLibraryAndPublic(t *testing.T) {
-	s, sh := harness.Start(t, harness.Options{}), skopeo(t)
+	s, sh := harness.Start(t, harness.Options{}), harness.Skopeo(t)
 	dir, digest := lay(t, image(t, 3))
 	policy := "--policy=" + sh.Path("policy.json")
 	sh.Run(t, "skopeo", policy, "copy", "--dest-tls-verify=false", "--dest-creds", creds, "oci:"+dir+":v1", "docker://"+s.Addr+"/app:1")
@@ -107,7 +96,7 @@ func TestNameOfOneSegmentIsInTheLibraryAndPublic(t *testing.T) {
 }
 
 func TestSkopeoIsRefusedWithoutTheRightPassword(t *testing.T) {
-	s, sh := harness.Start(t, harness.Options{}), skopeo(t)
+	s, sh := harness.Start(t, harness.Options{}), harness.Skopeo(t)
 	dir, _ := lay(t, image(t, 4))
 	policy := "--policy=" + sh.Path("policy.json")
 	ref := "docker://" + s.Addr + "/lab/app:v1"
@@ -127,7 +116,7 @@ func TestSkopeoIsRefusedWithoutTheRightPassword(t *testing.T) {
 }
 
 func TestSkopeoTrustsAPrivateAuthority(t *testing.T) {
-	s, sh := harness.Start(t, harness.Options{TLS: true}), skopeo(t)
+	s, sh := harness.Start(t, harness.Options{TLS: true}), harness.Skopeo(t)
 	dir, digest := lay(t, image(t, 5))
 	policy := "--policy=" + sh.Path("policy.json")
 	ca, err := os.ReadFile(s.CA)

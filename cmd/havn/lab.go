@@ -69,7 +69,7 @@ func (p *program) labUp() *cobra.Command {
 It needs Debian's packages of the services: --install installs what is missing (as root), and without it what is missing is named. Debian starts some services when it installs them; the
 lab does not use those, and you may stop them.
 
-Run by an ordinary user, everything works but 'partition', which changes the firewall, --install, and an address below port 1024. 1.5 GB of memory and some seconds of two cores are enough.
+Run by an ordinary user, everything works but 'partition', which changes the firewall, --install, and an address below port 1024. 1 GB of memory and some seconds of two cores are enough.
 
 ` + exitText,
 		Example: "  havn lab up\n  havn lab up --install --detach\n  havn lab up --database postgres --redis sentinel --store swift --tls --addr 127.0.0.1:5443 --dir /tmp/lab",

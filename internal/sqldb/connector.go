@@ -22,6 +22,14 @@ func (w *watch) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, err
 		}
 		c, err := w.family.connect(ctx, m.addr, w.wired(m))
+		if err == nil && w.turn.Load() != turn {
+			// The server was left meanwhile: the pool asks no connection that is new whether it is still good, and what is read there may be old.
+			if err = c.Close(); err != nil {
+				w.cfg.Log.DebugContext(ctx, "close a connection to the database", "server", m.addr, "error", err)
+			}
+			last = &refusal{cause: fail.E(fail.Unavailable, nil, "%s was left while a connection to it was made", m.addr).RetryAfter(retryAfter), reason: reasonNode}
+			continue
+		}
 		if err == nil {
 			if full, ok := c.(fullConn); ok {
 				return &memberConn{fullConn: full, w: w, m: m, turn: turn}, nil

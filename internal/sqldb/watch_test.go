@@ -24,6 +24,7 @@ type town struct {
 	says   map[string]sight
 	errors map[string]error
 	looks  map[string]int
+	dialed func(addr string) // where set, what happens while a connection is made
 }
 
 // inn is a connection to a server of the town, for looks alone.
@@ -42,7 +43,25 @@ func (f *town) put(addr string, s sight, err error) {
 }
 
 func (f *town) connect(ctx context.Context, addr string, _ dialer) (driver.Conn, error) {
-	return f.visit(ctx, addr)
+	if f.dialed != nil {
+		f.dialed(addr)
+	}
+	c, err := f.visit(ctx, addr)
+	return guest{Conn: c, addr: addr}, err
+}
+
+// guest is a connection to a server of the town that is handed to the pool.
+type guest struct {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.NamedValueChecker
+	driver.SessionResetter
+	driver.Pinger
+
+	addr string
 }
 
 func (f *town) visit(_ context.Context, addr string) (driver.Conn, error) {
@@ -247,6 +266,38 @@ func TestANewServerTakesThePlaceOfOneThatIsGone(t *testing.T) {
 	has(t, w, slices.Concat([]string{"a:1"}, old[2:], []string{"b:200"})...)
 	f.put("a:1", sight{}, net.ErrClosed)
 	await(t, w, "b:200")
+}
+
+func TestAConnectionToAServerThatWasLeftWhileItWasMadeIsNotUsed(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	f.put("a:1", sight{cond: fit}, nil)
+	f.put("b:1", sight{cond: fit}, nil)
+	w, err := f.open(t, time.Now, "", "a:1", "b:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.seen(t.Context())
+	await(t, w, "a:1")
+	f.dialed = func(addr string) {
+		if addr == "a:1" {
+			f.put("a:1", sight{cond: unfit, why: "is a standby"}, nil)
+			await(t, w, "b:1")
+		}
+	}
+	c, err := w.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := c.(*memberConn)
+	if !ok || got.m.addr != "b:1" || !got.IsValid() {
+		t.Errorf("the connection is %+v", c)
+	}
+	// Servers that are left again and again are no connection at all, and worth another try.
+	f.dialed = func(string) { w.turn.Add(1) }
+	if c, err = w.Connect(t.Context()); c != nil || !isRefusal(err) {
+		t.Errorf("the connection is %+v, %v", c, err)
+	}
 }
 
 func TestAStartWithoutAServerSaysOfEachWhyAndWhatToDo(t *testing.T) {

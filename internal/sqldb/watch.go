@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// lookEvery is the pause between two looks at the server in use, or at all of them while none is; restEvery that of the others.
+	// lookEvery is the pause between two looks at the server in use, or at all of them while none is, and on PostgreSQL always; restEvery that of the others.
 	lookEvery = 500 * time.Millisecond
 	restEvery = 2 * time.Second
 	// hungTime is how long a look may take before another server is preferred; lookTime, before this one counts as down, wherever else there is to go: a machine under load is slow.
@@ -178,7 +178,8 @@ func (w *watch) attend(m *member) {
 func (w *watch) pause(m *member) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.members.current == nil || w.members.current == m {
+	// Only a look at the others tells that a PostgreSQL primary that still answers was replaced.
+	if w.members.current == nil || w.members.current == m || w.cfg.Engine == Postgres {
 		return lookEvery
 	}
 	return restEvery

@@ -300,6 +300,19 @@ func TestAConnectionToAServerThatWasLeftWhileItWasMadeIsNotUsed(t *testing.T) {
 	}
 }
 
+// TestAPrimaryThatWasReplacedIsLeftSoon: it may go on answering what it knew, and only the new one says so.
+func TestAPrimaryThatWasReplacedIsLeftSoon(t *testing.T) {
+	t.Parallel()
+	for engine, want := range map[Engine]time.Duration{Postgres: lookEvery, MySQL: restEvery} {
+		w := newWatch(&Config{Engine: engine, Hosts: []string{"a:1", "b:1"}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, newMetrics(nil), newTown())
+		defer w.close()
+		w.note(w.members.all[0], sight{cond: fit})
+		if got := w.pause(w.members.all[1]); got != want {
+			t.Errorf("%s: the servers that are not in use are looked at after %s, want %s", engine, got, want)
+		}
+	}
+}
+
 func TestAStartWithoutAServerSaysOfEachWhyAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	unknown := &net.DNSError{Err: "no such host", Name: "b"}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
@@ -45,11 +46,8 @@ func (a *API) headManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.registry.Manifest(c.Context(), c.route.name, ref)
+	m, err := a.told(c, ref)
 	if err != nil {
-		return err
-	}
-	if err = a.keepForPush(c, m); err != nil {
 		return err
 	}
 	status := http.StatusOK
@@ -61,9 +59,31 @@ func (a *API) headManifest(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// toldTries bounds the looks at a tag that is moved between a look and the next.
+const toldTries = 5
+
+// told answers the manifest that a HEAD is told of, kept if it may be for a push.
+func (a *API) told(c *call, ref oci.Reference) (*registry.Manifest, error) {
+	for n := 1; ; n++ {
+		m, err := a.registry.Manifest(c.Context(), c.route.name, ref)
+		if err == nil {
+			err = a.keepForPush(c, ref, m)
+		}
+		if err == nil {
+			return m, nil
+		}
+		if !fail.Is(err, fail.Conflict) {
+			return nil, err
+		}
+		if n >= toldTries {
+			return nil, fail.E(fail.Unavailable, err, "look at %s, which moves all the time", ref).RetryAfter(time.Second)
+		}
+	}
+}
+
 // keepForPush keeps a manifest that a push may be told of. Without a database that can't be done, and no push can succeed; a token that does not hold the right to push is taken for a pull's then, because
 // clients pull a tag by asking HEAD first. If it is a push after all, the transaction that ends it looks at everything that it refers to.
-func (a *API) keepForPush(c *call, m *registry.Manifest) error {
+func (a *API) keepForPush(c *call, ref oci.Reference, m *registry.Manifest) error {
 	if claims := c.caller.claims; m.Outage && claims != nil && !claims.Allows(c.route.name, push.String()) {
 		return nil
 	}
@@ -71,7 +91,7 @@ func (a *API) keepForPush(c *call, m *registry.Manifest) error {
 	if err != nil || purpose == registry.ToPull {
 		return err
 	}
-	return a.registry.TouchManifest(c.Context(), c.route.name, m.Descriptor.Digest, purpose)
+	return a.registry.TouchManifest(c.Context(), c.route.name, ref, m.Descriptor.Digest, purpose)
 }
 
 // markStale says of a tag that was answered without the database how old the answer is: for programs in seconds, for people as the specification has it ("Warnings").

@@ -99,21 +99,27 @@ const (
 	Unsaid         // somebody who did not say who he is, and may go on to push: kept for half of the safe time at least
 )
 
-// TouchManifest keeps a manifest from being reviewed, because a push is told that it is there.
-func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, d oci.Digest, p Purpose) error {
-	repo, err := index.RepositoryByName(ctx, r.db, name)
-	if fail.Is(err, fail.NotFound) {
-		return nameUnknown(name)
-	}
-	if err != nil {
-		return fmt.Errorf("find repository %s: %w", name, err)
-	}
-	due, err := index.ReviewDue(ctx, r.db, index.ReviewManifest, repo.ID, d)
-	if fail.Is(err, fail.NotFound) {
-		return nil
-	}
-	if err == nil {
-		err = r.postpone(ctx, p, index.ReviewManifest, repo.ID, d, due)
+// TouchManifest keeps a manifest from being reviewed, because a push is told that it is what a reference names, durably. Conflict: by now the reference names another.
+func (r *Registry) TouchManifest(ctx context.Context, name oci.Name, ref oci.Reference, d oci.Digest, p Purpose) error {
+	var row index.Manifest
+	var due int64
+	err := r.db.Durable(ctx, "manifest.told", func(q sqldb.Querier) (err error) {
+		due = 0
+		if row, err = index.FindManifest(ctx, q, name, ref, d, 0); err != nil {
+			return err
+		}
+		if due, err = index.ReviewDue(ctx, q, index.ReviewManifest, row.Repo, d); fail.Is(err, fail.NotFound) {
+			return nil
+		}
+		return err
+	})
+	switch {
+	case fail.Is(err, fail.NotFound):
+		return r.unknown(ctx, name, manifestUnknown(name, ref.String()))
+	case err == nil && row.Digest != d:
+		return fail.E(fail.Conflict, nil, "%s in %s is manifest %s, and was %s", ref, name, row.Digest, d)
+	case err == nil:
+		err = r.postpone(ctx, p, index.ReviewManifest, row.Repo, d, due)
 	}
 	if err != nil {
 		return fmt.Errorf("keep manifest %s in %s: %w", d, name, err)
@@ -131,7 +137,12 @@ func (r *Registry) StatBlob(ctx context.Context, name oci.Name, d oci.Digest, p 
 		}
 		return oci.Descriptor{MediaType: blobMediaType, Digest: d, Size: b.size}, nil
 	}
-	f, ok, err := index.FindBlob(ctx, r.db, name, d)
+	var f index.Found
+	var ok bool
+	err := r.db.Durable(ctx, "blob.told", func(q sqldb.Querier) (err error) {
+		f, ok, err = index.FindBlob(ctx, q, name, d)
+		return err
+	})
 	if err != nil {
 		return oci.Descriptor{}, fmt.Errorf("find blob %s in %s: %w", d, name, err)
 	}

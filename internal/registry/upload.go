@@ -184,7 +184,7 @@ func (r *Registry) Finish(ctx context.Context, name oci.Name, id string, f Finis
 		return oci.Descriptor{}, err
 	}
 	if !u.Done.IsZero() {
-		return again(u, f.Digest)
+		return r.doneBefore(ctx, name, id, f.Digest)
 	}
 	if f.At != u.Off {
 		return oci.Descriptor{}, misplaced(name, u, f.At)
@@ -197,7 +197,7 @@ func (r *Registry) Finish(ctx context.Context, name oci.Name, id string, f Finis
 	if fail.CodeOf(err) == oci.CodeBlobUploadUnknown {
 		// The same PUT, sent twice at once, may have been done meanwhile.
 		if row, findErr := r.findUpload(ctx, name, id); findErr == nil && !row.Done.IsZero() {
-			return again(row, f.Digest)
+			return r.doneBefore(ctx, name, id, f.Digest)
 		}
 	}
 	if err != nil {
@@ -221,6 +221,24 @@ func (r *Registry) finish(ctx context.Context, name oci.Name, u index.Upload, a 
 		return oci.Descriptor{}, err
 	}
 	return in.commit(ctx, last, f.Digest, false)
+}
+
+// doneBefore answers a Finish of an upload that was seen to be done: what was seen may be on one server of the database alone.
+func (r *Registry) doneBefore(ctx context.Context, name oci.Name, id string, d oci.Digest) (oci.Descriptor, error) {
+	var u index.Upload
+	err := r.db.Durable(ctx, "upload.done", func(q sqldb.Querier) (err error) {
+		u, err = index.FindUpload(ctx, q, name, id)
+		return err
+	})
+	switch {
+	case fail.Is(err, fail.NotFound):
+		return oci.Descriptor{}, uploadUnknown(name, id)
+	case err != nil:
+		return oci.Descriptor{}, fmt.Errorf("find upload %s: %w", id, err)
+	case u.Done.IsZero():
+		return oci.Descriptor{}, fail.E(fail.Unavailable, nil, "upload %s was done on a server of the database that another one replaced", id).RetryAfter(busyRetry)
+	}
+	return again(u, d)
 }
 
 // again answers a Finish of an upload that is done.

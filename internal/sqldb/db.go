@@ -79,6 +79,8 @@ type store interface {
 	check(ctx context.Context) []Finding
 	// hopeless answers why it makes no sense to try again now; nil if it does.
 	hopeless() error
+	// ahead reports whether a read may see what a commit still waits for.
+	ahead() bool
 	// servers answers the servers that are known, none for SQLite; seen waits until each was looked at.
 	servers() []Server
 	seen(ctx context.Context)

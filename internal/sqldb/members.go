@@ -50,6 +50,7 @@ type sight struct {
 	group    string   // which cluster it belongs to, "" if it says nothing
 	timeline int64    // PostgreSQL: counts promotions; of two primaries the higher one is right
 	standby  bool     // PostgreSQL: it follows a primary, as it should
+	ahead    bool     // PostgreSQL: it waits for standbys before it answers a commit, and shows that to others before
 	others   []string // the cluster's servers
 }
 
@@ -66,6 +67,7 @@ type member struct {
 	group    string
 	timeline int64
 	standby  bool
+	ahead    bool
 	named    time.Time // when it answered, or another named it
 
 	gone    chan struct{} // closed when it is dropped

@@ -265,15 +265,15 @@ func TestAGaleraNodeIsJudgedByWhatItSays(t *testing.T) {
 
 func TestAPostgreSQLServerIsJudgedByWhatItSays(t *testing.T) {
 	t.Parallel()
-	primary := postgresSight([]string{"false", "off", "77", "0000001A", "10.0.0.2,fd00::3", "5432", ""})
-	if primary.cond != fit || primary.group != "77" || primary.timeline != 26 || strings.Join(primary.others, " ") != "10.0.0.2:5432 [fd00::3]:5432" {
+	primary := postgresSight([]string{"false", "off", "77", "0000001A", "10.0.0.2,fd00::3", "5432", "", ""})
+	if primary.cond != fit || primary.ahead || primary.group != "77" || primary.timeline != 26 || strings.Join(primary.others, " ") != "10.0.0.2:5432 [fd00::3]:5432" {
 		t.Errorf("a primary is %+v", primary)
 	}
-	standby := postgresSight([]string{"true", "off", "77", "", "", "5432", "10.0.0.1 5433"})
-	if standby.cond != unfit || strings.Join(standby.others, " ") != "10.0.0.1:5433" {
+	standby := postgresSight([]string{"true", "off", "77", "", "", "5432", "10.0.0.1 5433", "waits"})
+	if standby.cond != unfit || !standby.ahead || strings.Join(standby.others, " ") != "10.0.0.1:5433" {
 		t.Errorf("a standby is %+v", standby)
 	}
-	if readOnly := postgresSight([]string{"false", "on", "77", "00000001", "", "5432", ""}); readOnly.cond != unfit {
+	if readOnly := postgresSight([]string{"false", "on", "77", "00000001", "", "5432", "", ""}); readOnly.cond != unfit {
 		t.Errorf("a read-only primary is %+v", readOnly)
 	}
 }

@@ -40,6 +40,8 @@ func (p *mysqlProduct) beginView() []string {
 
 func (p *mysqlProduct) commit() string { return "COMMIT" }
 
+func (p *mysqlProduct) settle() string { return "" }
+
 func (p *mysqlProduct) patient(d time.Duration) product {
 	return &mysqlProduct{cfg: p.cfg, readTime: d}
 }

@@ -42,6 +42,8 @@ const commitPostgres = "SELECT pg_logical_emit_message(true, 'havn', '') WHERE t
 
 func (p *postgresProduct) commit() string { return commitPostgres }
 
+func (p *postgresProduct) settle() string { return "ROLLBACK; BEGIN; " + commitPostgres }
+
 // connect implements family.
 func (p *postgresProduct) connect(ctx context.Context, addr string, dial dialer) (driver.Conn, error) {
 	pc, err := p.pooled(addr, dial)
@@ -112,14 +114,15 @@ func (p *postgresProduct) config(addr string) (*pgx.ConnConfig, error) {
 }
 
 const (
-	// lookPostgres asks for: is it a standby; is it read-only; which cluster; its timeline; who follows it, and whom it follows.
+	// lookPostgres asks for: is it a standby; is it read-only; which cluster; its timeline; who follows it, and whom it follows; whether its commits wait for others.
 	lookPostgres = `SELECT pg_is_in_recovery()::text, current_setting('default_transaction_read_only'),
 	(SELECT system_identifier::text FROM pg_control_system()),
 	CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
 	COALESCE((SELECT string_agg(DISTINCT host(client_addr), ',') FROM pg_stat_replication WHERE client_addr IS NOT NULL AND state = 'streaming'), ''),
 	current_setting('port'),
-	COALESCE((SELECT sender_host || ' ' || sender_port FROM pg_stat_wal_receiver WHERE sender_host NOT LIKE '/%' LIMIT 1), '')`
-	fromPostgres = 7
+	COALESCE((SELECT sender_host || ' ' || sender_port FROM pg_stat_wal_receiver WHERE sender_host NOT LIKE '/%' LIMIT 1), ''),
+	CASE WHEN current_setting('synchronous_standby_names') <> '' THEN 'waits' ELSE '' END`
+	fromPostgres = 8
 )
 
 // look implements family.
@@ -136,7 +139,7 @@ func (p *postgresProduct) look(ctx context.Context, c driver.Conn) (sight, error
 
 // postgresSight judges a server by the row of lookPostgres.
 func postgresSight(row []string) sight {
-	s := sight{cond: fit, group: row[2]}
+	s := sight{cond: fit, group: row[2], ahead: row[7] != ""}
 	if n, err := strconv.ParseInt(row[3], 16, 64); err == nil {
 		s.timeline = n
 	}

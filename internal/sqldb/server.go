@@ -36,6 +36,8 @@ type product interface {
 	beginView() []string
 	// commit answers the statement that ends a write transaction: durable wherever the server's settings want it, also if it only read.
 	commit() string
+	// settle answers the statements that roll a transaction back and then wait until all that it saw is as durable as what is committed; "" if that is so in any case.
+	settle() string
 	// migrate runs the migrations on a connection whose statements may take long.
 	migrate(ctx context.Context, s *session, steps []migration, now int64) error
 	// patient answers the same product with a longer time for statements.
@@ -150,7 +152,7 @@ func (s *server) view(ctx context.Context, fn func(*session) error) error {
 func (s *server) write(ctx context.Context, w *work) error {
 	return s.within(ctx, []string{"BEGIN"}, func(one *session) (ended bool, err error) {
 		if err = w.call(one, s.cfg.Clock()); err != nil {
-			return false, err
+			return s.refuse(ctx, one, err)
 		}
 		if err = s.cfg.fault(ctx, BeforeCommit, w.name); err != nil {
 			return false, err
@@ -170,6 +172,18 @@ func (s *server) write(ctx context.Context, w *work) error {
 		}
 		return true, err
 	})
+}
+
+// refuse ends a transaction whose function answered an error. That something is not there acknowledges that it was deleted, so it has to be as durable as the deletion.
+func (s *server) refuse(ctx context.Context, one *session, cause error) (ended bool, err error) {
+	text := s.product.settle()
+	if text == "" || !fail.Is(cause, fail.NotFound) || !s.ahead() {
+		return false, cause
+	}
+	if _, err = one.exec(context.WithoutCancel(ctx), text, nil); err != nil {
+		return false, unknown(err)
+	}
+	return true, cause
 }
 
 // unknown answers a commit that failed: refused, or nobody knows. Either way it is run again.
@@ -261,6 +275,8 @@ func (s *server) check(ctx context.Context) []Finding {
 }
 
 func (s *server) hopeless() error { return s.watch.hopeless() }
+
+func (s *server) ahead() bool { return s.watch.ahead() }
 
 func (s *server) servers() []Server { return s.watch.servers() }
 

@@ -220,6 +220,9 @@ func (e *embedded) close() (err error) {
 // hopeless answers nil: what keeps SQLite is of this machine, and over soon or not at all.
 func (e *embedded) hopeless() error { return nil }
 
+// ahead answers false: nothing is seen before it is flushed.
+func (e *embedded) ahead() bool { return false }
+
 func (e *embedded) servers() []Server { return nil }
 
 func (e *embedded) seen(context.Context) {}

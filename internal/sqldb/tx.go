@@ -211,6 +211,16 @@ func (db *DB) View(ctx context.Context, name string, fn func(q Querier) error) e
 	return err
 }
 
+// Durable runs fn, which only reads, such that what it saw is as durable on return as what Tx commits: for answers by which a client takes something for done. fn may run many times.
+//
+// It matters on PostgreSQL with synchronous standbys: a commit that waits for them is there for all to see when that wait is given up, and is lost when a standby takes over. Elsewhere it is a plain read.
+func (db *DB) Durable(ctx context.Context, name string, fn func(q Querier) error) error {
+	if !db.store.ahead() {
+		return fn(db)
+	}
+	return db.Tx(ctx, name, func(tx *Tx) error { return fn(tx) })
+}
+
 // again runs once until it is not refused, or time is up.
 func (db *DB) again(ctx context.Context, name string, once func() error) error {
 	err := once()

@@ -265,7 +265,7 @@ func (w *watch) note(m *member, seen sight) {
 	}
 	now := w.cfg.Clock()
 	if seen.cond > down {
-		m.named, m.group, m.timeline, m.standby = now, seen.group, seen.timeline, seen.standby
+		m.named, m.group, m.timeline, m.standby, m.ahead = now, seen.group, seen.timeline, seen.standby, seen.ahead
 	}
 	m.hint, m.final = seen.hint, false
 	w.set(m, seen.cond, seen.why)
@@ -446,6 +446,13 @@ func (w *watch) noneLocked() error {
 		return cause
 	}
 	return &refusal{cause: cause, reason: reasonNode}
+}
+
+// ahead reports whether what is read may be more than what is durable: on any of the servers, because which one answers may change at any moment.
+func (w *watch) ahead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.members.all, func(m *member) bool { return m.ahead })
 }
 
 // servers answers how the servers are.

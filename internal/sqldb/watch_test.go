@@ -313,6 +313,29 @@ func TestAPrimaryThatWasReplacedIsLeftSoon(t *testing.T) {
 	}
 }
 
+// TestReadsMayBeAheadWhereAnyServerWaitsForAnother: which one answers may change between two statements, and not all have the same settings.
+func TestReadsMayBeAheadWhereAnyServerWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	w := newWatch(&Config{Engine: Postgres, Hosts: []string{"a:1", "b:1"}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, newMetrics(nil), newTown())
+	defer w.close()
+	a, b := w.members.all[0], w.members.all[1]
+	w.note(a, sight{cond: fit})
+	w.note(b, sight{cond: unfit, standby: true})
+	if w.ahead() {
+		t.Error("reads are ahead of commits that wait for nobody")
+	}
+	w.note(b, sight{cond: unfit, standby: true, ahead: true})
+	if !w.ahead() {
+		t.Error("a standby that will wait for others when it is promoted is forgotten")
+	}
+	w.note(b, sight{cond: unfit, standby: true})
+	w.note(a, sight{cond: fit, ahead: true})
+	w.failed(a, net.ErrClosed)
+	if !w.ahead() {
+		t.Error("what a server said of itself is forgotten while it does not answer")
+	}
+}
+
 func TestAStartWithoutAServerSaysOfEachWhyAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	unknown := &net.DNSError{Err: "no such host", Name: "b"}

@@ -266,14 +266,19 @@ func reviews(t *testing.T, w *World) {
 	body := w.image(t, repo, "reviewed image")
 	first = due(1, Sum(body))
 	w.Forward(20 * time.Hour)
-	if err := w.TouchManifest(t.Context(), repo, Sum(body), registry.ToPush); err != nil {
+	if err := w.TouchManifest(t.Context(), repo, oci.Reference{Digest: Sum(body)}, Sum(body), registry.ToPush); err != nil {
 		t.Fatal(err)
 	}
 	if second := due(1, Sum(body)); second < first+(19*time.Hour).Microseconds() {
 		t.Fatal("a HEAD of a push did not put the review off")
 	}
-	if err := w.TouchManifest(t.Context(), repo, Sum(data), registry.ToPush); err != nil {
-		t.Fatal(err)
+	if err := w.TouchManifest(t.Context(), repo, oci.Reference{Digest: Sum(data)}, Sum(data), registry.ToPush); !fail.Is(err, fail.NotFound) {
+		t.Fatalf("a push is told of a manifest that is not there: %v", err)
+	}
+	// A tag that moves between the two looks of a HEAD.
+	w.image(t, repo, "another image", "moved")
+	if err := w.TouchManifest(t.Context(), repo, Ref("moved"), Sum(body), registry.ToPush); !fail.Is(err, fail.Conflict) {
+		t.Fatalf("a push is told that a tag is what it was: %v", err)
 	}
 	unsaid := func(write bool) {
 		t.Helper()
@@ -281,7 +286,7 @@ func reviews(t *testing.T, w *World) {
 		if _, err := w.StatBlob(t.Context(), repo, Sum(data), registry.Unsaid); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.TouchManifest(t.Context(), repo, Sum(body), registry.Unsaid); err != nil {
+		if err := w.TouchManifest(t.Context(), repo, oci.Reference{Digest: Sum(body)}, Sum(body), registry.Unsaid); err != nil {
 			t.Fatal(err)
 		}
 		if now := due(2, Sum(data)); (now != blobDue) != write {

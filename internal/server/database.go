@@ -11,7 +11,7 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// membersName is the file in the data directory in which the servers of the database are remembered.
+// membersName is the file in the data directory in which the servers of the database are remembered, and which of PostgreSQL's primaries is the last.
 const membersName = "database-hosts.json"
 
 // databaseConfig answers how to open the database that is configured; where SQLite's file is, the caller says.
@@ -26,8 +26,9 @@ func databaseConfig(c *config.Config, clock func() time.Time, log *slog.Logger) 
 	}
 	d.Hosts, d.User, d.Password, d.Database = c.Database.Hosts, c.Database.User, c.Database.Password.Reveal(), c.Database.Name
 	d.TLS, d.MaxConns = tls, c.Database.MaxConnections
-	if c.Database.Discover {
-		d.Discover, d.Members = true, filepath.Join(c.DataDir, membersName)
+	d.Discover = c.Database.Discover
+	if d.Discover || d.Engine == sqldb.Postgres {
+		d.Members = filepath.Join(c.DataDir, membersName)
 	}
 	return d, nil
 }

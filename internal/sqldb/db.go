@@ -42,7 +42,7 @@ type Config struct {
 	Database string
 	TLS      *tls.Config // nil: none; the server's name is set for each
 	Discover bool        // also use the servers that these name
-	Members  string      // the file in which those are remembered; "": none
+	Members  string      // the file in which those are remembered, and PostgreSQL's timelines; "": none
 	// KeepMembers leaves that file as it is: it belongs to a node, and this process only looks.
 	KeepMembers bool
 	MaxConns    int              // connections to a server; 0: a default that fits one node of Havn

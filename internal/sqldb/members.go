@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -110,6 +111,8 @@ type members struct {
 	chosen  time.Time // when current was
 	bound   string    // the cluster that was written to, for as long as this process lives
 	spread  time.Duration
+	// timelines are PostgreSQL's, the highest that was seen of each cluster, by this process or one before.
+	timelines map[string]int64
 }
 
 // find answers the member at an address, nil if none is.
@@ -184,10 +187,18 @@ func (s *members) judge(m *member, now time.Time) (condition, string) {
 			return unfit, "is a primary of timeline " + strconv.FormatInt(m.timeline, 10) + ", and " + other.addr + " was promoted since"
 		}
 	}
+	if s.replaced(m) {
+		return unfit, fmt.Sprintf("is a primary of timeline %d, and one of timeline %d was seen before: it was replaced", m.timeline, s.timelines[m.group])
+	}
 	if m.cond == fit && now.Before(m.penalty) {
 		return strained, "finished nothing for " + stuckTime.String()
 	}
 	return m.cond, m.why
+}
+
+// replaced reports whether a member is a primary after which another one was promoted, also if that is not there now.
+func (s *members) replaced(m *member) bool {
+	return m.timeline != 0 && m.timeline < s.timelines[m.group]
 }
 
 func (s *members) worth(m *member, now time.Time) condition {

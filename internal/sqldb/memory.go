@@ -5,26 +5,31 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
 
-// remembered is a discovered server in the file.
+// remembered is a discovered server in the file, or, without an address, how often a primary of PostgreSQL was replaced.
 type remembered struct {
-	Addr  string    `json:"addr"`
-	Group string    `json:"group"`
-	Named time.Time `json:"named"` // when another server named it last
+	Addr     string    `json:"addr,omitempty"`
+	Group    string    `json:"group"`
+	Named    time.Time `json:"named,omitzero"`     // when another server named it last
+	Timeline int64     `json:"timeline,omitempty"` // the highest that was seen
 }
 
-// memory keeps the discovered servers in a file, so that one address in the configuration is enough even if that server is down at a start. Losing the file costs nothing but that.
+// memory keeps the discovered servers in a file, so that one address in the configuration is enough even if that server is down at a start; and PostgreSQL's timelines, so that a primary that was
+// replaced is told from the one that replaced it also where that is down at a start. Losing the file costs nothing but that.
 type memory struct {
 	path string // "": nothing is remembered
 	kept bool   // the file is another process's: it is read, and left as it is
 
 	mu    sync.Mutex
-	last  string // the addresses that the file holds
+	last  string // the addresses and timelines that the file holds
 	saved time.Time
 }
 
@@ -47,13 +52,16 @@ func (r *memory) load(log *slog.Logger) []remembered {
 	return all
 }
 
-// discovered answers the members to be remembered: those that were named lately.
+// discovered answers what is to be remembered: the members that were named lately, and the timelines.
 func (s *members) discovered(now time.Time) []remembered {
 	all := []remembered{}
 	for _, m := range s.all {
 		if !m.given && now.Sub(m.named) < forgetTime {
-			all = append(all, remembered{m.addr, m.group, m.named.UTC().Truncate(time.Second)})
+			all = append(all, remembered{Addr: m.addr, Group: m.group, Named: m.named.UTC().Truncate(time.Second)})
 		}
+	}
+	for _, group := range slices.Sorted(maps.Keys(s.timelines)) {
+		all = append(all, remembered{Group: group, Timeline: s.timelines[group]})
 	}
 	return all
 }
@@ -65,7 +73,7 @@ func (r *memory) save(all []remembered, now time.Time, log *slog.Logger) {
 	}
 	key := ""
 	for _, one := range all {
-		key += one.Addr + " " + one.Group + "\n"
+		key += one.Addr + " " + one.Group + " " + strconv.FormatInt(one.Timeline, 10) + "\n"
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +86,7 @@ func (r *memory) save(all []remembered, now time.Time, log *slog.Logger) {
 	r.last, r.saved = key, now // also after an error: it would be there each time
 }
 
-// write replaces the file as a whole. It is not flushed: a power cut may take it.
+// write replaces the file as a whole, durably: a power cut must not take a timeline that was written to.
 func (r *memory) write(all []remembered) error {
 	body, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
@@ -89,6 +97,9 @@ func (r *memory) write(all []remembered) error {
 		return err
 	}
 	_, err = f.Write(append(body, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), r.path)
@@ -96,5 +107,23 @@ func (r *memory) write(all []remembered) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	folder, err := os.Open(filepath.Dir(r.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// raise remembers the timeline of a primary before that is written to, so that one that it replaced is never taken for it.
+func (w *watch) raise(seen sight) {
+	w.mu.Lock()
+	if seen.cond < strained || seen.timeline <= w.members.timelines[seen.group] {
+		w.mu.Unlock()
+		return
+	}
+	now := w.cfg.Clock()
+	w.members.timelines[seen.group] = seen.timeline
+	all := w.members.discovered(now)
+	w.mu.Unlock()
+	w.memory.save(all, now, w.cfg.Log)
 }

@@ -77,9 +77,13 @@ func newWatch(cfg *Config, m *metrics, f family) *watch {
 	}
 	w.begun = cfg.Clock()
 	w.lost = w.begun
-	if cfg.Discover {
+	w.members.timelines = map[string]int64{}
+	if cfg.Members != "" {
 		for _, r := range w.memory.load(cfg.Log) {
-			if !address(r.Addr) {
+			if r.Timeline != 0 {
+				w.members.timelines[r.Group] = r.Timeline
+			}
+			if !cfg.Discover || !address(r.Addr) {
 				continue
 			}
 			if m := w.members.add(r.Addr, false); m != nil {
@@ -88,62 +92,6 @@ func newWatch(cfg *Config, m *metrics, f family) *watch {
 		}
 	}
 	return w
-}
-
-// start begins to look, and waits until it is known which server to use. The error is that of no server that can be used.
-func (w *watch) start(ctx context.Context) error {
-	w.mu.Lock()
-	all := append([]*member{}, w.members.all...)
-	w.mu.Unlock()
-	for _, m := range all {
-		w.attend(m)
-	}
-	ctx, cancel := context.WithTimeout(ctx, openTime)
-	defer cancel()
-	settle := time.NewTimer(settleTime)
-	defer settle.Stop()
-	for waited := false; ; {
-		w.mu.Lock()
-		changed, settled, usable := w.changed, w.members.settled(w.cfg.Clock()), w.members.current != nil
-		w.mu.Unlock()
-		if usable && (settled || waited) {
-			w.mu.Lock()
-			w.choose(true)
-			w.bound = true
-			w.bind()
-			w.mu.Unlock()
-			return nil
-		}
-		if settled && !usable {
-			return w.none()
-		}
-		select {
-		case <-changed:
-		case <-settle.C:
-			waited = true
-		case <-ctx.Done():
-			return w.none()
-		}
-	}
-}
-
-// seen waits until every server was looked at once.
-func (w *watch) seen(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, openTime)
-	defer cancel()
-	for {
-		w.mu.Lock()
-		changed, unsure := w.changed, slices.ContainsFunc(w.members.all, func(m *member) bool { return m.cond == unseen })
-		w.mu.Unlock()
-		if !unsure {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // close ends the looks.
@@ -258,6 +206,7 @@ func (w *watch) answered(m *member, over *bool) {
 
 // note takes in what was seen of a member.
 func (w *watch) note(m *member, seen sight) {
+	w.raise(seen)
 	w.mu.Lock()
 	if m.dropped() { // during the look: if it is one of the cluster's again, the others will name it
 		w.mu.Unlock()
@@ -268,6 +217,9 @@ func (w *watch) note(m *member, seen sight) {
 		m.named, m.group, m.timeline, m.standby, m.ahead = now, seen.group, seen.timeline, seen.standby, seen.ahead
 	}
 	m.hint, m.final = seen.hint, false
+	if w.members.replaced(m) {
+		m.hint = "start the server that replaced it, or make it a standby of that one; if it is the one to go on with, as after a restore, stop each node of Havn, delete " + w.memory.path + " and start it again"
+	}
 	w.set(m, seen.cond, seen.why)
 	var all []remembered
 	// A configured server that can't be written to knows who can be: a standby its primary.

@@ -25,6 +25,7 @@ type town struct {
 	errors map[string]error
 	looks  map[string]int
 	dialed func(addr string) // where set, what happens while a connection is made
+	slow   time.Duration     // before b:1 lets anybody in
 }
 
 // inn is a connection to a server of the town, for looks alone.
@@ -65,6 +66,9 @@ type guest struct {
 }
 
 func (f *town) visit(_ context.Context, addr string) (driver.Conn, error) {
+	if addr == "b:1" {
+		<-time.After(f.slow)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.errors[addr] != nil {
@@ -333,6 +337,80 @@ func TestReadsMayBeAheadWhereAnyServerWaitsForAnother(t *testing.T) {
 	w.failed(a, net.ErrClosed)
 	if !w.ahead() {
 		t.Error("what a server said of itself is forgotten while it does not answer")
+	}
+}
+
+func TestAPrimaryThatWasReplacedIsNotUsedAfterARestart(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	old, promoted := sight{cond: fit, group: "g", timeline: 1}, sight{cond: fit, group: "g", timeline: 2}
+	f.put("a:1", old, nil)
+	f.put("b:1", sight{cond: unfit, group: "g", standby: true}, nil)
+	path := filepath.Join(t.TempDir(), "hosts.json")
+	open := func(kept bool) (*watch, error) {
+		w := newWatch(&Config{Engine: Postgres, Hosts: []string{"a:1", "b:1"}, Members: path, KeepMembers: kept, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, newMetrics(nil), f)
+		t.Cleanup(w.close)
+		return w, w.start(t.Context())
+	}
+	w, err := open(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, "a:1")
+	f.put("b:1", promoted, nil)
+	await(t, w, "b:1")
+	w.close()
+
+	// The new primary is down, and the old one, which knows nothing, is there again.
+	f.put("b:1", sight{}, net.ErrClosed)
+	for _, kept := range []bool{true, false} {
+		if w, err = open(kept); err == nil {
+			t.Fatalf("a primary that was replaced is used: %+v", w.servers())
+		}
+		if !strings.Contains(err.Error(), "it was replaced") || !strings.Contains(fail.HintOf(settled(err)), path) {
+			t.Errorf("%v, hint %q", err, fail.HintOf(settled(err)))
+		}
+		w.close()
+	}
+	// Another cluster counts its own.
+	f.put("a:1", sight{cond: fit, group: "h", timeline: 1}, nil)
+	if w, err = open(true); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, "a:1")
+	w.close()
+	f.put("a:1", old, nil)
+	f.put("b:1", promoted, nil)
+	if w, err = open(false); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, "b:1")
+	w.close()
+	// Somebody decided for the old one.
+	if err = os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f.put("b:1", sight{}, net.ErrClosed)
+	if w, err = open(false); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, "a:1")
+}
+
+// TestAStartWaitsForTheServerThatReplacedAnother: the one that was replaced answers first.
+func TestAStartWaitsForTheServerThatReplacedAnother(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	f.slow = settleTime + settleTime/4
+	f.put("a:1", sight{cond: fit, group: "g", timeline: 1}, nil)
+	f.put("b:1", sight{cond: fit, group: "g", timeline: 2}, nil)
+	w := newWatch(&Config{Engine: Postgres, Hosts: []string{"a:1", "b:1"}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, newMetrics(nil), f)
+	t.Cleanup(w.close)
+	if err := w.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err := w.target(); err != nil || m.addr != "b:1" {
+		t.Errorf("begun with another: %v; %+v", err, w.servers())
 	}
 }
 

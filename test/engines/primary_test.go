@@ -87,6 +87,22 @@ func TestThePrimaryIsFollowedWhereverItIs(t *testing.T) {
 	if n != c.done.Load() {
 		t.Errorf("%d were acknowledged and %d applied", c.done.Load(), n)
 	}
+	// All of Havn and the new primary stop, and somebody starts the old one.
+	need(t, db.Close())
+	second.Kill()
+	need(t, first.Start(ctx))
+	again, err := sqldb.Open(ctx, cfg)
+	if err == nil {
+		t.Errorf("a primary that was replaced is used after a restart: %+v", again.Servers())
+		need(t, again.Close())
+	} else if !strings.Contains(err.Error(), "it was replaced") {
+		t.Error(err)
+	}
+	need(t, second.Start(ctx))
+	again, err = sqldb.Open(ctx, cfg)
+	need(t, err)
+	used(ctx, t, again, second.Host)
+	need(t, again.Close())
 	t.Logf("%d counted, %d times not known in time", c.done.Load(), c.late.Load())
 }
 

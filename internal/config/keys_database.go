@@ -24,7 +24,8 @@ func databaseKeys() []key {
 		text("database.path", "a file on a local disk", "", "SQLite's file. Network file systems are refused: their locks do not hold.",
 			func(c *Config) *string { return &c.Database.Path }, anyText).like("/var/lib/havn/havn.db").empty("`havn.db` in `data_dir`"),
 		listed("database.hosts", "list of addresses", "host:port of database servers; IPv6 in brackets", value{},
-			"Servers of the database: all nodes of a Galera cluster, a primary and its standbys, or one address of a balancer. The first healthy one is written to, so give every node of Havn the same order.",
+			"Servers of the database: all nodes of a Galera cluster, a primary and its standbys, or one address of a balancer. The first healthy one is written to, so give every node of Havn the same order. "+
+				"Servers of MariaDB or MySQL that are no Galera cluster (nor one of group replication) and replicate to each other are one address: the one that may be written to, or what switches between them.",
 			func(c *Config) *[]string { return &c.Database.Hosts }, parseServer, func(s string) string { return s }).
 			like("10.212.29.38:3306,10.212.29.39:3306,10.212.29.40:3306").empty("none; needed for mysql and postgres"),
 		toggle("database.discover", true, "Ask the database for its other servers, and remember them in `data_dir`: then one address in `database.hosts` is enough, also when that server is down at a start.",

@@ -52,6 +52,7 @@ type sight struct {
 	timeline int64    // PostgreSQL: counts promotions; of two primaries the higher one is right
 	standby  bool     // PostgreSQL: it follows a primary, as it should
 	ahead    bool     // PostgreSQL: it waits for standbys before it answers a commit, and shows that to others before
+	alone    bool     // MySQL: it passes nothing on to those that are configured beside it
 	others   []string // the cluster's servers
 }
 
@@ -69,6 +70,7 @@ type member struct {
 	timeline int64
 	standby  bool
 	ahead    bool
+	alone    bool
 	named    time.Time // when it answered, or another named it
 
 	gone    chan struct{} // closed when it is dropped
@@ -175,6 +177,9 @@ func (s *members) judge(m *member, now time.Time) (condition, string) {
 		return m.cond, m.why
 	}
 	g := s.group()
+	if m.alone && g != "" && m.group != g {
+		return unfit, "is another server without Galera: what is written to one is not on the other"
+	}
 	if g != "" && m.group != g {
 		return unfit, "is not of the cluster that is used; if that was made anew, start Havn again"
 	}
@@ -215,10 +220,13 @@ func (s *members) group() string {
 	if s.current != nil && s.current.group != "" {
 		return s.current.group
 	}
-	for _, least := range []condition{strained, unseen} {
+	for _, pass := range []struct {
+		least condition
+		alone bool // those that are no cluster count where there is none
+	}{{strained, false}, {unseen, false}, {strained, true}} {
 		count, most := map[string]int{}, ""
 		for _, m := range s.all {
-			if m.given && m.group != "" && m.cond >= least {
+			if m.given && m.group != "" && m.cond >= pass.least && m.alone == pass.alone {
 				count[m.group]++
 			}
 		}
@@ -264,6 +272,25 @@ func (s *members) settled(now time.Time) bool {
 		}
 	}
 	return true
+}
+
+// split answers two servers without Galera both of which can be written to, nil if there are none.
+func (s *members) split() (one, other *member) {
+	for _, m := range s.all {
+		switch {
+		case !m.alone || m.cond < strained:
+		case one == nil:
+			one = m
+		case m.group != one.group:
+			return one, m
+		}
+	}
+	return nil, nil
+}
+
+// alone reports whether a server was seen that is no cluster, and has others beside it.
+func (s *members) alone() bool {
+	return slices.ContainsFunc(s.all, func(m *member) bool { return m.alone })
 }
 
 // describe says of each member how it is, for an error.

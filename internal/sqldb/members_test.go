@@ -263,6 +263,51 @@ func TestAGaleraNodeIsJudgedByWhatItSays(t *testing.T) {
 	}
 }
 
+// TestServersWithoutGaleraAreNotUsedAsACluster: what is written to one is not on the other.
+func TestServersWithoutGaleraAreNotUsedAsACluster(t *testing.T) {
+	t.Parallel()
+	vars := func(host string) map[string]string {
+		return map[string]string{"wsrep_on": "OFF", "read_only": "OFF", "hostname": host, "port": "3306", "datadir": "/var/lib/mysql/", "server_id": "1"}
+	}
+	one, other := plainSight(vars("one"), true), plainSight(vars("other"), true)
+	if again := plainSight(vars("one"), true); one.cond != fit || !one.alone || one.group == other.group || one.group != again.group {
+		t.Errorf("two servers are %+v and %+v", one, other)
+	}
+	if single := plainSight(vars("one"), false); single.cond != fit || single.group != "" || single.alone {
+		t.Errorf("a server behind one address is %+v", single)
+	}
+	replica := vars("other")
+	replica["read_only"] = "ON"
+	if s := plainSight(replica, true); s.cond != unfit || !s.alone {
+		t.Errorf("a replica is %+v", s)
+	}
+	grouped := vars("one")
+	grouped["group_replication_group_name"] = "g"
+	if s := plainSight(grouped, true); s.cond != fit || s.group != "g" || s.alone {
+		t.Errorf("a member of a group is %+v", s)
+	}
+
+	b := newBoard("a:1", "b:1")
+	for addr, s := range map[string]sight{"a:1": one, "b:1": other} {
+		b.find(addr).group, b.find(addr).alone = s.group, s.alone
+	}
+	b.want(t, b.see(map[string]condition{"a:1": fit}), "a:1")
+	b.bound = one.group
+	b.want(t, b.see(map[string]condition{"b:1": fit}), "a:1")
+	b.find("a:1").late = true
+	b.want(t, b.choose(), "a:1")
+	b.find("a:1").late = false
+	b.want(t, b.see(map[string]condition{"a:1": down}), "")
+	if _, why := b.judge(b.find("b:1"), b.now); !strings.Contains(why, "without Galera") {
+		t.Errorf("the other one %s", why)
+	}
+	// Where there is a cluster, it counts, wherever it stands.
+	c := newBoard("a:1", "b:1")
+	c.find("a:1").group, c.find("a:1").alone = one.group, true
+	c.find("b:1").group = "cluster"
+	c.want(t, c.see(map[string]condition{"a:1": fit, "b:1": fit}), "b:1")
+}
+
 func TestAPostgreSQLServerIsJudgedByWhatItSays(t *testing.T) {
 	t.Parallel()
 	primary := postgresSight([]string{"false", "off", "77", "0000001A", "10.0.0.2,fd00::3", "5432", "", ""})

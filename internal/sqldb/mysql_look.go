@@ -18,7 +18,7 @@ const (
 const (
 	lookStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_local_state', 'wsrep_local_state_comment', " +
 		"'wsrep_incoming_addresses', 'wsrep_cluster_state_uuid')"
-	lookVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only')"
+	lookVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only', 'group_replication_group_name', 'server_uuid', 'server_id', 'hostname', 'port', 'datadir')"
 )
 
 // look implements family.
@@ -28,16 +28,27 @@ func (p *mysqlProduct) look(ctx context.Context, c driver.Conn) (sight, error) {
 		return sight{}, err
 	}
 	if vars["wsrep_on"] != "ON" {
-		if isOn(vars["read_only"]) {
-			return sight{cond: unfit, why: "is read-only: a replica?"}, nil
-		}
-		return sight{cond: fit}, nil
+		return plainSight(vars, len(p.cfg.Hosts) > 1), nil
 	}
 	status, err := pairs(ctx, c, lookStatus)
 	if err != nil {
 		return sight{}, err
 	}
 	return galeraSight(status, isOn(vars["read_only"])), nil
+}
+
+// plainSight judges a server without Galera. Where there are several, each is a cluster of its own: what is written to one is on the others later, or never. A single address may be that of whatever moves
+// it from a server to its replica.
+func plainSight(vars map[string]string, several bool) sight {
+	s := sight{cond: fit, group: vars["group_replication_group_name"]}
+	if s.group == "" && several {
+		// server_uuid is MySQL's; MariaDB has none. Two addresses of one server are one.
+		s.group, s.alone = strings.Join([]string{vars["server_uuid"], vars["server_id"], vars["hostname"], vars["port"], vars["datadir"]}, " "), true
+	}
+	if isOn(vars["read_only"]) {
+		s.cond, s.why = unfit, "is read-only: a replica?"
+	}
+	return s
 }
 
 // galeraSight judges a node of a Galera cluster.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 // start begins to look, and waits until it is known which server to use. The error is that of no server that can be used.
@@ -21,14 +23,14 @@ func (w *watch) start(ctx context.Context) error {
 	for waited := false; ; {
 		w.mu.Lock()
 		changed, settled, usable := w.changed, w.settled(), w.members.current != nil
+		over := usable && (settled || waited && !w.members.alone())
+		var err error
+		if over {
+			err = w.begin()
+		}
 		w.mu.Unlock()
-		if usable && (settled || waited) {
-			w.mu.Lock()
-			w.choose(true)
-			w.bound = true
-			w.bind()
-			w.mu.Unlock()
-			return nil
+		if over {
+			return err
 		}
 		if settled && !usable {
 			return w.none()
@@ -43,6 +45,18 @@ func (w *watch) start(ctx context.Context) error {
 	}
 }
 
+// begin keeps to the best server's cluster from now on. The caller holds the lock.
+func (w *watch) begin() error {
+	if one, other := w.members.split(); one != nil {
+		return fail.E(fail.Invalid, nil, "%s and %s can both be written to, and neither is a node of a Galera cluster: what is written to one would be missing on the other", one.addr, other.addr).
+			Hint("several addresses in database.hosts need Galera; of servers that replicate to each other give one, or the address of what switches between them")
+	}
+	w.choose(true)
+	w.bound = true
+	w.bind()
+	return nil
+}
+
 // settleTime is how long the start waits for a better server than the one that was seen first. On PostgreSQL that may be one that was replaced, and only the look at another one says so: they all get the
 // time of a look.
 func (w *watch) settleTime() time.Duration {
@@ -54,7 +68,7 @@ func (w *watch) settleTime() time.Duration {
 
 // settled reports whether it is known well enough which server is the best. The caller holds the lock.
 func (w *watch) settled() bool {
-	if w.cfg.Engine == Postgres {
+	if w.cfg.Engine == Postgres || w.members.alone() {
 		return !w.unsure()
 	}
 	return w.members.settled(w.cfg.Clock())

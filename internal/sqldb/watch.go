@@ -214,7 +214,7 @@ func (w *watch) note(m *member, seen sight) {
 	}
 	now := w.cfg.Clock()
 	if seen.cond > down {
-		m.named, m.group, m.timeline, m.standby, m.ahead = now, seen.group, seen.timeline, seen.standby, seen.ahead
+		m.named, m.group, m.timeline, m.standby, m.ahead, m.alone = now, seen.group, seen.timeline, seen.standby, seen.ahead, seen.alone
 	}
 	m.hint, m.final = seen.hint, false
 	if w.members.replaced(m) {

@@ -414,6 +414,35 @@ func TestAStartWaitsForTheServerThatReplacedAnother(t *testing.T) {
 	}
 }
 
+func TestAStartWithTwoServersWithoutGaleraFails(t *testing.T) {
+	t.Parallel()
+	f := newTown()
+	f.slow = settleTime + settleTime/4
+	f.put("a:1", sight{cond: fit, group: "a", alone: true}, nil)
+	f.put("b:1", sight{cond: fit, group: "b", alone: true}, nil)
+	w, err := f.open(t, time.Now, "", "a:1", "b:1")
+	if !fail.Is(err, fail.Invalid) || isRefusal(err) || !strings.Contains(fail.HintOf(err), "Galera") {
+		t.Fatalf("it begins with one of them: %v", err)
+	}
+	w.close()
+	// One of them follows the other, or is down.
+	for _, other := range []error{nil, net.ErrClosed} {
+		f.put("b:1", sight{cond: unfit, why: "is read-only", group: "b", alone: true}, other)
+		if w, err = f.open(t, time.Now, "", "a:1", "b:1"); err != nil {
+			t.Fatal(err)
+		}
+		await(t, w, "a:1")
+	}
+	// It can be written to later, and the one in use is down.
+	f.put("b:1", sight{cond: fit, group: "b", alone: true}, nil)
+	f.put("a:1", sight{}, net.ErrClosed)
+	await(t, w, "")
+	w.seen(t.Context())
+	if m, _, err := w.target(); err == nil {
+		t.Errorf("%s is used", m.addr)
+	}
+}
+
 func TestAStartWithoutAServerSaysOfEachWhyAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	unknown := &net.DNSError{Err: "no such host", Name: "b"}

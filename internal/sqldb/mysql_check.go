@@ -58,10 +58,17 @@ func mysqlDurable(vars map[string]string, galera bool) []Finding {
 		found = append(found, Finding{Minor: true, What: "innodb_doublewrite is off: a power cut may leave pages half written, unless the file system writes them as a whole", Hint: "set it to ON"})
 	}
 	if vars["log_bin"] == "ON" && vars["sync_binlog"] != "1" {
-		found = append(found, Finding{Minor: galera, What: "sync_binlog is " + vars["sync_binlog"] + ", and there is a binary log: " + lost, Hint: "set it to 1, or leave log_bin out"})
+		found = append(found, Finding{Minor: galera, What: "sync_binlog is " + vars["sync_binlog"] + ", and there is a binary log: " + lost, Hint: "set it to 1"})
 	}
 	if len(found) == 0 {
 		found = append(found, Finding{OK: true, What: "a commit is flushed before it is answered"})
+	}
+	if !galera && vars["log_bin"] != "ON" {
+		// InnoDB alone shows a commit to others before its log is flushed, and a transaction that finds it there and writes nothing waits for no flush. With a binary log that is flushed first.
+		found = append(found, Finding{
+			Minor: true, What: "there is no binary log: where the disk stands still in a commit, and then the power fails, a push that was sent again meanwhile may be acknowledged and lost",
+			Hint: "turn log_bin on, with sync_binlog = 1, or use Galera",
+		})
 	}
 	return found
 }

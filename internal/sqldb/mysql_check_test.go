@@ -24,7 +24,7 @@ func told(found []Finding, text string) string {
 
 func TestSettingsThatLoseWhatWasAcknowledgedAreTold(t *testing.T) {
 	t.Parallel()
-	sound := map[string]string{"innodb_flush_log_at_trx_commit": "1", "innodb_flush_method": "O_DIRECT", "innodb_doublewrite": "ON", "log_bin": "OFF", "sync_binlog": "0"}
+	sound := map[string]string{"innodb_flush_log_at_trx_commit": "1", "innodb_flush_method": "O_DIRECT", "innodb_doublewrite": "ON", "log_bin": "ON", "sync_binlog": "1"}
 	if found := mysqlDurable(sound, false); len(found) != 1 || !found[0].OK {
 		t.Errorf("of sound settings is told %+v", found)
 	}
@@ -41,14 +41,15 @@ func TestSettingsThatLoseWhatWasAcknowledgedAreTold(t *testing.T) {
 		{"innodb_flush_log_at_trx_commit", "2", "wrong", "minor"},
 		{"innodb_flush_method", "nosync", "wrong", "minor"},
 		{"innodb_doublewrite", "OFF", "minor", "minor"},
-		{"log_bin", "ON", "wrong", "minor"},
+		{"sync_binlog", "0", "wrong", "minor"},
+		{"log_bin", "OFF", "minor", ""},
 	} {
 		vars := map[string]string{}
 		for k, v := range sound {
 			vars[k] = v
 		}
 		vars[c.name] = c.value
-		text := strings.Replace(c.name, "log_bin", "sync_binlog", 1)
+		text := strings.Replace(c.name, "log_bin", "binary log", 1)
 		if got := told(mysqlDurable(vars, false), text); got != c.alone {
 			t.Errorf("%s=%s is %q, want %q", c.name, c.value, got, c.alone)
 		}

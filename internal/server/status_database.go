@@ -161,7 +161,7 @@ func serverHint(s sqldb.Server, spare bool) string {
 	case s.Given:
 		what = "start it, or look at the network to it; if it was taken away for good, take it out of database.hosts"
 	default:
-		what = "start it, or look at the network to it; if it was taken away for good, stop each node for a moment and delete " + membersName + " in its data_dir"
+		what = "start it, or look at the network to it; if it was taken away for good, each node forgets it a day after the others named it last"
 	}
 	if spare {
 		what += ". Nothing is lost meanwhile: others are written to"

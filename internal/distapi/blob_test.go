@@ -1,7 +1,9 @@
 package distapi_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math/rand"
 	"mime"
@@ -322,4 +324,88 @@ func TestBlobsTravelOverHTTP2(t *testing.T) {
 	if pull.StatusCode != http.StatusOK || got != text {
 		t.Errorf("status %d, %d bytes", pull.StatusCode, len(got))
 	}
+}
+
+// queueing is a store that does not read on, in the middle of an object, while others are served.
+type queueing struct {
+	blob.Driver
+	wait time.Duration
+}
+
+// Put is the driver's.
+func (d queueing) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	first := make([]byte, 100_000)
+	n, err := io.ReadFull(r, first)
+	if err == nil {
+		time.Sleep(d.wait) // what is waited for is that nothing happens
+	}
+	return d.Driver.Put(ctx, name, size, io.MultiReader(bytes.NewReader(first[:n]), r))
+}
+
+// TestAPushWaitsForTheStore: the deadlines are for clients that send nothing, and none does while the store takes nothing.
+func TestAPushWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	const limit = 2 * time.Second
+	s := start(t, func(set *settings) {
+		set.api.ProgressTimeout = limit
+		set.driver = queueing{set.driver, 5 * limit / 2}
+	})
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP/2 %v", http2), func(t *testing.T) {
+			t.Parallel()
+			text := noisy(6 << 20)
+			response, said := s.secured(http2, limit).sends(t, http.MethodPost, "/v2/app/blobs/uploads/?digest="+sum(text), strings.NewReader(text)) //nolint:bodyclose // sends closes it
+			if response.StatusCode != http.StatusCreated || (response.ProtoMajor == 2) != http2 {
+				t.Errorf("%s, status %d: %s", response.Proto, response.StatusCode, said)
+			}
+		})
+	}
+}
+
+func TestABodyOverHTTP2ThatStandsStillEnds(t *testing.T) {
+	t.Parallel()
+	const limit = 2 * time.Second
+	s := start(t, func(set *settings) { set.api.ProgressTimeout = limit })
+	body, hand := io.Pipe()
+	defer s.close(body)
+	go func() {
+		_, err := io.WriteString(hand, "12345") // and nothing more
+		s.ok(err)
+	}()
+	begun := s.begin("app")
+	response, said := s.secured(true, limit).sends(t, http.MethodPatch, begun, body) //nolint:bodyclose // sends closes it
+	if response.ProtoMajor != 2 || response.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("%s, status %d: %s", response.Proto, response.StatusCode, said)
+	}
+	s.do("GET", begun, nil).is(http.StatusNoContent).has("Range", "0-4")
+}
+
+// secure is a server with TLS before the same API.
+type secure struct{ *httptest.Server }
+
+func (s *service) secured(http2 bool, limit time.Duration) secure {
+	server := httptest.NewUnstartedServer(s.handler)
+	server.EnableHTTP2, server.Config.WriteTimeout = http2, limit
+	server.StartTLS()
+	s.Cleanup(server.Close)
+	return secure{server}
+}
+
+// sends sends a request and reads the answer.
+func (s secure) sends(t *testing.T, method, path string, body io.Reader) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("admin", password)
+	response, err := s.Client().Transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(response.Body)
+	if closeErr := response.Body.Close(); err != nil || closeErr != nil {
+		t.Fatal(err, closeErr)
+	}
+	return response, string(said)
 }

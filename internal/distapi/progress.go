@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type pace struct {
 	last    time.Time
 	reads   bool      // a body is read, so there will be an answer to write after its deadline
 	latest  time.Time // when reading ends although it moves; zero: never
+	guard   *guard    // in place of the deadlines, while a blob is read from a stream of HTTP/2; else nil
 }
 
 func (a *API) newPace(w http.ResponseWriter, reads bool) *pace {
@@ -24,7 +26,7 @@ func (a *API) newPace(w http.ResponseWriter, reads bool) *pace {
 
 // extend moves the deadlines on. It does so at most eight times in a limit, because a deadline costs a timer.
 func (p *pace) extend() {
-	if p.limit == 0 {
+	if p.limit == 0 || p.guard != nil {
 		return
 	}
 	now := p.clock()
@@ -66,23 +68,61 @@ func (p *pace) set(err error) {
 	}
 }
 
+// guard ends the wait for a byte of a stream of HTTP/2. A deadline will not do there: one that passes ends the stream for good, also while nobody waits for a
+// byte, because the store is busy with others.
+type guard struct {
+	control *http.ResponseController
+	mu      sync.Mutex
+	timer   *time.Timer
+	waits   bool
+}
+
+// begin says that a byte is waited for.
+func (g *guard) begin(limit time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waits = true
+	if g.timer == nil {
+		g.timer = time.AfterFunc(limit, g.end)
+		return
+	}
+	g.timer.Reset(limit)
+}
+
+// rest says that none is waited for any more. The stream is left alone from then on: it may be over.
+func (g *guard) rest() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waits = false
+	g.timer.Stop()
+}
+
+func (g *guard) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waits {
+		_ = g.control.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a stream that is gone says so to who reads
+	}
+}
+
 // leastRate is how many bytes a second must come of a body, once its patience is used up: a form then has two minutes at most, a manifest of 4 MiB an hour. Without it, whoever
 // sends a byte now and then holds a connection for weeks, and needs no credentials for that.
 const leastRate = 1 << 10
 
 // body is a request's body with its pace. It remembers how reading ended. Until takeTime is called it must come at leastRate.
 type body struct {
-	in    io.Reader
-	pace  *pace
-	begun time.Time
-	slow  bool  // it may come as slowly as it will, as long as it moves
-	n     int64 // bytes read
-	err   error // nil, io.EOF, or what broke it off
+	in     io.Reader
+	pace   *pace
+	stream bool // of HTTP/2
+	begun  time.Time
+	slow   bool  // it may come as slowly as it will, as long as it moves
+	n      int64 // bytes read
+	err    error // nil, io.EOF, or what broke it off
 }
 
 // newBody arms the deadline at once, so that a body that nobody reads is not waited for either.
 func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
-	b := &body{in: r.Body, pace: a.newPace(w, true), begun: a.clock()}
+	b := &body{in: r.Body, pace: a.newPace(w, true), stream: r.ProtoMajor == 2, begun: a.clock()}
 	b.extend()
 	return b
 }
@@ -90,6 +130,11 @@ func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
 // takeTime lets the body be as slow as it is, because its caller may push here, and it goes to the store and not into memory: a blob of 20 GiB behind a bad line.
 func (b *body) takeTime() {
 	b.slow, b.pace.latest, b.pace.last = true, time.Time{}, time.Time{}
+	if b.stream && b.pace.guard == nil { // see guard
+		b.pace.stopReading()
+		b.pace.stopWriting()
+		b.pace.guard = &guard{control: b.pace.control}
+	}
 }
 
 func (b *body) extend() {
@@ -101,8 +146,7 @@ func (b *body) extend() {
 
 // Read reads on.
 func (b *body) Read(p []byte) (int, error) {
-	b.extend()
-	n, err := b.in.Read(p)
+	n, err := b.wait(p)
 	b.n += int64(n)
 	if err != nil {
 		b.err = err
@@ -114,9 +158,19 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// wait reads on in time.
+func (b *body) wait(p []byte) (int, error) {
+	b.extend()
+	if g := b.pace.guard; g != nil && b.pace.limit != 0 {
+		g.begin(b.pace.limit)
+		defer g.rest()
+	}
+	return b.in.Read(p)
+}
+
 // answer moves the deadlines on before an answer, which may come long after the last byte: reading a blob back, waiting for a flush.
 func (b *body) answer() {
-	b.pace.last, b.pace.latest = time.Time{}, time.Time{}
+	b.pace.last, b.pace.latest, b.pace.guard = time.Time{}, time.Time{}, nil
 	b.pace.reads = b.pace.reads && !b.stoodStill() // who was cut off gets no second time for the rest
 	b.pace.extend()
 	if errors.Is(b.err, io.EOF) {

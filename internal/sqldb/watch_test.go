@@ -438,7 +438,7 @@ func TestAStartWithTwoServersWithoutGaleraFails(t *testing.T) {
 	f.put("a:1", sight{}, net.ErrClosed)
 	await(t, w, "")
 	w.seen(t.Context())
-	if m, _, err := w.target(); err == nil {
+	if m, _, targetErr := w.target(); targetErr == nil {
 		t.Errorf("%s is used", m.addr)
 	}
 }

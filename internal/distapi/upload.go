@@ -60,6 +60,11 @@ func (a *API) mount(w http.ResponseWriter, c *call, digest, from string) (bool, 
 			return false, err
 		}
 	}
+	if from == "" {
+		if m.Visible.All, m.Visible.Public, m.Visible.Projects, err = a.access.VisibleProjects(c.Context(), c.caller.identity); err != nil {
+			return false, err
+		}
+	}
 	var broken error
 	m.MayPull = func(name oci.Name) bool {
 		if c.caller.claims != nil && c.caller.claims.Allows(name, pull.String()) {

@@ -92,9 +92,11 @@ func Unlink(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) (int64,
 	return tx.Exec(ctx, "DELETE FROM repo_blobs WHERE repo = ? AND digest = ?", repo, d.Bytes())
 }
 
-// LinkedRepositories lists up to limit repositories that have a blob.
-func LinkedRepositories(ctx context.Context, q sqldb.Querier, d oci.Digest, limit int) ([]string, error) {
-	return names(ctx, q, "SELECT r.name FROM repo_blobs l JOIN repositories r ON r.id = l.repo WHERE l.digest = ? LIMIT ?", d.Bytes(), limit)
+// LinkedRepositories answers repositories that have a blob: those of the first limit ones that are in the projects asked for.
+func LinkedRepositories(ctx context.Context, q sqldb.Querier, d oci.Digest, within Projects, limit int) ([]string, error) {
+	cond, args := within.condition()
+	return names(ctx, q, "SELECT r.name FROM (SELECT repo FROM repo_blobs WHERE digest = ? LIMIT ?) l JOIN repositories r ON r.id = l.repo JOIN projects p ON p.id = r.project_id WHERE "+cond,
+		append([]any{d.Bytes(), limit}, args...)...)
 }
 
 // Found is a blob as a repository sees it.

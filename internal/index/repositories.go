@@ -67,18 +67,33 @@ func RepositoryNames(ctx context.Context, q sqldb.Querier, last string, limit in
 	return names(ctx, q, "SELECT name FROM repositories WHERE name > ? AND pushed_at > 0 ORDER BY name LIMIT ?", last, limit)
 }
 
-// VisibleRepositoryNames is RepositoryNames for the public projects, if asked for, and the named ones.
-func VisibleRepositoryNames(ctx context.Context, q sqldb.Querier, public bool, projects []string, last string, limit int) ([]string, error) {
-	cond, args := "1 = 0", []any{}
-	if public {
-		cond, args = "p.public = ?", []any{true}
+// Projects are some of them: all, or the public ones, if asked for, and the named ones.
+type Projects struct {
+	All, Public bool
+	Names       []string // so many as an engine takes parameters at most
+}
+
+// condition answers what a row p of projects must meet, in parentheses, and its parameters.
+func (v Projects) condition() (cond string, args []any) {
+	if v.All {
+		return "(1 = 1)", nil
 	}
-	if len(projects) > 0 {
-		cond += " OR p.name IN (" + marks(len(projects)) + ")"
-		for _, p := range projects {
-			args = append(args, p)
+	cond = "(1 = 0"
+	if v.Public {
+		cond, args = "(p.public = ?", []any{true}
+	}
+	if len(v.Names) > 0 {
+		cond += " OR p.name IN (" + marks(len(v.Names)) + ")"
+		for _, name := range v.Names {
+			args = append(args, name)
 		}
 	}
+	return cond + ")", args
+}
+
+// VisibleRepositoryNames is RepositoryNames for the public projects, if asked for, and the named ones.
+func VisibleRepositoryNames(ctx context.Context, q sqldb.Querier, public bool, projects []string, last string, limit int) ([]string, error) {
+	cond, args := Projects{Public: public, Names: projects}.condition()
 	args = append(args, last, limit)
-	return names(ctx, q, "SELECT r.name FROM repositories r JOIN projects p ON p.id = r.project_id WHERE ("+cond+") AND r.name > ? AND r.pushed_at > 0 ORDER BY r.name LIMIT ?", args...)
+	return names(ctx, q, "SELECT r.name FROM repositories r JOIN projects p ON p.id = r.project_id WHERE "+cond+" AND r.name > ? AND r.pushed_at > 0 ORDER BY r.name LIMIT ?", args...)
 }

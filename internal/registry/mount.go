@@ -10,12 +10,13 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Mount asks for a blob of another repository. From may be zero: any repository that the caller may pull from will do.
+// Mount asks for a blob of another repository. From may be zero: any repository that the caller may see, and pull from, will do.
 type Mount struct {
 	Pusher
 	Digest  oci.Digest
 	From    oci.Name
 	MayPull func(oci.Name) bool
+	Visible Visible // where to look without From
 }
 
 // maxMountSources bounds the repositories that are looked at for a mount without a source. A blob in more of them is a base layer; what is not found among
@@ -89,7 +90,9 @@ func (r *Registry) mountSource(ctx context.Context, name oci.Name, m Mount) (oci
 		}
 		return m.From, nil
 	}
-	names, err := index.LinkedRepositories(ctx, r.db, m.Digest, maxMountSources)
+	// Asked for those that may be seen alone: a question for each of those that may not would tell by its time that they have the blob.
+	within := index.Projects{All: m.Visible.All, Public: m.Visible.Public, Names: m.Visible.Projects[:min(len(m.Visible.Projects), maxVisible)]}
+	names, err := index.LinkedRepositories(ctx, r.db, m.Digest, within, maxMountSources)
 	if err != nil {
 		return oci.Name{}, err
 	}

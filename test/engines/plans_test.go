@@ -93,11 +93,14 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 			_, cause := index.ManifestSizes(ctx, q, 1, []oci.Digest{base, middle})
 			return cause
 		},
-		"users of a blob":        func(q sqldb.Querier) error { _, cause := index.Users(ctx, q, 1, base, wanted); return cause },
-		"parents of a child":     func(q sqldb.Querier) error { _, cause := index.Parents(ctx, q, 1, child, wanted); return cause },
-		"repositories of a blob": func(q sqldb.Querier) error { _, cause := index.LinkedRepositories(ctx, q, base, wanted); return cause },
-		"objects of a content":   func(q sqldb.Querier) error { _, cause := index.Objects(ctx, q, many/2); return cause },
-		"unsettled objects":      func(q sqldb.Querier) error { _, cause := index.HasUnsettled(ctx, q, many/2); return cause },
+		"users of a blob":    func(q sqldb.Querier) error { _, cause := index.Users(ctx, q, 1, base, wanted); return cause },
+		"parents of a child": func(q sqldb.Querier) error { _, cause := index.Parents(ctx, q, 1, child, wanted); return cause },
+		"repositories of a blob": func(q sqldb.Querier) error {
+			_, cause := index.LinkedRepositories(ctx, q, base, index.Projects{All: true}, wanted)
+			return cause
+		},
+		"objects of a content": func(q sqldb.Querier) error { _, cause := index.Objects(ctx, q, many/2); return cause },
+		"unsettled objects":    func(q sqldb.Querier) error { _, cause := index.HasUnsettled(ctx, q, many/2); return cause },
 		"names of objects": func(q sqldb.Querier) error {
 			_, cause := index.KnownNames(ctx, q, []string{"o1", "o2", "o3"})
 			return cause

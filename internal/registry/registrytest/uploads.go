@@ -478,13 +478,29 @@ func mounted(t *testing.T, w *World) {
 	source, target := Name("mount/source"), Name("mounted/target")
 	data := Content("mounted", 1500)
 	w.Push(t, source, data)
-	try := func(to oci.Name, from oci.Name, may func(oci.Name) bool) bool {
+	look := func(to oci.Name, from oci.Name, v registry.Visible, may func(oci.Name) bool) bool {
 		t.Helper()
-		ok, err := w.Mount(t.Context(), to, registry.Mount{Pusher: Admin, Digest: Sum(data), From: from, MayPull: may})
+		ok, err := w.Mount(t.Context(), to, registry.Mount{Pusher: Admin, Digest: Sum(data), From: from, MayPull: may, Visible: v})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return ok
+	}
+	try := func(to oci.Name, from oci.Name, may func(oci.Name) bool) bool {
+		t.Helper()
+		return look(to, from, registry.Visible{All: true}, may)
+	}
+	for _, v := range []registry.Visible{{}, {Public: true}, {Projects: []string{"mounted", "nobody"}}} {
+		asked := func(n oci.Name) bool {
+			t.Errorf("%s is asked for by a caller who may see %+v: the time that takes tells that it has the blob", n, v)
+			return true
+		}
+		if look(target, oci.Name{}, v, asked) {
+			t.Errorf("mounted for a caller who may see %+v", v)
+		}
+	}
+	if look(target, oci.Name{}, registry.Visible{Public: true, Projects: []string{"mount"}}, func(oci.Name) bool { return false }) {
+		t.Error("mounted from what the caller sees and may not pull")
 	}
 	if try(target, source, func(oci.Name) bool { return false }) {
 		t.Error("mounted from where the caller may not pull")
@@ -508,6 +524,9 @@ func mounted(t *testing.T, w *World) {
 		t.Error("not mounted from anywhere")
 	}
 	w.WantBlob(t, Name("mounted/any"), Sum(data), data)
+	if !look(Name("mounted/seen"), oci.Name{}, registry.Visible{Projects: []string{"mount"}}, all) {
+		t.Error("not mounted from what the caller sees")
+	}
 	if err = w.DeleteBlob(t.Context(), source, Sum(data)); err != nil {
 		t.Fatal(err)
 	}

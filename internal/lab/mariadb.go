@@ -31,6 +31,8 @@ type MariaDB struct {
 	Host string // host:port; the same after a restart
 	// Files of the authority and of the certificate that the server shows, which is good for a client too; "" without TLS.
 	CA, Certificate, Key string
+	// Options are more lines of its configuration, from its next start on. Not to be changed while it starts.
+	Options []string
 
 	a          account
 	place      place
@@ -154,6 +156,7 @@ func (m *MariaDB) configure() error {
 			"wsrep_sst_method=rsync", fmt.Sprintf("wsrep_sst_receive_address=%s:%d", m.ip, m.ports[3]),
 			`wsrep_provider_options="`+strings.Join(options, ";")+`"`)
 	}
+	lines = append(lines, m.Options...)
 	if err := os.WriteFile(m.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return fail.E(fail.Unavailable, err, "configuration of %s", m.name)
 	}

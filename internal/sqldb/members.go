@@ -48,6 +48,7 @@ type sight struct {
 	cond     condition
 	why      string
 	hint     string   // what to do, where more can be said than to look at it
+	final    bool     // unfit until somebody changes something
 	group    string   // which cluster it belongs to, "" if it says nothing
 	timeline int64    // PostgreSQL: counts promotions; of two primaries the higher one is right
 	standby  bool     // PostgreSQL: it follows a primary, as it should

@@ -25,7 +25,8 @@ func (p *mysqlProduct) check(ctx context.Context, s *session) []Finding {
 	if err != nil {
 		return []Finding{{What: "read the server's variables: " + err.Error()}}
 	}
-	found := []Finding{{OK: true, What: "server " + vars["version"]}}
+	b, version := brandOf(vars["version"])
+	found := []Finding{b.found(version)}
 	galera := vars["wsrep_on"] == "ON"
 	found = append(found, mysqlDurable(vars, galera)...)
 	if galera {

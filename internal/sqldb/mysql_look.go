@@ -18,7 +18,7 @@ const (
 const (
 	lookStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_local_state', 'wsrep_local_state_comment', " +
 		"'wsrep_incoming_addresses', 'wsrep_cluster_state_uuid')"
-	lookVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only', 'group_replication_group_name', 'server_uuid', 'server_id', 'hostname', 'port', 'datadir')"
+	lookVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only', 'version', 'group_replication_group_name', 'server_uuid', 'server_id', 'hostname', 'port', 'datadir')"
 )
 
 // look implements family.
@@ -27,14 +27,25 @@ func (p *mysqlProduct) look(ctx context.Context, c driver.Conn) (sight, error) {
 	if err != nil {
 		return sight{}, err
 	}
-	if vars["wsrep_on"] != "ON" {
-		return plainSight(vars, len(p.cfg.Hosts) > 1), nil
+	var status map[string]string
+	if vars["wsrep_on"] == "ON" {
+		if status, err = pairs(ctx, c, lookStatus); err != nil {
+			return sight{}, err
+		}
 	}
-	status, err := pairs(ctx, c, lookStatus)
-	if err != nil {
-		return sight{}, err
+	return mysqlSight(vars, status, len(p.cfg.Hosts) > 1), nil
+}
+
+// mysqlSight judges a server by its variables, and as a node of a Galera cluster by its status.
+func mysqlSight(vars, status map[string]string, several bool) sight {
+	b, version := brandOf(vars["version"])
+	switch {
+	case b.tooOld(version):
+		return b.refuse(version)
+	case vars["wsrep_on"] == "ON":
+		return galeraSight(status, isOn(vars["read_only"]))
 	}
-	return galeraSight(status, isOn(vars["read_only"])), nil
+	return plainSight(vars, several)
 }
 
 // plainSight judges a server without Galera. Where there are several, each is a cluster of its own: what is written to one is on the others later, or never. A single address may be that of whatever moves
@@ -46,7 +57,7 @@ func plainSight(vars map[string]string, several bool) sight {
 		s.group, s.alone = strings.Join([]string{vars["server_uuid"], vars["server_id"], vars["hostname"], vars["port"], vars["datadir"]}, " "), true
 	}
 	if isOn(vars["read_only"]) {
-		s.cond, s.why = unfit, "is read-only: a replica?"
+		s.cond, s.why, s.hint = unfit, "is read-only: a replica?", "name the server that is written to in database.hosts, or SET GLOBAL read_only=OFF if it is this one"
 	}
 	return s
 }

@@ -127,6 +127,12 @@ const (
 
 // look implements family.
 func (p *postgresProduct) look(ctx context.Context, c driver.Conn) (sight, error) {
+	// First: an older one does not know what is asked for then.
+	if at, ok := c.(*stdlib.Conn); ok {
+		if version := at.Conn().PgConn().ParameterStatus("server_version"); postgresBrand.tooOld(version) {
+			return postgresBrand.refuse(version), nil
+		}
+	}
 	rows, err := rawRows(ctx, c, lookPostgres)
 	if err != nil {
 		return sight{}, err
@@ -156,6 +162,7 @@ func postgresSight(row []string) sight {
 		s.cond, s.why, s.standby = unfit, "is a standby", true
 	case isOn(strings.ToUpper(row[1])):
 		s.cond, s.why = unfit, "is read-only"
+		s.hint = "name the primary in database.hosts, or take default_transaction_read_only back if it is this one"
 	}
 	return s
 }

@@ -37,7 +37,7 @@ func (p *postgresProduct) check(ctx context.Context, s *session) []Finding {
 	if err != nil {
 		return []Finding{{What: "read the server's settings: " + err.Error()}}
 	}
-	found := []Finding{{OK: true, What: "PostgreSQL " + version}}
+	found := []Finding{postgresBrand.found(version)}
 	durable := true
 	if fsync != "on" {
 		durable = false

@@ -216,7 +216,7 @@ func (w *watch) note(m *member, seen sight) {
 	if seen.cond > down {
 		m.named, m.group, m.timeline, m.standby, m.ahead, m.alone = now, seen.group, seen.timeline, seen.standby, seen.ahead, seen.alone
 	}
-	m.hint, m.final = seen.hint, false
+	m.hint, m.final = seen.hint, seen.final
 	if w.members.replaced(m) {
 		m.hint = "start the server that replaced it, or make it a standby of that one; if it is the one to go on with, as after a restore, stop each node of Havn, delete " + w.memory.path + " and start it again"
 	}
@@ -388,7 +388,7 @@ func (w *watch) noneLocked() error {
 	hint, final, some := "look at the servers; `havn db check` says more", false, false
 	for _, m := range w.members.all {
 		final = final || m.final
-		some = some || m.cond == unfit
+		some = some || m.cond == unfit && !m.final
 		if m.hint != "" && (m.final || !final) {
 			hint = m.hint
 		}

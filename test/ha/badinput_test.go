@@ -117,6 +117,34 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 	}
 }
 
+// TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo: it answers, and can't be used as it is. db check says the same as the start and doctor.
+func TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo(t *testing.T) {
+	m, err := lab.StartMariaDB(t.Context(), "")
+	need(t, err)
+	p, err := lab.StartPostgres(t.Context(), "")
+	need(t, err)
+	t.Cleanup(func() { need(t, m.Stop()); need(t, p.Stop()) })
+	tell := func(name, engine, host, text, hint string) {
+		t.Helper()
+		refuses(t, database(engine, lab.Database, []string{host}, filepath.Join(t.TempDir(), "blobs")), []bad{{name, nil, text, hint}})
+		r, code := checkDatabase(t, engine, []string{host})
+		if code != 1 || !r.has("wrong", text) || !strings.Contains(fmt.Sprint(r.Findings), hint) {
+			t.Errorf("db check ended with %d: %+v\nwant %q and %q", code, r.Findings, text, hint)
+		}
+	}
+	need(t, m.Run(t.Context(), "SET GLOBAL read_only=ON"))
+	tell("a read-only MariaDB", "mysql", m.Host, "is read-only: a replica?", "database.hosts")
+	m.Options = []string{"version=10.1.48-MariaDB"}
+	need(t, m.Restart(t.Context()))
+	tell("a MariaDB that is too old", "mysql", m.Host, "is MariaDB 10.1.48: Havn needs 10.2.1 or later", "upgrade the server")
+	m.Options = []string{"version=5.7.44-log"}
+	need(t, m.Restart(t.Context()))
+	tell("a MySQL that is too old", "mysql", m.Host, "is MySQL 5.7.44: Havn needs 8.0.16 or later", "upgrade the server")
+	need(t, p.Run(t.Context(), "ALTER SYSTEM SET default_transaction_read_only = on"))
+	need(t, p.Run(t.Context(), "SELECT pg_reload_conf()"))
+	tell("a read-only PostgreSQL", "postgres", p.Host, "is read-only", "database.hosts")
+}
+
 // settings expects that doctor tells of settings that lose what was acknowledged, and that nothing else is wrong with a good database.
 func settings(t *testing.T, good []string, unsafe string) {
 	t.Helper()

@@ -20,10 +20,10 @@ type report struct {
 }
 
 // checkDatabase runs `havn db check`, and answers what it says and its exit code.
-func checkDatabase(t *testing.T, hosts []string, env ...string) (r report, code int) {
+func checkDatabase(t *testing.T, engine string, hosts []string, env ...string) (r report, code int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), harness.Binary(t), "db", "check", "--rounds", "10", "--output", "json")
-	cmd.Env = append(append(database("mysql", lab.Database, hosts, ""), "HAVN_DATA_DIR="+t.TempDir()), env...)
+	cmd.Env = append(append(database(engine, lab.Database, hosts, ""), "HAVN_DATA_DIR="+t.TempDir()), env...)
 	out, err := cmd.Output()
 	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil {
 		t.Fatalf("%s: %v", out, jsonErr)
@@ -47,7 +47,7 @@ func (r report) has(status, text string) bool {
 }
 
 func checkSound(t *testing.T, g *lab.Galera) {
-	r, code := checkDatabase(t, g.Hosts(0))
+	r, code := checkDatabase(t, "mysql", g.Hosts(0))
 	if !r.OK || code != 0 {
 		t.Errorf("ok %v, exit code %d", r.OK, code)
 	}
@@ -76,10 +76,10 @@ func TestDatabaseCheckFindsServersThatAreNoCluster(t *testing.T) {
 		hosts, last = append(hosts, m.Host), m
 	}
 	t.Run("one that is broken off leaves nothing behind", func(t *testing.T) { checkBrokenOff(t, last) })
-	if r, code := checkDatabase(t, hosts); r.OK || code != 1 || !r.has("wrong", "causal reads") {
+	if r, code := checkDatabase(t, "mysql", hosts); r.OK || code != 1 || !r.has("wrong", "causal reads") {
 		t.Errorf("ok %v, exit code %d", r.OK, code)
 	}
-	r, code := checkDatabase(t, hosts[:1], "HAVN_DATABASE_PASSWORD=wrong")
+	r, code := checkDatabase(t, "mysql", hosts[:1], "HAVN_DATABASE_PASSWORD=wrong")
 	if r.OK || code != 1 || !r.has("wrong", "Access denied") || !strings.Contains(fmt.Sprint(r.Findings), "database.password") {
 		t.Errorf("with a wrong password: ok %v, exit code %d", r.OK, code)
 	}

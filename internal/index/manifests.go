@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
@@ -99,6 +100,26 @@ func InsertChildren(ctx context.Context, tx *sqldb.Tx, repo int64, parent oci.Di
 // InsertAbsent notes children of an index that are not there yet.
 func InsertAbsent(ctx context.Context, tx *sqldb.Tx, repo int64, parent oci.Digest, list []oci.Digest) error {
 	return insertPairs(ctx, tx, "manifest_absent (repo, parent, child)", repo, parent, list)
+}
+
+// Awaited answers one of the manifests that are not there for which so many indexes wait already, the zero digest if there is none.
+func Awaited(ctx context.Context, q sqldb.Querier, repo int64, list []oci.Digest, most int) (oci.Digest, error) {
+	var raw []byte
+	err := padded(list, func(marks string, args []any) error {
+		if raw != nil {
+			return nil
+		}
+		err := q.Row(ctx, "SELECT child FROM manifest_absent WHERE repo = ? AND child IN ("+marks+") GROUP BY child HAVING COUNT(*) >= ? LIMIT 1",
+			append(append([]any{repo}, args...), most)...).Scan(&raw)
+		if fail.Is(err, fail.NotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || raw == nil {
+		return oci.Digest{}, err
+	}
+	return oci.DigestFromBytes(raw)
 }
 
 // Adopt lets the indexes that wait for a manifest refer to it.

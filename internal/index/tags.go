@@ -40,10 +40,21 @@ func DeleteTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag) (int6
 	return tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND name = ?", repo, tag.String())
 }
 
-// DeleteTagsOf removes all tags of a manifest.
-func DeleteTagsOf(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) error {
-	_, err := tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND digest = ?", repo, d.Bytes())
-	return err
+// TagsOf lists up to limit tags of a manifest, in no order: PostgreSQL would read all tags of the repository for one.
+func TagsOf(ctx context.Context, q sqldb.Querier, repo int64, d oci.Digest, limit int) ([]string, error) {
+	return names(ctx, q, "SELECT name FROM tags WHERE repo = ? AND digest = ? LIMIT ?", repo, d.Bytes(), limit)
+}
+
+// DeleteTags removes those of the tags that point to a manifest.
+func DeleteTags(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, list []string) error {
+	return chunks(list, func(part []string) error {
+		args := []any{repo, d.Bytes()}
+		for _, name := range part {
+			args = append(args, name)
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND digest = ? AND name IN ("+marks(len(part))+")", args...)
+		return err
+	})
 }
 
 // TagNames lists up to limit tags of a repository behind last, in the order of their bytes. A repository that is not there has none.

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -56,39 +57,97 @@ func (r *Registry) DeleteTag(ctx context.Context, name oci.Name, tag oci.Tag) er
 	return nil
 }
 
+// tagsAtOnce bounds the tags that one transaction removes.
+const tagsAtOnce = 500
+
 // DeleteManifest removes a manifest and its tags. While an index has it as a child it is a Conflict, with the indexes' digests as the detail.
+//
+//  1. While there are more tags than one transaction takes, some of them. A crash leaves a manifest with fewer tags, up for review.
+//  2. The other tags together with the manifest.
+//
+// A tag that was removed and is pushed again meanwhile is not removed a second time: whoever pushed it was told that it is there, behind its removal. That is a Conflict.
 func (r *Registry) DeleteManifest(ctx context.Context, name oci.Name, d oci.Digest) error {
-	err := r.deletion(ctx, name, "manifest.delete", func(tx *sqldb.Tx, repo int64) error {
-		there, err := index.HasManifest(ctx, tx, repo, d)
+	u := untagging{r: r, name: name, d: d, gone: map[string]bool{}}
+	for more := true; more; {
+		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
+		var tags []string
+		err := r.deletion(ctx, name, "manifest.delete", func(tx *sqldb.Tx, repo int64) (err error) {
+			tags, more, err = u.some(ctx, tx, repo)
+			return err
+		})
+		if err != nil && len(u.gone) > 0 {
+			return fmt.Errorf("delete manifest %s of %s, %d of whose tags are removed: %w", d, name, len(u.gone), err)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("delete manifest %s of %s: %w", d, name, err)
 		}
-		if !there {
-			return manifestUnknown(name, d.String())
+		for _, tag := range tags {
+			u.gone[tag] = true
 		}
-		parents, err := index.Parents(ctx, tx, repo, d, maxNamed)
-		if err != nil {
-			return err
-		}
-		if len(parents) > 0 {
-			return fail.E(fail.Conflict, nil, "manifest %s is part of index %s", d, listed(parents)).Code(oci.CodeDenied).Detail(texts(parents)).
-				Hint("delete the index first")
-		}
-		if err = r.reviewReferences(ctx, tx, repo, d); err != nil {
-			return err
-		}
-		if err = index.DeleteTagsOf(ctx, tx, repo, d); err != nil {
-			return err
-		}
-		if _, err = index.DeleteManifest(ctx, tx, repo, d); err != nil {
-			return err
-		}
-		return index.DropReview(ctx, tx, index.ReviewManifest, repo, d)
-	})
-	if err != nil {
-		return fmt.Errorf("delete manifest %s of %s: %w", d, name, err)
 	}
 	return nil
+}
+
+// untagging is the removal of a manifest under way.
+type untagging struct {
+	r    *Registry
+	name oci.Name
+	d    oci.Digest
+	gone map[string]bool // the tags that were removed: those of one manifest, at most 128 bytes each
+}
+
+// some removes tags, and if those were all, the manifest; more: they were not.
+func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, repo int64) (tags []string, more bool, err error) {
+	there, err := index.HasManifest(ctx, tx, repo, u.d)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case !there && len(u.gone) > 0: // somebody else came to the end first
+		return nil, false, nil
+	case !there:
+		return nil, false, manifestUnknown(u.name, u.d.String())
+	}
+	parents, err := index.Parents(ctx, tx, repo, u.d, maxNamed)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(parents) > 0 {
+		return nil, false, fail.E(fail.Conflict, nil, "manifest %s is part of index %s", u.d, listed(parents)).Code(oci.CodeDenied).Detail(texts(parents)).
+			Hint("delete the index first")
+	}
+	if tags, err = index.TagsOf(ctx, tx, repo, u.d, tagsAtOnce+1); err != nil {
+		return nil, false, err
+	}
+	for _, tag := range tags {
+		if u.gone[tag] {
+			return nil, false, fail.E(fail.Conflict, nil, "tag %s was pushed again while the manifest's tags were removed", tag).Code(oci.CodeDenied).
+				Hint("delete the manifest again if that tag is to go too")
+		}
+	}
+	if len(tags) <= tagsAtOnce {
+		return tags, false, u.last(ctx, tx, repo, tags)
+	}
+	tags = tags[:tagsAtOnce]
+	slices.Sort(tags)
+	if err = index.DeleteTags(ctx, tx, repo, u.d, tags); err != nil {
+		return nil, false, err
+	}
+	return tags, true, u.r.review(ctx, tx, index.ReviewManifest, repo, u.d)
+}
+
+// last removes the last tags and the manifest.
+func (u *untagging) last(ctx context.Context, tx *sqldb.Tx, repo int64, tags []string) error {
+	if err := u.r.reviewReferences(ctx, tx, repo, u.d); err != nil {
+		return err
+	}
+	slices.Sort(tags)
+	if err := index.DeleteTags(ctx, tx, repo, u.d, tags); err != nil {
+		return err
+	}
+	if _, err := index.DeleteManifest(ctx, tx, repo, u.d); err != nil {
+		return err
+	}
+	return index.DropReview(ctx, tx, index.ReviewManifest, repo, u.d)
 }
 
 // reviewReferences puts up for review what a manifest refers to.

@@ -270,6 +270,9 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 		if err = index.InsertChildren(ctx, tx, repo, row.Digest, refs.children); err != nil {
 			return err
 		}
+		if err = c.patience(ctx, tx, repo, refs.absent); err != nil {
+			return err
+		}
 		if err = index.InsertAbsent(ctx, tx, repo, row.Digest, refs.absent); err != nil {
 			return err
 		}
@@ -285,6 +288,22 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 		return nil
 	}
 	return index.Review(ctx, tx, index.ReviewManifest, repo, row.Digest, micros(tx.Now().Add(c.r.cfg.SafeTime)))
+}
+
+// mostWaiting bounds the indexes that wait for one manifest: when it comes, one transaction lets them all refer to it.
+const mostWaiting = 1000
+
+// patience refuses an index with a child for which too many wait already.
+func (c *manifestPush) patience(ctx context.Context, tx *sqldb.Tx, repo int64, absent []oci.Digest) error {
+	if len(absent) == 0 {
+		return nil
+	}
+	d, err := index.Awaited(ctx, tx, repo, absent, mostWaiting)
+	if err != nil || d.IsZero() {
+		return err
+	}
+	return fail.E(fail.NotFound, nil, "%s is not in %s, and %d indexes wait for it already", d, c.name, mostWaiting).Code(oci.CodeManifestBlobUnknown).
+		Detail(texts([]oci.Digest{d})).Hint("push it first")
 }
 
 // complete adds the references of a manifest that is there to what was absent when it came.

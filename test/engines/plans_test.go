@@ -75,8 +75,13 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 			_, cause := index.FindManifest(ctx, q, name, tag, oci.Digest{}, oci.MaxManifestBytes)
 			return cause
 		},
-		"pull a blob":  func(q sqldb.Querier) error { _, _, cause := index.FindBlob(ctx, q, name, base); return cause },
-		"page of tags": func(q sqldb.Querier) error { _, cause := index.TagNames(ctx, q, name, "t15000", wanted); return cause },
+		"pull a blob":        func(q sqldb.Querier) error { _, _, cause := index.FindBlob(ctx, q, name, base); return cause },
+		"page of tags":       func(q sqldb.Querier) error { _, cause := index.TagNames(ctx, q, name, "t15000", wanted); return cause },
+		"tags of a manifest": func(q sqldb.Querier) error { _, cause := index.TagsOf(ctx, q, 1, middle, wanted); return cause },
+		"awaited manifests": func(q sqldb.Querier) error {
+			_, cause := index.Awaited(ctx, q, 1, []oci.Digest{base, middle}, wanted)
+			return cause
+		},
 		"page of the catalogue": func(q sqldb.Querier) error {
 			_, cause := index.RepositoryNames(ctx, q, "other/r15000", wanted)
 			return cause

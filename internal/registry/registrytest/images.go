@@ -13,8 +13,10 @@ import (
 
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/sqldb"
 )
 
 // image pushes an image of two blobs that are named by a symbol, and answers its manifest.
@@ -155,6 +157,7 @@ func sparse(t *testing.T, w *World) {
 			t.Fatal(err)
 		}
 	}
+	crowd(t, w, repo)
 	other := w.Registry
 	if !w.DB.Sole() {
 		other = w.Another(t)
@@ -173,6 +176,44 @@ func sparse(t *testing.T, w *World) {
 		WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(child)), fail.Conflict, oci.CodeDenied)
 	}
 	CheckInvariants(t, w.DB, w.Store)
+}
+
+// crowd lets so many indexes wait for one manifest that no more may: when it comes, one transaction lets them all refer to it.
+func crowd(t *testing.T, w *World, repo oci.Name) {
+	config := Content("awaited config", 20)
+	w.Push(t, repo, config)
+	child := Image("awaited", nil, "", config)
+	waiting := func(i int) []byte {
+		return Index(Descriptor(oci.MediaTypeImageManifest, child), Descriptor(oci.MediaTypeImageManifest, fmt.Appendf(nil, "never %d", i)))
+	}
+	first := waiting(0)
+	w.Put(t, repo, oci.MediaTypeImageIndex, first)
+	const most = 1000
+	err := w.DB.Tx(t.Context(), "test.wait", func(tx *sqldb.Tx) error {
+		id, err := index.RepositoryByName(t.Context(), tx, repo)
+		if err != nil {
+			return err
+		}
+		for i := range most - 1 {
+			row := index.Manifest{Repo: id.ID, Digest: Sum(waiting(i + 1)), MediaType: oci.MediaTypeImageIndex, Body: waiting(i + 1)}
+			if err = index.InsertManifest(t.Context(), tx, &row); err != nil {
+				return err
+			}
+			if err = index.InsertAbsent(t.Context(), tx, id.ID, row.Digest, []oci.Digest{Sum(child)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageIndex, waiting(most))
+	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
+	w.Put(t, repo, oci.MediaTypeImageIndex, first)
+	w.Put(t, repo, oci.MediaTypeImageManifest, child)
+	WantCode(t, w.DeleteManifest(t.Context(), repo, Sum(child)), fail.Conflict, oci.CodeDenied)
+	w.Put(t, repo, oci.MediaTypeImageIndex, waiting(most))
 }
 
 func tagMoves(t *testing.T, w *World) {
@@ -237,6 +278,78 @@ func deletes(t *testing.T, w *World) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	w.image(t, repo, "deleted", "one")
+}
+
+// manyTags deletes a manifest with more tags than a transaction may remove, while each commit is said once to have failed.
+func manyTags(t *testing.T, s Stores) {
+	var w *World
+	steps, after := []int64{}, func() {}
+	repo := Name("many/app")
+	body := Image("many", nil, "", Content("many layer", 20))
+	w = Open(t, s, func(c *registry.Config) {
+		c.Fault = func(step string) error {
+			if step == "manifest.delete: applied" {
+				steps = append(steps, count(t, w, "SELECT COUNT(*) FROM tags WHERE digest = ?", Sum(body).Bytes()))
+				after()
+				after = func() {}
+			}
+			return nil
+		}
+	})
+	w.Push(t, repo, Content("many layer", 20))
+	w.Put(t, repo, oci.MediaTypeImageManifest, body, "stays")
+	other := w.image(t, repo, "other", "other")
+	const n = 1201
+	tag := func() {
+		t.Helper()
+		err := w.DB.Tx(t.Context(), "test.tag", func(tx *sqldb.Tx) error {
+			id, err := index.RepositoryByName(t.Context(), tx, repo)
+			if err != nil {
+				return err
+			}
+			for i := range n {
+				if err = index.PutTag(t.Context(), tx, id.ID, Tag(fmt.Sprintf("many-%d", i)), Sum(body), 1); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tag()
+	again := "" // one that was removed is pushed again
+	after = func() {
+		for i := 0; again == ""; i++ {
+			name := fmt.Sprintf("many-%d", i)
+			if _, err := w.Manifest(t.Context(), repo, Ref(name)); fail.Is(err, fail.NotFound) {
+				again = name
+			}
+		}
+		w.Put(t, repo, oci.MediaTypeImageManifest, body, again)
+	}
+	err := w.DeleteManifest(t.Context(), repo, Sum(body))
+	WantCode(t, err, fail.Conflict, oci.CodeDenied)
+	if again == "" || !strings.Contains(err.Error(), "500 of whose tags are removed") {
+		t.Errorf("tag %q was pushed again, and it ends with %v", again, err)
+	}
+	w.WantManifest(t, repo, again, body)
+	CheckInvariants(t, w.DB, w.Store)
+
+	tag()
+	steps = nil
+	w.Faults.AfterCommit("manifest.delete", func() {})
+	if err = w.DeleteManifest(t.Context(), repo, Sum(body)); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int64{702, 202, 0}; !slices.Equal(steps, want) {
+		t.Errorf("behind each transaction there are %v tags, want %v", steps, want)
+	}
+	_, err = w.Manifest(t.Context(), repo, Ref("stays"))
+	WantCode(t, err, fail.NotFound, oci.CodeManifestUnknown)
+	w.WantManifest(t, repo, "other", other)
+	CheckInvariants(t, w.DB, w.Store)
 }
 
 func reviews(t *testing.T, w *World) {

@@ -57,6 +57,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 	t.Run("sparse", func(t *testing.T) {
 		sparse(t, Open(t, fresh(t), func(c *registry.Config) { c.SparseIndex = true }))
 	})
+	t.Run("many tags", func(t *testing.T) { manyTags(t, fresh(t)) })
 	t.Run("limits", func(t *testing.T) { limits(t, fresh(t)) })
 	t.Run("races", func(t *testing.T) { races(t, Open(t, fresh(t), nil)) })
 	t.Run("every step", func(t *testing.T) { everyStep(t, Open(t, fresh(t), nil)) })

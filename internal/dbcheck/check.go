@@ -36,7 +36,6 @@ type Finding struct {
 // checker is one check under way.
 type checker struct {
 	rounds  int
-	clock   func() time.Time
 	found   []Finding
 	addrs   []string
 	servers []*sqldb.DB // of the same places
@@ -45,12 +44,9 @@ type checker struct {
 
 // Run checks, and leaves nothing behind. It may run while the database serves.
 func Run(ctx context.Context, c Config) []Finding {
-	k := &checker{rounds: c.Rounds, clock: c.Database.Clock, prefix: sqldb.CheckTables + strings.ToLower(sqldb.NewToken()[:8])}
+	k := &checker{rounds: c.Rounds, prefix: sqldb.CheckTables + strings.ToLower(sqldb.NewToken()[:8])}
 	if k.rounds <= 0 {
 		k.rounds = DefaultRounds
-	}
-	if k.clock == nil {
-		k.clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
 	}
 	if err := k.run(ctx, c.Database); err != nil {
 		k.wrong("", err, "the check")
@@ -94,11 +90,14 @@ func (k *checker) look(ctx context.Context, db *sqldb.DB, cfg sqldb.Config) {
 		if server.Why != "" {
 			text += ": " + server.Why
 		}
-		if server.State != "fit" {
+		if !server.Well() {
 			k.found = append(k.found, Finding{sqldb.Finding{Minor: true, What: text, Hint: server.Advice()}, server.Addr})
 			continue
 		}
 		k.good(server.Addr, "%s", text)
+		if !server.Usable() { // a standby, as it should be
+			continue
+		}
 		one := cfg
 		one.Hosts, one.Discover = []string{server.Addr}, false
 		open, err := sqldb.Open(ctx, one)
@@ -116,19 +115,10 @@ func (k *checker) look(ctx context.Context, db *sqldb.DB, cfg sqldb.Config) {
 
 // skew compares the server's clock with ours.
 func (k *checker) skew(ctx context.Context, db *sqldb.DB, addr string) {
-	before := k.clock()
-	at, err := db.Time(ctx)
-	after := k.clock()
+	off, err := db.Skew(ctx)
 	if err != nil {
 		k.wrong(addr, err, "read its clock")
 		return
-	}
-	off := time.Duration(0)
-	switch {
-	case at.Before(before):
-		off = at.Sub(before)
-	case at.After(after):
-		off = at.Sub(after)
 	}
 	if off.Abs() > skewSeen {
 		k.found = append(k.found, Finding{sqldb.Finding{Minor: true, What: fmt.Sprintf("its clock is %s off this machine's", off.Round(time.Millisecond)), Hint: "keep all clocks with NTP; nothing is unsafe, but times don't fit"}, addr})

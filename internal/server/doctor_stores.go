@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,12 +92,29 @@ func (d *doctor) database(ctx context.Context) string {
 	for _, f := range db.Check(ctx) {
 		d.add("database", statusOf(f), f.Hint, "%s", f.What)
 	}
+	d.skew(ctx, db)
 	id := d.key(ctx, db)
 	d.clear()
 	if err = db.Close(); err != nil {
 		d.wrong("database", err)
 	}
 	return id
+}
+
+// skew compares this machine's clock with that of the database's server.
+func (d *doctor) skew(ctx context.Context, db *sqldb.DB) {
+	if db.Engine() == sqldb.SQLite {
+		return
+	}
+	off, err := db.Skew(ctx)
+	switch {
+	case err != nil:
+		d.wrong("clock", err)
+	case off.Abs() > skewTime:
+		d.add("clock", Warning, "keep all clocks with NTP; nothing is unsafe, but tokens and times don't fit", "that of the database's server is %s off this machine's", off.Round(time.Millisecond))
+	default:
+		d.add("clock", Good, "", "that of the database's server is this machine's within %s", skewTime)
+	}
 }
 
 func statusOf(f sqldb.Finding) Status {

@@ -195,6 +195,22 @@ func (db *DB) Time(ctx context.Context) (time.Time, error) {
 	return FromMicros(us), err
 }
 
+// Skew answers how far the clock of the server is ahead of ours, what the question took being nothing.
+func (db *DB) Skew(ctx context.Context) (time.Duration, error) {
+	before := db.cfg.Clock()
+	at, err := db.Time(ctx)
+	after := db.cfg.Clock()
+	switch {
+	case err != nil:
+		return 0, err
+	case at.Before(before):
+		return at.Sub(before), nil
+	case at.After(after):
+		return at.Sub(after), nil
+	}
+	return 0, nil
+}
+
 // Row reads one row in a round trip of its own.
 func (db *DB) Row(ctx context.Context, query string, args ...any) Row {
 	return Row{ctx: ctx, from: db, query: query, args: args}

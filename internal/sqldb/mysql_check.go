@@ -39,7 +39,7 @@ func (p *mysqlProduct) check(ctx context.Context, s *session) []Finding {
 	if n, numErr := strconv.ParseInt(vars["max_allowed_packet"], 10, 64); numErr == nil && n < leastPacket {
 		found = append(found, Finding{What: fmt.Sprintf("max_allowed_packet is %d: the largest manifests don't fit", n), Hint: fmt.Sprintf("set it to %d or more", leastPacket)})
 	}
-	return append(found, room(vars["max_connections"], p.cfg.MaxConns)...)
+	return append(found, room(vars["max_connections"], p.cfg.MaxConns, living(ctx, s))...)
 }
 
 // mysqlDurable judges what a commit's durability rests on.
@@ -109,15 +109,30 @@ func galeraFindings(vars, status map[string]string) []Finding {
 	return found
 }
 
+// living answers how many nodes of Havn live, 0 if there are no tables yet.
+func living(ctx context.Context, s *session) int {
+	var n int
+	if err := s.scanRow(ctx, "SELECT COUNT(*) FROM nodes WHERE state = 'alive'", nil, []any{&n}); err != nil {
+		return 0
+	}
+	return n
+}
+
+// fewNodes is for how many nodes of Havn there should be room, also where fewer live.
+const fewNodes = 2
+
 // room judges how many nodes of Havn a server has connections for.
-func room(most string, each int) []Finding {
+func room(most string, each, nodes int) []Finding {
 	n, err := strconv.Atoi(most)
 	if err != nil {
 		return nil
 	}
 	fits := max(n-spareConnections, 0) / each
 	what := fmt.Sprintf("max_connections is %d: enough for %d nodes of Havn with %d each", n, fits, each)
-	if fits < 2 {
+	if nodes > fits {
+		what += fmt.Sprintf(", and %d live", nodes)
+	}
+	if fits < max(fewNodes, nodes) {
 		return []Finding{{Minor: fits > 0, What: what, Hint: "raise it, or lower database.max_connections"}}
 	}
 	return []Finding{{OK: true, What: what}}

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -81,9 +82,26 @@ func TestSettingsThatEndangerAClusterAreTold(t *testing.T) {
 
 func TestTooFewConnectionsAreTold(t *testing.T) {
 	t.Parallel()
-	for most, want := range map[string]string{"300": "ok", "40": "minor", "20": "wrong"} {
-		if got := told(room(most, 24), "max_connections is "+most); got != want {
-			t.Errorf("%s connections are %q, want %q", most, got, want)
+	for _, c := range []struct {
+		most  string
+		nodes int
+		want  string
+	}{
+		{"300", 0, "ok"},
+		{"300", 12, "ok"}, // 12 times 24, and some for others
+		{"300", 13, "minor"},
+		{"60", 1, "ok"},
+		{"60", 2, "ok"},
+		{"60", 3, "minor"},
+		{"40", 0, "minor"},
+		{"20", 0, "wrong"},
+	} {
+		found := room(c.most, 24, c.nodes)
+		if got := told(found, "max_connections is "+c.most); got != c.want {
+			t.Errorf("%s connections are %q with %d nodes, want %q", c.most, got, c.nodes, c.want)
+		}
+		if says := told(found, fmt.Sprintf(", and %d live", c.nodes)) != ""; says != (c.nodes > 2 && c.want == "minor") {
+			t.Errorf("of %s connections with %d nodes is told %+v", c.most, c.nodes, found)
 		}
 	}
 }

@@ -64,5 +64,5 @@ func (p *postgresProduct) check(ctx context.Context, s *session) []Finding {
 	case standbys != "":
 		found = append(found, Finding{OK: true, What: "commits wait for a standby"})
 	}
-	return append(found, room(connections, p.cfg.MaxConns)...)
+	return append(found, room(connections, p.cfg.MaxConns, living(ctx, s))...)
 }

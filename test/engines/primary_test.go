@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/havn-registry/havn/internal/dbcheck"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/internal/sqldb"
@@ -212,4 +213,57 @@ func await(ctx context.Context, t *testing.T, db *sqldb.DB, so func(sqldb.Server
 			t.Fatalf("the servers are %+v", db.Servers())
 		}
 	}
+}
+
+// TestTheCheckOfAPrimaryAndItsStandby says whether commits wait for the standby, calls that one well, and sees a clock that is off.
+func TestTheCheckOfAPrimaryAndItsStandby(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	primary, err := lab.StartPostgres(ctx, "")
+	need(t, err)
+	stopAfter(t, primary.Stop)
+	standby, err := primary.StartStandby(ctx, "")
+	need(t, err)
+	stopAfter(t, standby.Stop)
+	cfg := sqldb.Config{Engine: sqldb.Postgres, Hosts: []string{primary.Host, standby.Host}, User: lab.User, Password: lab.Password, Database: lab.Database}
+	check := func() []dbcheck.Finding { return dbcheck.Run(ctx, dbcheck.Config{Database: cfg, Rounds: 2}) }
+	// The lab's servers flush nothing, and that is told.
+	sound := func(found []dbcheck.Finding) {
+		t.Helper()
+		for _, f := range found {
+			if !f.OK && !f.Minor && !strings.Contains(f.What, "fsync is off") {
+				t.Errorf("of a sound pair is told %+v", f)
+			}
+		}
+		if !says(found, true, standby.Host, "is a standby") || !says(found, true, "", "names are compared byte by byte") || !says(found, true, "", "two take one claim: exactly one") {
+			t.Errorf("of a sound pair is told %+v", found)
+		}
+	}
+	found := check()
+	sound(found)
+	if !says(found, false, primary.Host, "1 standbys follow, none of them synchronously") || !says(found, true, primary.Host, "its clock is this machine's") {
+		t.Errorf("without a synchronous standby is told %+v", found)
+	}
+	cfg.Clock = func() time.Time { return time.Now().Add(90 * time.Minute) }
+	if found = check(); !says(found, false, primary.Host, "its clock is -1h") {
+		t.Errorf("of a clock that is an hour and a half off is told %+v", found)
+	}
+	cfg.Clock = nil
+	need(t, primary.Run(ctx, "ALTER SYSTEM SET synchronous_standby_names = '*'"))
+	need(t, primary.Run(ctx, "SELECT pg_reload_conf()"))
+	for found = check(); !says(found, true, primary.Host, "commits wait for a standby") && ctx.Err() == nil; found = check() { // the setting takes a moment
+		t.Log("not yet")
+	}
+	need(t, ctx.Err())
+	sound(found)
+}
+
+// says reports whether a check said something of a server.
+func says(found []dbcheck.Finding, ok bool, server, text string) bool {
+	for _, f := range found {
+		if f.OK == ok && f.Server == server && strings.Contains(f.What, text) {
+			return true
+		}
+	}
+	return false
 }

@@ -149,7 +149,7 @@ func TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo(t *testing.T) {
 func settings(t *testing.T, good []string, unsafe string) {
 	t.Helper()
 	r, code := findings(t, append(append([]string{}, good...), "HAVN_DATA_DIR="+t.TempDir()))
-	if code == 0 || !r.has("wrong", unsafe) || !r.has("ok", "its tables are not there yet") || !r.has("ok", "max_connections is") {
+	if code == 0 || !r.has("wrong", unsafe) || !r.has("ok", "its tables are not there yet") || !r.has("ok", "max_connections is") || !r.has("ok", "that of the database's server is this machine's") {
 		t.Errorf("doctor ended with %d: %+v", code, r.Findings)
 	}
 }

@@ -31,13 +31,21 @@ func newAuthority(dir string, a account, ips []string) (authority, error) {
 	if _, err := os.Stat(at.key); err == nil {
 		return at, nil
 	}
-	if err := at.issue(a, ips); err != nil {
+	if err := at.issue(a, ips, time.Now().Add(certificateTime)); err != nil {
 		return authority{}, fail.E(fail.Unavailable, err, "certificates of a lab")
 	}
 	return at, nil
 }
 
-func (at authority) issue(a account, ips []string) error {
+// expire writes another authority, and a certificate that is out of date since an hour.
+func (at authority) expire(a account, ips []string) error {
+	if err := at.issue(a, ips, time.Now().Add(-time.Hour)); err != nil {
+		return fail.E(fail.Unavailable, err, "certificates of a lab")
+	}
+	return nil
+}
+
+func (at authority) issue(a account, ips []string, until time.Time) error {
 	now := time.Now()
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Havn lab authority"},
@@ -45,7 +53,7 @@ func (at authority) issue(a account, ips []string) error {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "Havn lab"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "Havn lab"}, NotBefore: ca.NotBefore, NotAfter: until,
 		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, // servers of a cluster are each other's clients
 	}

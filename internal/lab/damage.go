@@ -21,6 +21,16 @@ func (m *MariaDB) LoseData() error {
 	return err
 }
 
+// ExpireCertificate gives the server a certificate that is out of date, of an authority that takes the place of the one before, from its next start on.
+func (m *MariaDB) ExpireCertificate() error {
+	return authority{ca: m.CA, cert: m.Certificate, key: m.Key}.expire(m.a, []string{m.ip})
+}
+
+// ExpireCertificate gives the server a certificate that is out of date, of an authority that takes the place of the one before, from its next start on.
+func (p *Postgres) ExpireCertificate() error {
+	return authority{ca: p.CA, cert: p.Certificate, key: p.Key}.expire(p.a, []string{p.ip})
+}
+
 // The part of an OSD that may be used before it counts as nearly full, too full to take copies, and full: Ceph's defaults, and less than an empty OSD uses.
 var roomy, noRoom = []float64{0.85, 0.90, 0.95}, []float64{0.00001, 0.00002, 0.00003}
 

@@ -3,6 +3,7 @@ package ha
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,7 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 				{"a newer schema", []string{"HAVN_DATABASE_NAME=newer"}, "the schema is at version 9999", "newer version of havn"},
 				{"nobody listens", []string{"HAVN_DATABASE_HOSTS=127.0.0.1:1,127.0.0.2:1"}, "127.0.0.2:1 is down (refuses connections)", "havn db check"},
 				{"a name that is none", []string{"HAVN_DATABASE_HOSTS=no-such-host.invalid:3306"}, "the name no-such-host.invalid can't be looked up", "database.hosts"},
+				{"a server that takes connections and says nothing", []string{"HAVN_DATABASE_HOSTS=" + silent(t)}, "is down (did not answer in time)", "havn db check"},
 				{"a server without TLS", []string{"HAVN_DATABASE_TLS_MODE=require"}, e.host, "database.tls.mode"},
 			})
 			settings(t, good, e.unsafe)
@@ -143,6 +145,31 @@ func TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo(t *testing.T) {
 	need(t, p.Run(t.Context(), "ALTER SYSTEM SET default_transaction_read_only = on"))
 	need(t, p.Run(t.Context(), "SELECT pg_reload_conf()"))
 	tell("a read-only PostgreSQL", "postgres", p.Host, "is read-only", "database.hosts")
+}
+
+func TestACertificateOfTheDatabaseThatIsOutOfDateIsToldWithWhatToDo(t *testing.T) {
+	m, err := lab.StartMariaDBWithTLS(t.Context(), "")
+	need(t, err)
+	p, err := lab.StartPostgresWithTLS(t.Context(), "")
+	need(t, err)
+	t.Cleanup(func() { need(t, m.Stop()); need(t, p.Stop()) })
+	need(t, m.ExpireCertificate())
+	need(t, m.Restart(t.Context()))
+	need(t, p.ExpireCertificate())
+	need(t, p.Restart(t.Context()))
+	for engine, at := range map[string]struct{ host, ca string }{"mysql": {m.Host, m.CA}, "postgres": {p.Host, p.CA}} {
+		good := database(engine, lab.Database, []string{at.host}, filepath.Join(t.TempDir(), "blobs"))
+		refuses(t, good, []bad{{engine, []string{"HAVN_DATABASE_TLS_MODE=verify", "HAVN_DATABASE_TLS_CA_FILE=" + at.ca}, "expired", "renew the certificate on that server"}})
+	}
+}
+
+// silent answers the address of a server that takes connections and says nothing.
+func silent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	need(t, err)
+	t.Cleanup(func() { need(t, l.Close()) })
+	return l.Addr().String()
 }
 
 // settings expects that doctor tells of settings that lose what was acknowledged, and that nothing else is wrong with a good database.

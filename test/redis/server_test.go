@@ -2,12 +2,21 @@ package redis
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -108,14 +117,17 @@ func TestServersGoOnWithoutRedis(t *testing.T) {
 
 func TestAStartAndDoctorSayWhatIsWrongWithRedis(t *testing.T) {
 	r := start(t, lab.RedisOptions{Mode: lab.RedisSingle})
+	expired, ca := outOfDate(t)
 	for what, c := range map[string]struct{ env, text, hint string }{
+		"it says nothing":             {"HAVN_REDIS_ADDRS=" + mute(t, nil), "no answer from Redis", "does the server hang"},
+		"its certificate is too old":  {"HAVN_REDIS_ADDRS=" + expired + " HAVN_REDIS_TLS_CA_FILE=" + ca, "expired", "renew"},
 		"a server given as a cluster": {"HAVN_REDIS_MODE=cluster", "is single, and redis.mode says cluster", "set redis.mode to auto"},
 		"an unknown user":             {"HAVN_REDIS_USER=nobody", "WRONGPASS", "look at redis.user and redis.password"},
 		"a prefix that is not his":    {"HAVN_REDIS_PREFIX=foreign:", "NOPERM", "grant the user what docs/operations.md says"},
 		"a name that nobody knows":    {"HAVN_REDIS_ADDRS=redis.invalid:6379", "redis.invalid", "at the DNS of this machine"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			env := append(settings(r), c.env)
+			env := append(settings(r), strings.Fields(c.env)...)
 			s := harness.Start(t, harness.Options{Env: env})
 			until(t, "the log says it", func() error {
 				for line := range strings.Lines(s.Log()) {
@@ -132,6 +144,64 @@ func TestAStartAndDoctorSayWhatIsWrongWithRedis(t *testing.T) {
 			doctor(t, env, 1, "wrong    redis", c.text)
 		})
 	}
+}
+
+// TestHalfOfRedisAddressesMayBeWrong serves with the other half, and doctor tells.
+func TestHalfOfRedisAddressesMayBeWrong(t *testing.T) {
+	r := start(t, lab.RedisOptions{Mode: lab.RedisSingle})
+	env := append(settings(r), "HAVN_REDIS_ADDRS=127.0.0.1:1,"+r.Addrs()[0])
+	s := harness.Start(t, harness.Options{Env: env})
+	until(t, "Redis is seen", func() error { return shown(s, "ok", "redis single") })
+	if status := login(t, s, harness.Password); status != http.StatusOK {
+		t.Errorf("a login gets %d", status)
+	}
+	s.Finish(t)
+	doctor(t, env, 0, "warning  redis", "127.0.0.1:1")
+	doctor(t, env, 0, "ok       redis", "a write")
+}
+
+// mute answers the address of a server that takes connections and says nothing, or shows a certificate and says nothing more.
+func mute(t *testing.T, conf *tls.Config) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	need(t, err)
+	t.Cleanup(func() { need(t, l.Close()) })
+	if conf == nil {
+		return l.Addr().String()
+	}
+	go func() {
+		for {
+			conn, acceptErr := tls.NewListener(l, conf).Accept()
+			if acceptErr != nil {
+				return
+			}
+			go func() {
+				if _, readErr := conn.Read(make([]byte, 1)); readErr == nil {
+					t.Error("a certificate that is out of date was taken")
+				}
+				if closeErr := conn.Close(); closeErr != nil {
+					t.Log(closeErr)
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// outOfDate answers the address of a server whose certificate ended yesterday, and the file of its authority.
+func outOfDate(t *testing.T) (address, ca string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	need(t, err)
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	need(t, err)
+	ca = filepath.Join(t.TempDir(), "ca.crt")
+	need(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return mute(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}), ca
 }
 
 // get asks a server, and answers status and body.

@@ -46,4 +46,5 @@ func TestTwoServersWithoutGaleraAreNotACluster(t *testing.T) {
 	}
 	need(t, one.Start(ctx))
 	used(ctx, t, db, one.Host)
+	need(t, db.Ping(ctx)) // not over the connection that broke
 }

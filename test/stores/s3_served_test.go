@@ -98,6 +98,7 @@ func TestPushesOutliveTheGateway(t *testing.T) {
 
 func TestStartAndDoctorSayWhatIsWrongWithS3(t *testing.T) {
 	c := ceph(t)
+	old, oldCA := expired(t, c)
 	for name, bad := range map[string]struct {
 		env   []string
 		words []string
@@ -108,7 +109,7 @@ func TestStartAndDoctorSayWhatIsWrongWithS3(t *testing.T) {
 		"read-only":     {[]string{"HAVN_STORAGE_S3_BUCKET=" + readOnlyBucket(t, c)}, []string{"write an object", "AccessDenied", "s3:PutObject"}},
 		"no such host":  {[]string{"HAVN_STORAGE_S3_ENDPOINT=http://nowhere.invalid"}, []string{"nowhere.invalid", "/etc/resolv.conf"}},
 		"it hangs":      {[]string{"HAVN_STORAGE_S3_ENDPOINT=" + silent(t)}, []string{"no answer in time", "is it running"}},
-		"expired":       {expired(t, c), []string{"certificate", "expired", "renew it"}},
+		"expired":       {[]string{"HAVN_STORAGE_S3_ENDPOINT=" + old, "HAVN_STORAGE_S3_CA_FILE=" + oldCA}, []string{"certificate", "expired", "renew it"}},
 		"unknown":       {[]string{"HAVN_STORAGE_S3_ENDPOINT=" + front(t, c, nil)}, []string{"certificate", "not trusted", "storage.s3.ca_file"}},
 	} {
 		t.Run(name, func(t *testing.T) { refusesToStart(t, s3Env(t, c, bad.env...), bad.words...) })
@@ -175,8 +176,8 @@ func front(t *testing.T, c *lab.Ceph, config *tls.Config) string {
 	return s.URL
 }
 
-// expired answers a configuration that trusts the authority of a front whose certificate ended yesterday.
-func expired(t *testing.T, c *lab.Ceph) []string {
+// expired answers the address of a front whose certificate ended yesterday, and the file of its authority.
+func expired(t *testing.T, c *lab.Ceph) (address, ca string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -190,10 +191,10 @@ func expired(t *testing.T, c *lab.Ceph) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := front(t, c, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
-	ca := filepath.Join(t.TempDir(), "ca.crt")
+	address = front(t, c, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	ca = filepath.Join(t.TempDir(), "ca.crt")
 	if err = os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"HAVN_STORAGE_S3_ENDPOINT=" + address, "HAVN_STORAGE_S3_CA_FILE=" + ca}
+	return address, ca
 }

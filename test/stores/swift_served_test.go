@@ -144,6 +144,7 @@ func TestUsersCanCheckTheirContainer(t *testing.T) {
 func TestStartAndDoctorSayWhatIsWrongWithSwift(t *testing.T) {
 	c := ceph(t)
 	makeReader(t, c)
+	old, oldCA := expired(t, c)
 	for what, bad := range map[string]struct {
 		env   []string
 		words []string
@@ -153,6 +154,8 @@ func TestStartAndDoctorSayWhatIsWrongWithSwift(t *testing.T) {
 		"only a reader":    {[]string{"HAVN_STORAGE_SWIFT_USERNAME=" + swiftReader}, []string{"403", "let the user registry:reader read, write"}},
 		"absent container": {[]string{"HAVN_STORAGE_SWIFT_CONTAINER=absent", "HAVN_STORAGE_SWIFT_CREATE_CONTAINER=false"}, []string{"absent is not there", "storage.swift.create_container"}},
 		"dead address":     {[]string{"HAVN_STORAGE_SWIFT_AUTH_URL=http://127.0.0.1:1/auth/v1"}, []string{"connection refused", "nobody listens there"}},
+		"it hangs":         {[]string{"HAVN_STORAGE_SWIFT_AUTH_URL=" + silent(t) + "/auth/v1"}, []string{"no answer in", "is it running"}},
+		"expired":          {[]string{"HAVN_STORAGE_SWIFT_AUTH_URL=" + old + "/auth/v1", "HAVN_STORAGE_SWIFT_CA_FILE=" + oldCA}, []string{"certificate", "expired", "renew it"}},
 		"no such host":     {[]string{"HAVN_STORAGE_SWIFT_AUTH_URL=http://absent.invalid/auth/v1"}, []string{"absent.invalid", "storage.swift.auth_url"}},
 	} {
 		t.Run(what, func(t *testing.T) { refusesToStart(t, swiftEnv(c, bad.env...), bad.words...) })

@@ -68,7 +68,7 @@ func (l *login) session(ctx context.Context) (*session, error) {
 	result := l.one.DoChan("", func() (any, error) { return l.again(context.WithoutCancel(ctx)) })
 	select {
 	case <-ctx.Done():
-		return nil, fail.E(fail.Unavailable, context.Cause(ctx), "log in to Swift")
+		return nil, l.failed(context.Cause(ctx))
 	case r := <-result:
 		if made, ok := r.Val.(*session); ok && r.Err == nil {
 			return made, nil
@@ -144,6 +144,9 @@ func (l *login) failed(err error) error {
 		if hint := fail.HintOf(err); hint != "" {
 			return e.Hint("%s", hint)
 		}
+		if errors.Is(err, library.TimeoutError) {
+			err = context.DeadlineExceeded
+		}
 		return hinted(e, egress.Hint(err, addressKey, caKey))
 	}
 	e := fail.E(fail.Unavailable, err, "log in to Swift at %s as %s", l.cfg.AuthURL.Redacted(), l.cfg.Username)
@@ -184,8 +187,11 @@ func shorter(err error) error {
 	if errors.As(err, &sent) {
 		return sent.Err
 	}
-	if errors.Is(err, library.TimeoutError) {
+	switch {
+	case errors.Is(err, library.TimeoutError):
 		return fmt.Errorf("no answer in %s: %w", loginTime, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer in time: %w", err)
 	}
 	return err
 }

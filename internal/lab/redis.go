@@ -290,8 +290,21 @@ func (r *Redis) Reshard(ctx context.Context, from, to *RedisNode, slots int) err
 		}
 		ids = append(ids, id)
 	}
-	_, err := r.cli(ctx, r.admin, "--cluster", "reshard", from.Host, "--cluster-from", ids[0], "--cluster-to", ids[1], "--cluster-slots", fmt.Sprint(slots), "--cluster-yes")
-	return err
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for {
+		_, err := r.cli(ctx, r.admin, "--cluster", "reshard", from.Host, "--cluster-from", ids[0], "--cluster-to", ids[1], "--cluster-slots", fmt.Sprint(slots), "--cluster-yes")
+		if err == nil || !strings.Contains(err.Error(), "agree about configuration") {
+			return err
+		}
+		// Not all have heard of slots that moved a moment ago; nothing was moved.
+		pause := time.NewTimer(pollTime)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // Stop ends all servers and removes their directory if that was made here.

@@ -66,7 +66,8 @@ func (p *mysqlProduct) connect(ctx context.Context, addr string, dial dialer) (d
 
 // visit implements family.
 func (p *mysqlProduct) visit(ctx context.Context, addr string) (driver.Conn, error) {
-	return p.open(ctx, addr, lookTime, nil)
+	// The context ends it, which says that time is over; the driver's own time-out says that the connection is invalid.
+	return p.open(ctx, addr, 2*lookTime, nil)
 }
 
 func (p *mysqlProduct) open(ctx context.Context, addr string, readTime time.Duration, dial dialer) (driver.Conn, error) {

@@ -76,7 +76,7 @@ func TestDatabaseCheckFindsServersThatAreNoCluster(t *testing.T) {
 		hosts, last = append(hosts, m.Host), m
 	}
 	t.Run("one that is broken off leaves nothing behind", func(t *testing.T) { checkBrokenOff(t, last) })
-	if r, code := checkDatabase(t, "mysql", hosts); r.OK || code != 1 || !r.has("wrong", "causal reads") {
+	if r, code := checkDatabase(t, "mysql", hosts); r.OK || code != 1 || !r.has("wrong", "neither is a node of a Galera cluster") {
 		t.Errorf("ok %v, exit code %d", r.OK, code)
 	}
 	r, code := checkDatabase(t, "mysql", hosts[:1], "HAVN_DATABASE_PASSWORD=wrong")

@@ -39,7 +39,7 @@ registry_storage_provider_config = authurl: %s, username: %s, password: %s, cont
 
 // harborServes serves on a harbor.cfg as it is, which knows one address of each cluster, and kills just these under the nodes.
 func harborServes(t *testing.T, g *lab.Galera) {
-	need(t, g.Nodes[0].CreateDatabase(t.Context(), "registry")) // Harbor's name for it
+	need(t, g.Nodes[0].CreateDatabase(t.Context(), "harborcfg"))
 	ceph, err := lab.StartCeph(t.Context(), "", lab.CephOptions{})
 	need(t, err)
 	t.Cleanup(func() { need(t, ceph.Stop()) })
@@ -49,7 +49,7 @@ func harborServes(t *testing.T, g *lab.Galera) {
 	cfg := harborCfg(t, g.Nodes[0].Host, redis.Nodes[0].Host, ceph)
 	var all []*harness.Server
 	for range 2 {
-		s := harness.Start(t, harness.Options{Env: []string{"HAVN_HARBOR_CFG=" + cfg, "HAVN_ADMIN_PASSWORD=", "HAVN_CLUSTER_SECRET=" + harness.Secret}})
+		s := harness.Start(t, harness.Options{Env: []string{"HAVN_HARBOR_CFG=" + cfg, "HAVN_DATABASE_NAME=harborcfg", "HAVN_ADMIN_PASSWORD=", "HAVN_CLUSTER_SECRET=" + harness.Secret}})
 		s.Await(t, func() error {
 			if !strings.Contains(s.Log(), "mode=cluster") {
 				return fmt.Errorf("Redis is not taken for a cluster")

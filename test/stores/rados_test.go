@@ -111,7 +111,8 @@ func bare(t *testing.T, config rados.Config) *librados.IOContext {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for option, value := range map[string]string{"mon_host": config.Monitors, "key": config.Key} {
+	// librados waits for ever by itself.
+	for option, value := range map[string]string{"mon_host": config.Monitors, "key": config.Key, "rados_osd_op_timeout": "15"} {
 		if err = conn.SetConfigOption(option, value); err != nil {
 			t.Fatal(err)
 		}
@@ -129,12 +130,19 @@ func bare(t *testing.T, config rados.Config) *librados.IOContext {
 	return in
 }
 
+// namesIn lists what is there, and asks again: OSDs that were killed and frozen a moment ago may keep one that asks waiting.
 func namesIn(t *testing.T, in *librados.IOContext) (names []string) {
 	t.Helper()
-	if err := in.ListObjects(func(name string) { names = append(names, name) }); err != nil {
-		t.Fatal(err)
+	for try := range 8 {
+		names = nil
+		err := in.ListObjects(func(name string) { names = append(names, name) })
+		if err == nil {
+			return names
+		}
+		t.Logf("list the pool, time %d: %v", try+1, err)
 	}
-	return names
+	t.Fatal("the pool can't be listed")
+	return nil
 }
 
 func put(t *testing.T, d blob.Driver, data []byte) string {
@@ -410,7 +418,14 @@ func TestAPoolThatIsFullSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, size := range []int{1000, 3 * stripe} {
-		_, err := d.Put(t.Context(), blobtest.Store(d).NewName(), -1, bytes.NewReader(blobtest.Noise(6, size)))
+		var err error
+		// The OSDs and librados hear of it from the monitor a moment later.
+		for end := time.Now().Add(time.Minute); err == nil && time.Now().Before(end); {
+			name := blobtest.Store(d).NewName()
+			if _, err = d.Put(t.Context(), name, -1, bytes.NewReader(blobtest.Noise(6, size))); err == nil {
+				need(t, d.Delete(t.Context(), name))
+			}
+		}
 		if !fail.Is(err, fail.Exhausted) || !strings.Contains(fail.HintOf(err), "full") {
 			t.Errorf("%d bytes: %v (%s)", size, err, fail.HintOf(err))
 		}

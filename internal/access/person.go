@@ -1,0 +1,36 @@
+package access
+
+import "context"
+
+// Where users and groups come from.
+const (
+	FromHere = "local" // Havn's own accounts
+	FromLDAP = "ldap"
+	FromOIDC = "oidc"
+)
+
+// Person is somebody as a directory or an identity provider describes him now.
+type Person struct {
+	// Subject is what stays while names change: a directory's distinguished name, or an identity provider's issuer and subject. At most 700 bytes.
+	Subject  string
+	Name     string // what he logs in as
+	Email    string // "" if it is not told
+	RealName string // "" if it is not told
+	Groups   []Group
+	Admin    bool // by the group of administrators that the operator named
+}
+
+// Group is a group of a directory or of an identity provider.
+type Group struct {
+	Key  string // a distinguished name in its normal form, or the name in the claim; at most 700 bytes
+	Name string // what people call it; "": Key
+}
+
+// Provider is a directory that knows names and passwords. Errors: Unauthenticated if name and password do not match, whatever the reason; Unavailable, with a hint that names
+// the directory, if it could not be asked, and then nothing is known of the password. It is safe for concurrent use.
+type Provider interface {
+	// Login answers who this is, with all groups, nested ones included.
+	Login(ctx context.Context, name, password string) (Person, error)
+	// Find looks somebody up by Person.Subject, for the refresh of groups without a login. NotFound: there is none any more, or the filter excludes him.
+	Find(ctx context.Context, subject string) (Person, error)
+}

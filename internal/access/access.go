@@ -70,8 +70,10 @@ type Access struct {
 
 // Identity is who somebody is. The zero Identity is a stranger.
 type Identity struct {
-	Subject string // the user's name; "" for a stranger
+	Subject string // the user's name, or the robot's with its prefix; "" for a stranger
 	Admin   bool
+	User    int64 // the user's number; 0: a robot, or a stranger
+	Robot   int64 // the robot's number; 0: no robot
 
 	version int64 // of the user's row, at the login; 0 if this comes from a token
 }
@@ -118,7 +120,9 @@ func orDefault(v, other time.Duration) time.Duration {
 
 // user is a row of users.
 type user struct {
+	id              int64
 	name            string
+	origin          string // where he comes from
 	hash            string
 	admin, disabled bool
 	changed         time.Time
@@ -126,13 +130,16 @@ type user struct {
 
 // identity answers the user as somebody who asks, now that it is known to be this one.
 func (u user) identity() Identity {
-	return Identity{Subject: u.name, Admin: u.admin, version: sqldb.Micros(u.changed)}
+	return Identity{Subject: u.name, Admin: u.admin, User: u.id, version: sqldb.Micros(u.changed)}
 }
 
 func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
 	var u user
 	var changed int64
-	err := q.Row(ctx, "SELECT name, password_hash, admin, disabled, changed_at FROM users WHERE name = ?", name).Scan(&u.name, &u.hash, &u.admin, &u.disabled, &changed)
+	var byGroup bool
+	err := q.Row(ctx, `SELECT u.id, u.name, u.password_hash, u.admin, u.disabled, u.changed_at, COALESCE(p.origin, ?), COALESCE(p.origin_admin, ?)
+		FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.name = ?`, FromHere, false, name).
+		Scan(&u.id, &u.name, &u.hash, &u.admin, &u.disabled, &changed, &u.origin, &byGroup)
 	if err != nil {
 		return user{}, err
 	}
@@ -140,6 +147,7 @@ func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
 		// MariaDB compares as if both ended in the same number of spaces.
 		return user{}, fail.E(fail.NotFound, nil, "user %q", name)
 	}
+	u.admin = u.admin || byGroup
 	u.changed = sqldb.FromMicros(changed)
 	return u, nil
 }

@@ -67,7 +67,7 @@ func databaseAt(t *testing.T, clock func() time.Time) *sqldb.DB {
 	}
 	err = db.Tx(t.Context(), "test.projects", func(tx *sqldb.Tx) error {
 		for name, public := range map[string]bool{"library": true, "secret": false} {
-			if _, cause := index.AddProject(t.Context(), tx, index.Project{ID: sqldb.NewID(), Name: name, Public: public}); cause != nil {
+			if _, cause := index.AddProject(t.Context(), tx, index.Project{Name: name, Public: public}); cause != nil {
 				return cause
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -88,10 +89,11 @@ func (a *Access) awaitAdmin(ctx context.Context) (user, error) {
 
 // takeAdmin makes the row this node's, if it is as it was seen: absent (seen ""), or another's that nobody finishes.
 func (a *Access) takeAdmin(ctx context.Context, seen, hash string) (won bool, err error) {
-	id := sqldb.NewID()
 	err = a.DB.Tx(ctx, "admin.take", func(tx *sqldb.Tx) error {
-		_, cause := tx.InsertIgnore(ctx, "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"},
-			id, Admin, hash, true, true, sqldb.Micros(tx.Now()), 0)
+		_, cause := findUser(ctx, tx, Admin)
+		if fail.Is(cause, fail.NotFound) {
+			cause = insertAdmin(ctx, tx, hash)
+		}
 		if cause != nil {
 			return cause
 		}
@@ -103,6 +105,17 @@ func (a *Access) takeAdmin(ctx context.Context, seen, hash string) (won bool, er
 		return cause
 	})
 	return won, err
+}
+
+// insertAdmin makes the row of the administrator, who is the first user, as one that does not count yet.
+func insertAdmin(ctx context.Context, tx *sqldb.Tx, hash string) error {
+	id, err := index.NextNumber(ctx, tx, index.NumberUser)
+	if err != nil {
+		return err
+	}
+	_, err = tx.InsertIgnore(ctx, "users", []string{"id", "name", "password_hash", "admin", "disabled", "created_at", "changed_at"},
+		id, Admin, hash, true, true, sqldb.Micros(tx.Now()), 0)
+	return err
 }
 
 // enableAdmin makes this node's row count.

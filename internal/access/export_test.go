@@ -29,3 +29,6 @@ func (a *Access) HashesWaiting() int {
 	defer a.hasher.mu.Unlock()
 	return a.hasher.waiting
 }
+
+// PublicMay reports whether everybody may do something in a public project.
+func PublicMay(o Operation) bool { return publicMay(o) }

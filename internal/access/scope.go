@@ -2,12 +2,10 @@ package access
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
-	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
 )
 
@@ -24,12 +22,14 @@ const (
 	nameCatalog    = "catalog"
 	anyAction      = "*"
 	actionPull     = "pull"
+	actionPush     = "push"
+	actionDelete   = "delete"
 
 	// maxScope is the longest scope that is read, in bytes.
 	maxScope = 1024
 )
 
-var actions = []string{actionPull, "push", "delete", anyAction}
+var actions = []string{actionPull, actionPush, actionDelete, anyAction}
 
 // ParseScope reads type:name:action,action. The name may hold colons; a class in brackets behind the type is passed over. Invalid with UNSUPPORTED.
 func ParseScope(text string) (Scope, error) {
@@ -53,11 +53,11 @@ func ParseScope(text string) (Scope, error) {
 // String answers the form that ParseScope reads.
 func (s Scope) String() string { return s.Type + ":" + s.Name + ":" + strings.Join(s.Actions, ",") }
 
-// Grant answers what of the scopes somebody may have; scopes of which nothing is left are not among them. Administrators may do everything; everybody may pull from public
-// projects; whoever is known may ask for the catalogue, which shows what they may see.
+// Grant answers what of the scopes somebody may have; scopes of which nothing is left are not among them. Administrators may do everything; whoever is known may ask for the
+// catalogue, which shows what they may see.
 func (a *Access) Grant(ctx context.Context, who Identity, asked []Scope) ([]Scope, error) {
 	var granted []Scope
-	public := map[string]bool{}
+	known := map[string]Rights{}
 	for _, s := range asked {
 		allowed := []string(nil)
 		switch {
@@ -69,18 +69,17 @@ func (a *Access) Grant(ctx context.Context, who Identity, asked []Scope) ([]Scop
 				continue // there is no such repository to do anything to
 			}
 			if who.Admin {
-				allowed = keep(s.Actions, actions...)
+				allowed = keep(s.Actions, actions...) // in a project that is not there too: a push may make it
 				break
 			}
-			project := name.Project()
-			if _, known := public[project]; !known {
-				if public[project], err = a.isPublic(ctx, project); err != nil {
+			rights, seen := known[name.Project()]
+			if !seen {
+				if rights, err = a.Rights(ctx, who, name.Project()); err != nil && !fail.Is(err, fail.NotFound) {
 					return nil, err
 				}
+				known[name.Project()] = rights
 			}
-			if public[project] {
-				allowed = keep(s.Actions, actionPull)
-			}
+			allowed = keep(s.Actions, rights.actions()...)
 		}
 		if len(allowed) > 0 {
 			granted = append(granted, Scope{Type: s.Type, Name: s.Name, Actions: allowed})
@@ -89,15 +88,26 @@ func (a *Access) Grant(ctx context.Context, who Identity, asked []Scope) ([]Scop
 	return granted, nil
 }
 
-func (a *Access) isPublic(ctx context.Context, project string) (bool, error) {
-	p, err := index.FindProject(ctx, a.DB, project)
-	if fail.Is(err, fail.NotFound) {
-		return false, nil
+// actions answers what of the registry's actions may be done to the project's repositories.
+func (r *Rights) actions() []string {
+	var may []string
+	for _, pair := range []struct {
+		action string
+		needs  Operation
+	}{
+		{actionPull, Operation{"repository", "pull"}},
+		{actionPush, Operation{"repository", "push"}},
+		{actionDelete, Operation{"repository", "delete"}},
+		{actionDelete, Operation{"artifact", "delete"}}, // what robots may be given alone
+	} {
+		if r.May(pair.needs) && !slices.Contains(may, pair.action) {
+			may = append(may, pair.action)
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("find project %s: %w", project, err)
+	if len(may) == len(actions)-1 {
+		may = append(may, anyAction)
 	}
-	return p.Public, nil
+	return may
 }
 
 func keep(asked []string, allowed ...string) []string {
@@ -108,9 +118,4 @@ func keep(asked []string, allowed ...string) []string {
 		}
 	}
 	return kept
-}
-
-// VisibleProjects says which repositories somebody may see in lists: all, those of public projects, and those of the named projects.
-func (a *Access) VisibleProjects(_ context.Context, who Identity) (all, public bool, names []string, err error) {
-	return who.Admin, true, nil, nil
 }

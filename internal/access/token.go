@@ -72,6 +72,8 @@ type payload struct {
 	Admin  bool    `json:"adm,omitempty"`
 	Access []Scope `json:"access,omitempty"`
 	User   int64   `json:"usr,omitempty"` // of a refresh token: the version of the user that logged in
+	ID     int64   `json:"uid,omitempty"` // the user's number
+	Robot  int64   `json:"rob,omitempty"` // the robot's number
 }
 
 // tokens signs and verifies.
@@ -175,7 +177,7 @@ func (a *Access) payload(who Identity, service, kind string, now time.Time, life
 			Issuer: issuer, Subject: who.Subject, Audience: jwt.ClaimStrings{service}, ID: sqldb.NewToken(),
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 		},
-		Kind: kind, Admin: who.Admin, Access: granted,
+		Kind: kind, Admin: who.Admin, Access: granted, ID: who.User, Robot: who.Robot,
 	}
 }
 
@@ -244,7 +246,7 @@ func (a *Access) VerifyForUpload(ctx context.Context, raw string) (Claims, error
 }
 
 func (p *payload) claims() Claims {
-	c := Claims{Identity: Identity{Subject: p.Subject, Admin: p.Admin}, Granted: p.Access, ID: p.ID, ExpiresAt: p.ExpiresAt.Time}
+	c := Claims{Identity: Identity{Subject: p.Subject, Admin: p.Admin, User: p.ID, Robot: p.Robot}, Granted: p.Access, ID: p.RegisteredClaims.ID, ExpiresAt: p.ExpiresAt.Time}
 	for _, s := range p.Access {
 		switch {
 		case s.Type == typeRegistry && s.Name == nameCatalog:

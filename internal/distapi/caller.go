@@ -45,6 +45,10 @@ func (c *caller) pusher() registry.Pusher {
 	return registry.Pusher{Subject: c.identity.Subject, MayCreate: c.identity.Admin}
 }
 
+func (c *caller) viewer() registry.Viewer {
+	return registry.Viewer{All: c.identity.Admin, User: c.identity.User, Robot: c.identity.Robot}
+}
+
 // authorize finds out who asks and refuses what the caller may not do. Without credentials, or with a token that does not hold enough, the answer is 401
 // with a challenge: the client can ask the token service for more. Whoever named himself with each request (Basic) and may not is told so: 403.
 func (a *API) authorize(c *call) error {

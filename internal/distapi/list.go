@@ -82,11 +82,7 @@ func (a *API) listRepositories(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	var who registry.Visible
-	if who.All, who.Public, who.Projects, err = a.access.VisibleProjects(c.Context(), c.caller.identity); err != nil {
-		return err
-	}
-	found, err := a.registry.Repositories(c.Context(), who, p.n, p.last)
+	found, err := a.registry.Repositories(c.Context(), c.caller.viewer(), p.n, p.last)
 	if err != nil {
 		return err
 	}

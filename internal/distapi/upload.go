@@ -54,14 +54,9 @@ func (a *API) mount(w http.ResponseWriter, c *call, digest, from string) (bool, 
 	if err != nil {
 		return false, err
 	}
-	m := registry.Mount{Pusher: c.caller.pusher(), Digest: d}
+	m := registry.Mount{Pusher: c.caller.pusher(), Viewer: c.caller.viewer(), Digest: d}
 	if from != "" {
 		if m.From, err = oci.ParseName(from); err != nil {
-			return false, err
-		}
-	}
-	if from == "" {
-		if m.Visible.All, m.Visible.Public, m.Visible.Projects, err = a.access.VisibleProjects(c.Context(), c.caller.identity); err != nil {
 			return false, err
 		}
 	}

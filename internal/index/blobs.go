@@ -92,8 +92,8 @@ func Unlink(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) (int64,
 	return tx.Exec(ctx, "DELETE FROM repo_blobs WHERE repo = ? AND digest = ?", repo, d.Bytes())
 }
 
-// LinkedRepositories answers repositories that have a blob: those of the first limit ones that are in the projects asked for.
-func LinkedRepositories(ctx context.Context, q sqldb.Querier, d oci.Digest, within Projects, limit int) ([]string, error) {
+// LinkedRepositories answers repositories that have a blob: those of the first limit ones that are in projects which a viewer may see.
+func LinkedRepositories(ctx context.Context, q sqldb.Querier, d oci.Digest, within Viewer, limit int) ([]string, error) {
 	cond, args := within.condition()
 	return names(ctx, q, "SELECT r.name FROM (SELECT repo FROM repo_blobs WHERE digest = ? LIMIT ?) linked JOIN repositories r ON r.id = linked.repo JOIN projects p ON p.id = r.project_id WHERE "+cond,
 		append([]any{d.Bytes(), limit}, args...)...)

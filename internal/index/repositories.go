@@ -7,30 +7,6 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// Project is a row of projects.
-type Project struct {
-	ID     int64
-	Name   string
-	Public bool
-}
-
-// FindProject finds a project.
-func FindProject(ctx context.Context, q sqldb.Querier, name string) (Project, error) {
-	p := Project{Name: name}
-	err := q.Row(ctx, "SELECT id, public FROM projects WHERE name = ?", name).Scan(&p.ID, &p.Public)
-	return p, err
-}
-
-// AddProject makes a project unless there is one of its name, and answers the id of the one that is there.
-func AddProject(ctx context.Context, tx *sqldb.Tx, p Project) (int64, error) {
-	_, err := tx.InsertIgnore(ctx, "projects", []string{"id", "name", "public", "created_at"}, p.ID, p.Name, p.Public, sqldb.Micros(tx.Now()))
-	if err != nil {
-		return 0, err
-	}
-	found, err := FindProject(ctx, tx, p.Name)
-	return found.ID, err
-}
-
 // Repository is a row of repositories.
 type Repository struct {
 	ID       int64
@@ -67,33 +43,9 @@ func RepositoryNames(ctx context.Context, q sqldb.Querier, last string, limit in
 	return names(ctx, q, "SELECT name FROM repositories WHERE name > ? AND pushed_at > 0 ORDER BY name LIMIT ?", last, limit)
 }
 
-// Projects are some of them: all, or the public ones, if asked for, and the named ones.
-type Projects struct {
-	All, Public bool
-	Names       []string // so many as an engine takes parameters at most
-}
-
-// condition answers what a row p of projects must meet, in parentheses, and its parameters.
-func (v Projects) condition() (cond string, args []any) {
-	if v.All {
-		return "(1 = 1)", nil
-	}
-	cond = "(1 = 0"
-	if v.Public {
-		cond, args = "(p.public = ?", []any{true}
-	}
-	if len(v.Names) > 0 {
-		cond += " OR p.name IN (" + marks(len(v.Names)) + ")"
-		for _, name := range v.Names {
-			args = append(args, name)
-		}
-	}
-	return cond + ")", args
-}
-
-// VisibleRepositoryNames is RepositoryNames for the public projects, if asked for, and the named ones.
-func VisibleRepositoryNames(ctx context.Context, q sqldb.Querier, public bool, projects []string, last string, limit int) ([]string, error) {
-	cond, args := Projects{Public: public, Names: projects}.condition()
+// VisibleRepositoryNames is RepositoryNames for the projects that a viewer may see.
+func VisibleRepositoryNames(ctx context.Context, q sqldb.Querier, v Viewer, last string, limit int) ([]string, error) {
+	cond, args := v.condition()
 	args = append(args, last, limit)
 	return names(ctx, q, "SELECT r.name FROM repositories r JOIN projects p ON p.id = r.project_id WHERE "+cond+" AND r.name > ? AND r.pushed_at > 0 ORDER BY r.name LIMIT ?", args...)
 }

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
@@ -12,20 +11,17 @@ import (
 // MaxPage is the largest and the default page of tags and repositories: some 100 KiB.
 const MaxPage = 1000
 
-// maxVisible bounds the projects by name in one catalogue query, below what the engines take as parameters.
-const maxVisible = 5000
-
 // Page is a part of a list, in the order of the names' bytes. More says that the list goes on.
 type Page struct {
 	Names []string
 	More  bool
 }
 
-// Visible says which repositories a caller may see.
-type Visible struct {
-	All      bool
-	Public   bool     // those of public projects
-	Projects []string // those of these projects
+// Viewer is who looks at lists: the zero Viewer sees what is public.
+type Viewer struct {
+	All   bool  // sees everything
+	User  int64 // a user's number: sees the projects of which he or a group of his is a member too
+	Robot int64 // a robot's number: sees the projects too in which it may pull
 }
 
 // page reads one more than asked for, to know whether there is more.
@@ -60,37 +56,16 @@ func (r *Registry) Tags(ctx context.Context, name oci.Name, n int, last string) 
 	return p, nil
 }
 
-// Repositories lists up to n repositories behind last that hold or held a manifest and that the caller may see; n below 0 means as many as a page may hold.
-func (r *Registry) Repositories(ctx context.Context, v Visible, n int, last string) (Page, error) {
+// Repositories lists up to n repositories behind last that hold or held a manifest and that the viewer may see; n below 0 means as many as a page may hold.
+func (r *Registry) Repositories(ctx context.Context, v Viewer, n int, last string) (Page, error) {
 	p, err := page(n, func(limit int) ([]string, error) {
-		switch {
-		case v.All:
+		if v.All {
 			return index.RepositoryNames(ctx, r.db, last, limit)
-		case !v.Public && len(v.Projects) == 0:
-			return []string{}, nil
-		case len(v.Projects) <= maxVisible:
-			return index.VisibleRepositoryNames(ctx, r.db, v.Public, v.Projects, last, limit)
 		}
-		return r.visibleInParts(ctx, v, last, limit)
+		return index.VisibleRepositoryNames(ctx, r.db, index.Viewer(v), last, limit)
 	})
 	if err != nil {
 		return Page{}, fmt.Errorf("list repositories: %w", err)
 	}
 	return p, nil
-}
-
-// visibleInParts merges the pages of parts of the projects.
-func (r *Registry) visibleInParts(ctx context.Context, v Visible, last string, limit int) ([]string, error) {
-	var all []string
-	for part := range slices.Chunk(v.Projects, maxVisible) {
-		names, err := index.VisibleRepositoryNames(ctx, r.db, v.Public, part, last, limit)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, names...)
-		slices.Sort(all)
-		all = slices.Compact(all)
-		all = all[:min(len(all), limit)]
-	}
-	return all, nil
 }

@@ -16,7 +16,7 @@ type Mount struct {
 	Digest  oci.Digest
 	From    oci.Name
 	MayPull func(oci.Name) bool
-	Visible Visible // where to look without From
+	Viewer  Viewer // where to look without From
 }
 
 // maxMountSources bounds the repositories that are looked at for a mount without a source. A blob in more of them is a base layer; what is not found among
@@ -91,8 +91,7 @@ func (r *Registry) mountSource(ctx context.Context, name oci.Name, m Mount) (oci
 		return m.From, nil
 	}
 	// Asked for those that may be seen alone: a question for each of those that may not would tell by its time that they have the blob.
-	within := index.Projects{All: m.Visible.All, Public: m.Visible.Public, Names: m.Visible.Projects[:min(len(m.Visible.Projects), maxVisible)]}
-	names, err := index.LinkedRepositories(ctx, r.db, m.Digest, within, maxMountSources)
+	names, err := index.LinkedRepositories(ctx, r.db, m.Digest, index.Viewer(m.Viewer), maxMountSources)
 	if err != nil {
 		return oci.Name{}, err
 	}

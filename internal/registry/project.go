@@ -34,9 +34,8 @@ func (r *Registry) EnsureProject(ctx context.Context, p Project) error {
 	if !fail.Is(err, fail.NotFound) {
 		return err
 	}
-	id := sqldb.NewID()
 	err = r.tx(ctx, "project.ensure", func(tx *sqldb.Tx) error {
-		_, addErr := index.AddProject(ctx, tx, index.Project{ID: id, Name: p.Name, Public: p.Public})
+		_, addErr := index.AddProject(ctx, tx, index.Project{Name: p.Name, Public: p.Public})
 		return addErr
 	})
 	if err != nil {
@@ -53,15 +52,15 @@ func nameUnknown(name oci.Name) *fail.Error {
 	return fail.E(fail.NotFound, nil, "repository %s", name).Code(oci.CodeNameUnknown).Hint("push to it first, or check the name")
 }
 
-// first says under which ids a push makes what is missing. They are drawn outside the transaction.
+// first says what a push makes where it is missing: the repository under an id that is drawn outside the transaction.
 type first struct {
-	pusher          Pusher
-	name            oci.Name
-	project, repoID int64
+	pusher Pusher
+	name   oci.Name
+	repoID int64
 }
 
 func firstPush(p Pusher, name oci.Name) first {
-	return first{pusher: p, name: name, project: sqldb.NewID(), repoID: sqldb.NewID()}
+	return first{pusher: p, name: name, repoID: sqldb.NewID()}
 }
 
 // ensure finds the repository, or makes it, and its project if the pusher may.
@@ -76,7 +75,7 @@ func (r *Registry) ensure(ctx context.Context, tx *sqldb.Tx, f first) (index.Rep
 		if !f.pusher.MayCreate || !r.cfg.CreateOnPush {
 			return repo, projectUnknown(f.name.Project())
 		}
-		p.ID, err = index.AddProject(ctx, tx, index.Project{ID: f.project, Name: f.name.Project()})
+		p.ID, err = index.AddProject(ctx, tx, index.Project{Name: f.name.Project()})
 	}
 	if err != nil {
 		return repo, err

@@ -101,7 +101,7 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 		"users of a blob":    func(q sqldb.Querier) error { _, cause := index.Users(ctx, q, 1, base, wanted); return cause },
 		"parents of a child": func(q sqldb.Querier) error { _, cause := index.Parents(ctx, q, 1, child, wanted); return cause },
 		"repositories of a blob": func(q sqldb.Querier) error {
-			_, cause := index.LinkedRepositories(ctx, q, base, index.Projects{All: true}, wanted)
+			_, cause := index.LinkedRepositories(ctx, q, base, index.Viewer{All: true}, wanted)
 			return cause
 		},
 		"objects of a content": func(q sqldb.Querier) error { _, cause := index.Objects(ctx, q, many/2); return cause },

@@ -12,6 +12,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/sqldb"
 )
 
 // Start begins an upload.
@@ -478,9 +479,10 @@ func mounted(t *testing.T, w *World) {
 	source, target := Name("mount/source"), Name("mounted/target")
 	data := Content("mounted", 1500)
 	w.Push(t, source, data)
-	look := func(to oci.Name, from oci.Name, v registry.Visible, may func(oci.Name) bool) bool {
+	w.Push(t, Name("mounted/other"), Content("another that is mounted", 10))
+	look := func(to oci.Name, from oci.Name, v registry.Viewer, may func(oci.Name) bool) bool {
 		t.Helper()
-		ok, err := w.Mount(t.Context(), to, registry.Mount{Pusher: Admin, Digest: Sum(data), From: from, MayPull: may, Visible: v})
+		ok, err := w.Mount(t.Context(), to, registry.Mount{Pusher: Admin, Digest: Sum(data), From: from, MayPull: may, Viewer: v})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -488,9 +490,9 @@ func mounted(t *testing.T, w *World) {
 	}
 	try := func(to oci.Name, from oci.Name, may func(oci.Name) bool) bool {
 		t.Helper()
-		return look(to, from, registry.Visible{All: true}, may)
+		return look(to, from, registry.Viewer{All: true}, may)
 	}
-	for _, v := range []registry.Visible{{}, {Public: true}, {Projects: []string{"mounted", "nobody"}}} {
+	for _, v := range []registry.Viewer{{}, {User: sqldb.NewID()}, {Robot: sqldb.NewID()}, w.Member(t, "mounted")} {
 		asked := func(n oci.Name) bool {
 			t.Errorf("%s is asked for by a caller who may see %+v: the time that takes tells that it has the blob", n, v)
 			return true
@@ -499,7 +501,7 @@ func mounted(t *testing.T, w *World) {
 			t.Errorf("mounted for a caller who may see %+v", v)
 		}
 	}
-	if look(target, oci.Name{}, registry.Visible{Public: true, Projects: []string{"mount"}}, func(oci.Name) bool { return false }) {
+	if look(target, oci.Name{}, w.Member(t, "mount"), func(oci.Name) bool { return false }) {
 		t.Error("mounted from what the caller sees and may not pull")
 	}
 	if try(target, source, func(oci.Name) bool { return false }) {
@@ -524,7 +526,7 @@ func mounted(t *testing.T, w *World) {
 		t.Error("not mounted from anywhere")
 	}
 	w.WantBlob(t, Name("mounted/any"), Sum(data), data)
-	if !look(Name("mounted/seen"), oci.Name{}, registry.Visible{Projects: []string{"mount"}}, all) {
+	if !look(Name("mounted/seen"), oci.Name{}, w.Member(t, "mount"), all) {
 		t.Error("not mounted from what the caller sees")
 	}
 	if err = w.DeleteBlob(t.Context(), source, Sum(data)); err != nil {

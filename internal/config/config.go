@@ -89,6 +89,7 @@ type Config struct {
 	Uploads  Uploads
 	Sweep    Sweep
 	Tokens   Tokens
+	Live     Live
 	Outbound Outbound
 	Tracing  Tracing
 	Memory   MemoryUse

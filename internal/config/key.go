@@ -23,7 +23,8 @@ type key struct {
 	list     bool
 	flag     bool // has a flag of its own
 	set      func(c *Config, v value) error
-	show     func(c *Config) any // string, bool, int64, float64 or []string, as it would be written in the file
+	show     func(c *Config) any    // string, bool, int64, float64 or []string, as it would be written in the file
+	reveal   func(c *Config) string // of a secret: the secret itself
 }
 
 // env is the name of the variable for a key.
@@ -130,6 +131,7 @@ func secret(path, allowed, doc string, at func(*Config) *Secret, least, most int
 		return NewSecret(s), nil
 	}, func(v Secret) any { return v.String() })
 	k.secret = true
+	k.reveal = func(c *Config) string { return at(c).Reveal() }
 	return k
 }
 

@@ -12,7 +12,7 @@ import (
 func keys() []key {
 	var all []key
 	for _, section := range [][]key{
-		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), databaseKeys(), storeKeys(), s3Keys(), swiftKeys(), radosKeys(), azureKeys(), redisKeys(), registryKeys(), sweepKeys(), outboundKeys(),
+		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), databaseKeys(), storeKeys(), s3Keys(), swiftKeys(), radosKeys(), azureKeys(), redisKeys(), registryKeys(), liveKeys(), sweepKeys(), outboundKeys(),
 	} {
 		all = append(all, section...)
 	}

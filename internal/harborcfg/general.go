@@ -65,16 +65,27 @@ func (r *reading) certificate(scheme, from, havn string) {
 	}
 }
 
-// caFile is a key of Harbor 1.6.
+// caFile is a key of Harbor 1.6. Without it, UAA's authority is the one that has to be trusted.
 func (r *reading) caFile() {
-	if file := r.value("registry_custom_ca_bundle"); file != "" {
-		r.give("registry_custom_ca_bundle", "outbound.ca_file", always, file)
-		return
+	from := ""
+	for _, name := range []string{"registry_custom_ca_bundle", "uaa_ca_cert", "uaa_ca_root"} {
+		file := r.value(name)
+		switch {
+		case file == "":
+			r.says(name, Ignored, "is empty")
+		case name != "registry_custom_ca_bundle" && r.value("auth_mode") != "uaa_auth":
+			r.says(name, Ignored, "is not used without auth_mode = uaa_auth, in Harbor neither")
+		case from != "":
+			r.says(name, Ignored, "Havn has one file of authorities, and takes that of %s: put both into it", from)
+			r.warns(name, "authorities of two files are to be put into one")
+		default:
+			from = name
+			r.give(name, "outbound.ca_file", always, file)
+		}
 	}
-	r.says("registry_custom_ca_bundle", Ignored, "is empty")
 }
 
-// people reads the first password, how long tokens live, and who may do what as far as there is such a thing.
+// people reads the first password, how long tokens live, and who is let in.
 func (r *reading) people() {
 	switch password := r.value("harbor_admin_password"); password {
 	case "":
@@ -91,29 +102,7 @@ func (r *reading) people() {
 	} else {
 		r.give("token_expiration", "tokens.ttl", always, strconv.Itoa(n)+"m")
 	}
-	switch mode := r.value("auth_mode"); mode {
-	case "", "db_auth":
-		r.says("auth_mode", Same, "Havn has its own users")
-	case "ldap_auth", "uaa_auth":
-		r.says("auth_mode", Later, "%s: %s", mode, identity)
-		r.rows["auth_mode"].Attention = true
-	default:
-		r.wrong("auth_mode", "", always, "is none of Harbor's", "db_auth, ldap_auth or uaa_auth")
-	}
-	switch self := strings.ToLower(r.value("self_registration")); self {
-	case "on", "true":
-		r.says("self_registration", Later, "nobody can register by himself yet: this one says on")
-	default:
-		r.says("self_registration", Same, "nobody can register by himself")
-	}
-	switch who := r.value("project_creation_restriction"); who {
-	case "everyone":
-		r.says("project_creation_restriction", Later, "follows with projects and roles; until then only administrators make projects, by pushing")
-	case "", "adminonly":
-		r.says("project_creation_restriction", Same, "only administrators make projects, by pushing (`projects.create_on_push`)")
-	default:
-		r.wrong("project_creation_restriction", "", always, "is none of Harbor's", "everyone or adminonly")
-	}
+	r.identity()
 }
 
 // afterMySQL reports whether the file is Harbor's 1.6 or later, whose database is PostgreSQL.

@@ -27,10 +27,9 @@ type key struct {
 }
 
 const (
-	identity = "follows with LDAP and OIDC; until then only Havn's own users log in, and the first start makes one, `admin`"
-	clair    = "follows with vulnerability scanning"
-	older    = "before 1.5"
-	newer    = "1.6, 1.7"
+	clair = "follows with vulnerability scanning"
+	older = "before 1.5"
+	newer = "1.6, 1.7"
 )
 
 // keys is the table, in the order of Harbor's own file.
@@ -58,14 +57,23 @@ func firstStartKeys() []key {
 	all := []key{
 		{names: []string{"email_identity", "email_server", "email_server_port", "email_username", "email_password", "email_from", "email_ssl", "email_insecure"}, fate: Ignored, text: "Havn sends no mail"},
 		{names: []string{"harbor_admin_password"}, fate: Used, havn: []string{"admin.password"}, text: "the password of `admin`, for Havn's first start"},
-		{names: []string{"auth_mode"}, fate: Later, text: "`db_auth` is what Havn does; `ldap_auth` and `uaa_auth`: " + identity},
-		{names: []string{
-			"ldap_url", "ldap_searchdn", "ldap_search_pwd", "ldap_basedn", "ldap_filter", "ldap_uid", "ldap_scope", "ldap_timeout", "ldap_verify_cert",
-			"ldap_group_basedn", "ldap_group_filter", "ldap_group_gid", "ldap_group_scope",
-		}, fate: Later, text: identity},
-		{names: []string{"self_registration"}, fate: Later, text: "nobody can register by himself yet, which is what `off` means"},
+		{names: []string{"auth_mode"}, fate: Used, havn: []string{"settings.auth_mode"}, text: "who knows the passwords of users that are not Havn's own; `uaa_auth` becomes `oidc_auth`"},
+		{names: []string{"ldap_url"}, fate: Used, havn: []string{"settings.ldap_url"}, text: "the directory's servers, with `auth_mode = ldap_auth`"},
+		{names: []string{"ldap_searchdn"}, fate: Used, havn: []string{"settings.ldap_search_dn"}, text: "the account that looks for users and groups"},
+		{names: []string{"ldap_search_pwd"}, fate: Used, havn: []string{"settings.ldap_search_password"}, text: "that account's password"},
+		{names: []string{"ldap_basedn"}, fate: Used, havn: []string{"settings.ldap_base_dn"}, text: "below it are the users"},
+		{names: []string{"ldap_filter"}, fate: Used, havn: []string{"settings.ldap_filter"}, text: "which entries are users who may log in"},
+		{names: []string{"ldap_uid"}, fate: Used, havn: []string{"settings.ldap_uid"}, text: "the attribute that people log in with"},
+		{names: []string{"ldap_scope"}, fate: Used, havn: []string{"settings.ldap_scope"}, text: "how deep users are looked for; 3, as older Harbors numbered, is the whole tree"},
+		{names: []string{"ldap_timeout"}, fate: Used, havn: []string{"settings.ldap_timeout"}, text: "seconds that the directory has for each step"},
+		{names: []string{"ldap_verify_cert"}, fate: Used, havn: []string{"settings.ldap_verify_cert"}, text: "whether the directory's certificate is checked"},
+		{names: []string{"ldap_group_basedn"}, fate: Used, havn: []string{"settings.ldap_group_base_dn"}, text: "below it are the groups"},
+		{names: []string{"ldap_group_filter"}, fate: Used, havn: []string{"settings.ldap_group_search_filter"}, text: "which entries are groups"},
+		{names: []string{"ldap_group_gid"}, fate: Used, havn: []string{"settings.ldap_group_attribute_name"}, text: "the attribute that holds a group's name"},
+		{names: []string{"ldap_group_scope"}, fate: Used, havn: []string{"settings.ldap_group_search_scope"}, text: "how deep groups are looked for; 3, as older Harbors numbered, is the whole tree"},
+		{names: []string{"self_registration"}, fate: Used, havn: []string{"settings.self_registration"}, text: "whether anybody may make an account of his own"},
 		{names: []string{"token_expiration"}, fate: Used, havn: []string{"tokens.ttl"}, text: "how long tokens live; Havn takes it at every start"},
-		{names: []string{"project_creation_restriction"}, fate: Later, text: "only administrators make projects yet, which is what `adminonly` means; they do by pushing (`projects.create_on_push`)"},
+		{names: []string{"project_creation_restriction"}, fate: Used, havn: []string{"settings.project_creation_restriction"}, text: "who may make projects; pushing to one that is not there makes it for administrators alone (`projects.create_on_push`)"},
 	}
 	for i := range all {
 		all[i].first = true
@@ -80,7 +88,11 @@ func storeKeys() []key {
 		{names: []string{"db_password"}, fate: Used, havn: []string{"database.password"}, text: "that user's password"},
 		{names: []string{"redis_url"}, fate: Used, havn: []string{"redis.addrs", "redis.password"}, text: "`host:port[,weight,password,db]`: Redis, or one node of a cluster, whose others Havn finds; it needs no weight, and its keys have a prefix instead of a numbered database"},
 		{names: []string{"clair_db_host", "clair_db_password", "clair_db_port", "clair_db_username", "clair_db"}, fate: Later, text: clair},
-		{names: []string{"uaa_endpoint", "uaa_clientid", "uaa_clientsecret", "uaa_verify_cert", "uaa_ca_cert"}, fate: Later, text: identity},
+		{names: []string{"uaa_endpoint"}, fate: Used, havn: []string{"settings.oidc_endpoint"}, text: "the identity provider, with `auth_mode = uaa_auth`: UAA speaks OIDC"},
+		{names: []string{"uaa_clientid"}, fate: Used, havn: []string{"settings.oidc_client_id"}, text: "the registry's name there"},
+		{names: []string{"uaa_clientsecret"}, fate: Used, havn: []string{"settings.oidc_client_secret"}, text: "the registry's secret there"},
+		{names: []string{"uaa_verify_cert"}, fate: Used, havn: []string{"settings.oidc_verify_cert"}, text: "whether its certificate is checked"},
+		{names: []string{"uaa_ca_cert"}, fate: Used, havn: []string{"outbound.ca_file"}, text: "authorities that are trusted beside the system's"},
 		{names: []string{"registry_storage_provider_name"}, fate: Used, havn: []string{"storage.driver"}, text: "the blob store. What docker-registry has written there is neither read nor touched"},
 		{names: []string{"registry_storage_provider_config"}, fate: Used, havn: []string{"storage.…"}, text: "where it is, and as whom"},
 	}
@@ -94,7 +106,7 @@ func otherKeys() []key {
 		{names: []string{
 			"crt_country", "crt_state", "crt_location", "crt_organization", "crt_organizationalunit", "crt_commonname", "crt_email",
 		}, fate: Ignored, text: "Havn makes the key of its tokens itself, at the first start, and keeps it in the database", version: older},
-		{names: []string{"uaa_ca_root"}, fate: Later, text: identity, version: older},
+		{names: []string{"uaa_ca_root"}, fate: Used, havn: []string{"outbound.ca_file"}, text: "authorities that are trusted beside the system's", version: older},
 		{names: []string{"reload_config", "skip_reload_env_pattern"}, fate: Ignored, text: "Havn reads the file at every start", version: "1.5.1 to 1.7"},
 		{names: []string{"redis_host", "redis_port", "redis_password"}, fate: Used, havn: []string{"redis.addrs", "redis.password"}, text: "Redis, as `redis_url`", version: newer},
 		{names: []string{"redis_db_index"}, fate: Ignored, text: "instead of numbered databases, Havn's keys have a prefix", version: newer},

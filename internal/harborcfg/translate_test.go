@@ -62,6 +62,14 @@ func TestEachKeyBecomesHavns(t *testing.T) {
 		"redis_host = redis\nredis_password =":                              "",
 		"registry_custom_ca_bundle = /ca.pem":                               "outbound.ca_file=/ca.pem",
 		"registry_custom_ca_bundle =":                                       "",
+		"auth_mode = db_auth":                                               "settings.auth_mode=db_auth",
+		"auth_mode = db_auth\nldap_url = ldaps://ldap.mydomain.com\nuaa_endpoint = uaa.mydomain.org\nuaa_ca_cert = /path/to/ca.pem":                          "settings.auth_mode=db_auth",
+		"auth_mode = ldap_auth\nldap_url = ldap://10.2.208.11:389\nldap_scope = 3\nldap_verify_cert = false\nldap_filter =":                                  "settings.auth_mode=ldap_auth settings.ldap_url=ldap://10.2.208.11:389 settings.ldap_scope=2 settings.ldap_verify_cert=false",
+		"auth_mode = ldap_auth\nldap_group_gid = sAMAccountName\nldap_group_scope = 1\nldap_search_pwd = a,b=c":                                              "settings.auth_mode=ldap_auth settings.ldap_search_password=a,b=c settings.ldap_group_attribute_name=sAMAccountName settings.ldap_group_search_scope=1",
+		"auth_mode = uaa_auth\nuaa_endpoint = uaa.example.com\nuaa_clientid = id\nuaa_clientsecret = secret\nuaa_verify_cert = False\nuaa_ca_cert = /ca.pem": "outbound.ca_file=/ca.pem settings.auth_mode=oidc_auth settings.oidc_endpoint=https://uaa.example.com settings.oidc_client_id=id settings.oidc_client_secret=secret settings.oidc_verify_cert=false",
+		"self_registration = on":                   "settings.self_registration=true",
+		"self_registration = off":                  "settings.self_registration=false",
+		"project_creation_restriction = adminonly": "settings.project_creation_restriction=adminonly",
 	} {
 		if got := given(t, text, anything); got != strings.Join(wantLines(want), "\n") {
 			t.Errorf("%q:\n got %s\nwant %s", text, got, want)

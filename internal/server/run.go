@@ -60,6 +60,7 @@ func (s *Server) parts() []part {
 	all := []part{
 		{"log", s.lines.Run},
 		{"registry", s.registry.Run},
+		{"settings", s.settings.Run},
 		{"sweep", s.sweep.Run},
 		{"cluster", s.beat},
 		{"watchdog", s.notifier.Run},

@@ -21,6 +21,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/redis"
 	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/settings"
 	"github.com/havn-registry/havn/internal/sweep"
 )
 
@@ -47,6 +48,7 @@ type Server struct {
 
 	stores   *stores
 	redis    *redis.Client // nil: none
+	settings *settings.Store
 	registry *registry.Registry
 	node     *cluster.Node
 	sweep    *sweep.Sweeper
@@ -138,6 +140,9 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	sealer, err := s.stores.seal(ctx, c)
 	if err != nil {
 		return fmt.Errorf("secrets: %w", err)
+	}
+	if s.settings, err = settings.Open(ctx, settings.Config{DB: db, Seal: sealer, Log: s.log, Given: c}); err != nil {
+		return err
 	}
 	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
 	who, first, err := access.New(ctx, access.Config{

@@ -1,0 +1,222 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+const (
+	// rhythm is how often what waits is written: a crash loses no more of pushes and pulls than that.
+	rhythm = time.Second
+	// mostWaiting bounds the lines in memory, some 8 MiB, while the database is slow or away.
+	mostWaiting = 16384
+	// atOnce bounds the rows of one statement: 10 values each, below what the engines take.
+	atOnce = 256
+	// lastFlush bounds the writing at the end of Run.
+	lastFlush = 10 * time.Second
+	// newIDsMost is how often ids are drawn anew because another process has made one of them.
+	newIDsMost = 5
+)
+
+// Options are what administrators may change while Havn runs.
+type Options struct {
+	Forward      string   // host:port, tcp://host:port or tls://host:port; "": nowhere
+	SkipDatabase bool     // send on only
+	SkipPulls    bool     // leave pulls out
+	Disabled     []string // kinds of events that are left out, like pull_artifact: an operation, _ and a kind
+}
+
+// Config says what a Log works on.
+type Config struct {
+	DB      *sqldb.DB
+	Log     *slog.Logger          // nil: discarded
+	Clock   func() time.Time      // nil: the system's
+	Metrics prometheus.Registerer // nil: none
+	Options func() Options        // nil: the zero Options
+	Syslog  Syslog
+}
+
+// Log takes lines. It is safe for concurrent use.
+type Log struct {
+	cfg     Config
+	ids     *ids
+	sender  *sender
+	mu      sync.Mutex
+	waiting []Line
+	dropped prometheus.Counter
+}
+
+// New makes a log.
+func New(c Config) *Log {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now //nolint:forbidigo // the clock of the package where no other is given
+	}
+	if c.Options == nil {
+		c.Options = func() Options { return Options{} }
+	}
+	l := &Log{cfg: c, ids: newIDs(), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_audit_lines_lost_total", Help: "Lines of the audit log that could not be written to the database."})}
+	l.sender = newSender(c)
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(l.dropped, l.sender.lost)
+	}
+	return l
+}
+
+// wanted reports whether a line is to be kept or sent at all.
+func (o Options) wanted(l Line) bool {
+	if o.SkipPulls && l.Operation == "pull" {
+		return false
+	}
+	return len(o.Disabled) == 0 || !slices.Contains(o.Disabled, l.Operation+"_"+l.Kind)
+}
+
+// Add takes a line that may be written a moment later: of what happens often, like pushes and pulls. It never waits for a store. What a crash, or a database that is away for long,
+// takes is lost, and counted in the latter case.
+func (l *Log) Add(line Line) {
+	o := l.cfg.Options()
+	if !o.wanted(line) {
+		return
+	}
+	line = l.stamped(line)
+	l.sender.send(o.Forward, line)
+	if o.SkipDatabase {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) >= mostWaiting {
+		l.dropped.Inc()
+		return
+	}
+	l.waiting = append(l.waiting, line)
+}
+
+// Write keeps a line before it answers: of what administrators do.
+func (l *Log) Write(ctx context.Context, line Line) error {
+	o := l.cfg.Options()
+	if !o.wanted(line) {
+		return nil
+	}
+	line = l.stamped(line)
+	l.sender.send(o.Forward, line)
+	if o.SkipDatabase {
+		return nil
+	}
+	return l.insert(ctx, []Line{line})
+}
+
+func (l *Log) stamped(line Line) Line {
+	line = line.clean()
+	if line.At.IsZero() {
+		line.At = l.cfg.Clock()
+	}
+	return line
+}
+
+// Run writes and sends what waits until the context ends, and once more then.
+func (l *Log) Run(ctx context.Context) error {
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		l.sender.run(ctx)
+	}()
+	tick := time.NewTicker(rhythm)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+			defer cancel()
+			if err := l.Flush(last); err != nil {
+				l.cfg.Log.WarnContext(last, "the last lines of the audit log are lost", "error", err)
+			}
+			<-sent
+			return nil
+		case <-tick.C:
+		}
+		err := l.Flush(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			l.cfg.Log.WarnContext(ctx, "audit log not written; its lines wait", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+// Flush writes the lines that wait. After an error those that are not written wait on.
+func (l *Log) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	lines := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	for len(lines) > 0 {
+		part := lines[:min(len(lines), atOnce)]
+		if err := l.insert(ctx, part); err != nil {
+			l.mu.Lock()
+			l.waiting = append(lines, l.waiting...)
+			l.mu.Unlock()
+			return err
+		}
+		lines = lines[len(part):]
+	}
+	return nil
+}
+
+const columns = "id, at, subject, operation, kind, resource, project, addr, ok, note"
+
+// insert writes lines under new ids, which are drawn before the transaction: if a second run of a commit that was applied finds them there, the first is compared.
+func (l *Log) insert(ctx context.Context, lines []Line) error {
+	var err error
+	for range newIDsMost {
+		args := make([]any, 0, 10*len(lines))
+		for i := range lines {
+			n := &lines[i]
+			if n.ID == 0 {
+				n.ID = l.ids.make(n.At)
+			}
+			args = append(args, n.ID, sqldb.Micros(n.At), n.Subject, n.Operation, n.Kind, n.Resource, n.Project, n.Addr, n.OK, n.Note)
+		}
+		err = l.cfg.DB.Tx(ctx, "audit.append", func(tx *sqldb.Tx) error {
+			_, cause := tx.Exec(ctx, "INSERT INTO audit ("+columns+") VALUES "+strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(lines)-1)+"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
+			return cause
+		})
+		if !fail.Is(err, fail.Exists) {
+			break
+		}
+		there, lookErr := l.written(ctx, lines[0])
+		if lookErr != nil || there {
+			return lookErr // all or none of them are written
+		}
+		for i := range lines {
+			lines[i].ID = 0
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
+}
+
+// written reports whether a line is in the database, and not another under its id.
+func (l *Log) written(ctx context.Context, line Line) (bool, error) {
+	var at int64
+	var subject, resource string
+	err := l.cfg.DB.Row(ctx, "SELECT at, subject, resource FROM audit WHERE id = ?", line.ID).Scan(&at, &subject, &resource)
+	if fail.Is(err, fail.NotFound) {
+		return false, nil
+	}
+	return at == sqldb.Micros(line.At) && subject == line.Subject && resource == line.Resource, err
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -158,6 +159,35 @@ func TestWhatIsNotWantedIsLeftOut(t *testing.T) {
 		}
 	}
 	if lines, total := list(t, l, audit.Filter{Limit: 10}); total != 1 || lines[0].Kind != "robot" {
+		t.Errorf("%+v", lines)
+	}
+}
+
+func TestTheSamePullsAreOneLine(t *testing.T) {
+	db := database(t)
+	err := db.Tx(t.Context(), "test", func(tx *sqldb.Tx) error {
+		_, cause := tx.Exec(t.Context(), "INSERT INTO projects (id, name, public, created_at) VALUES (7, 'library', ?, 1)", true)
+		return cause
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := audit.New(audit.Config{DB: db})
+	here := netip.MustParseAddr("192.0.2.1")
+	for range 1000 {
+		l.AddPull("alice", "library", "library/app", "1", here)
+	}
+	l.AddPull("alice", "library", "library/app", "sha256:00", here)
+	l.AddPull("", "gone", "gone/app", "1", here)
+	if err = l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]audit.Line{}
+	lines, _ := list(t, l, audit.Filter{Limit: 10})
+	for _, n := range lines {
+		got[n.Resource] = n
+	}
+	if len(lines) != 3 || got["library/app:1"].Note != "1000 times" || got["library/app:1"].Project != 7 || got["library/app@sha256:00"].Note != "" || got["gone/app:1"].Project != 0 {
 		t.Errorf("%+v", lines)
 	}
 }

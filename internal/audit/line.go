@@ -17,7 +17,8 @@ type Line struct {
 	Operation string // create, delete, update, pull, login…
 	Kind      string // of the resource: artifact, project, member, robot…
 	Resource  string // its name
-	Project   int64  // its number; 0: none
+	Project   int64  // its number; 0: none, or see In
+	In        string // the project's name, where the number is not at hand: the log looks it up
 	Addr      string // the client's
 	OK        bool
 	Note      string // what changed, for people; never a secret

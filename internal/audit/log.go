@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +55,7 @@ type Log struct {
 	sender  *sender
 	mu      sync.Mutex
 	waiting []Line
+	pulls   map[pull]pulled
 	dropped prometheus.Counter
 }
 
@@ -67,7 +70,7 @@ func New(c Config) *Log {
 	if c.Options == nil {
 		c.Options = func() Options { return Options{} }
 	}
-	l := &Log{cfg: c, ids: newIDs(), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_audit_lines_lost_total", Help: "Lines of the audit log that could not be written to the database."})}
+	l := &Log{cfg: c, ids: newIDs(), pulls: map[pull]pulled{}, dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_audit_lines_lost_total", Help: "Lines of the audit log that could not be written to the database."})}
 	l.sender = newSender(c)
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(l.dropped, l.sender.lost)
@@ -77,7 +80,7 @@ func New(c Config) *Log {
 
 // wanted reports whether a line is to be kept or sent at all.
 func (o Options) wanted(l Line) bool {
-	if o.SkipPulls && l.Operation == "pull" {
+	if o.SkipPulls && l.Operation == opPull {
 		return false
 	}
 	return len(o.Disabled) == 0 || !slices.Contains(o.Disabled, l.Operation+"_"+l.Kind)
@@ -103,6 +106,61 @@ func (l *Log) Add(line Line) {
 	}
 	l.waiting = append(l.waiting, line)
 }
+
+// pull is who pulled what from where; pulled how often since the last line of it, and when last. One program may pull the same thousands of times in a second.
+type pull struct {
+	subject, project, name, ref string
+	addr                        netip.Addr
+}
+
+type pulled struct {
+	n  int
+	at time.Time
+}
+
+// AddPull is Add for a pull of a manifest by ref, a tag or a digest. Those that are the same are one line a second.
+func (l *Log) AddPull(subject, project, name, ref string, addr netip.Addr) {
+	o := l.cfg.Options()
+	if o.SkipPulls || o.SkipDatabase && o.Forward == "" || !o.wanted(Line{Operation: opPull, Kind: kindArtifact}) {
+		return
+	}
+	key := pull{subject, project, name, ref, addr}
+	now := l.cfg.Clock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before, known := l.pulls[key]
+	if !known && len(l.pulls) >= mostWaiting {
+		l.dropped.Inc()
+		return
+	}
+	l.pulls[key] = pulled{before.n + 1, now}
+}
+
+// pullLines makes lines of the pulls since the last time.
+func (l *Log) pullLines() {
+	l.mu.Lock()
+	pulls := l.pulls
+	if len(pulls) > 0 {
+		l.pulls = map[pull]pulled{}
+	}
+	l.mu.Unlock()
+	for key, p := range pulls {
+		sep := ":"
+		if strings.Contains(key.ref, ":") {
+			sep = "@"
+		}
+		line := Line{At: p.at, Subject: key.subject, Operation: opPull, Kind: kindArtifact, Resource: key.name + sep + key.ref, In: key.project, Addr: key.addr.String(), OK: true}
+		if p.n > 1 {
+			line.Note = strconv.Itoa(p.n) + " times"
+		}
+		l.Add(line)
+	}
+}
+
+const (
+	opPull       = "pull"
+	kindArtifact = "artifact"
+)
 
 // Write keeps a line before it answers: of what administrators do.
 func (l *Log) Write(ctx context.Context, line Line) error {
@@ -158,6 +216,7 @@ func (l *Log) Run(ctx context.Context) error {
 
 // Flush writes the lines that wait. After an error those that are not written wait on.
 func (l *Log) Flush(ctx context.Context) error {
+	l.pullLines()
 	l.mu.Lock()
 	lines := l.waiting
 	l.waiting = nil
@@ -179,7 +238,10 @@ const columns = "id, at, subject, operation, kind, resource, project, addr, ok, 
 
 // insert writes lines under new ids, which are drawn before the transaction: if a second run of a commit that was applied finds them there, the first is compared.
 func (l *Log) insert(ctx context.Context, lines []Line) error {
-	var err error
+	err := l.number(ctx, lines)
+	if err != nil {
+		return err
+	}
 	for range newIDsMost {
 		args := make([]any, 0, 10*len(lines))
 		for i := range lines {
@@ -206,6 +268,37 @@ func (l *Log) insert(ctx context.Context, lines []Line) error {
 	}
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
+}
+
+// number looks up the projects that are named; those that are gone have none.
+func (l *Log) number(ctx context.Context, lines []Line) error {
+	var names []any
+	for _, n := range lines {
+		if n.Project == 0 && n.In != "" && !slices.Contains(names, any(n.In)) {
+			names = append(names, n.In)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	found := map[string]int64{}
+	for row, err := range l.cfg.DB.Rows(ctx, "SELECT name, id FROM projects WHERE name IN (?"+strings.Repeat(", ?", len(names)-1)+")", names...) {
+		var name string
+		var id int64
+		if err == nil {
+			err = row.Scan(&name, &id)
+		}
+		if err != nil {
+			return fmt.Errorf("find the projects of the audit log: %w", err)
+		}
+		found[name] = id
+	}
+	for i := range lines {
+		if n := &lines[i]; n.Project == 0 {
+			n.Project = found[n.In]
+		}
 	}
 	return nil
 }

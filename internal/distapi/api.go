@@ -26,6 +26,7 @@ type Config struct {
 	Access         *access.Access
 	Log            *slog.Logger
 	Clock          func() time.Time
+	Audit          Auditor
 	PublicURL      *url.URL       // what clients call the registry; nil: as the request was seen
 	TrustedProxies []netip.Prefix // whose forwarded headers count
 	// ProgressTimeout ends a request of whose bodies no byte moved for so long; 0: never.
@@ -39,6 +40,7 @@ type Config struct {
 type API struct {
 	registry *registry.Registry
 	access   *access.Access
+	audit    Auditor // nil: nobody is told
 	log      *slog.Logger
 	clock    func() time.Time
 	origin   *Origin
@@ -56,7 +58,7 @@ type fixed struct{ nosniff, version, revalidate, immutable []string }
 // New makes the API.
 func New(c Config) *API {
 	a := &API{
-		registry: c.Registry, access: c.Access, log: c.Log, clock: c.Clock, origin: NewOrigin(c.PublicURL, c.TrustedProxies), patience: c.ProgressTimeout,
+		registry: c.Registry, access: c.Access, audit: c.Audit, log: c.Log, clock: c.Clock, origin: NewOrigin(c.PublicURL, c.TrustedProxies), patience: c.ProgressTimeout,
 		redirect: c.Redirect, near: c.RedirectNetworks,
 		fixed: fixed{
 			nosniff: []string{"nosniff"}, version: []string{"registry/2.0"}, revalidate: []string{"private, no-cache"},

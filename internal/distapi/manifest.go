@@ -34,6 +34,7 @@ func (a *API) getManifest(w http.ResponseWriter, c *call) error {
 		return nil
 	}
 	a.registry.CountPull(c.route.name, ref, m.Descriptor.Digest)
+	a.auditedPull(c, ref)
 	if _, err = w.Write(m.Body); err != nil {
 		a.log.DebugContext(c.Context(), "a manifest did not reach its client", "error", err)
 	}
@@ -163,6 +164,12 @@ func (a *API) putManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if len(put.Tags) == 0 {
+		a.audited(c, "create", oci.Reference{Digest: pushed.Descriptor.Digest})
+	}
+	for _, t := range put.Tags {
+		a.audited(c, "create", oci.Reference{Tag: t})
+	}
 	header := w.Header()
 	digest := pushed.Descriptor.Digest.String()
 	header.Set("Location", "/v2/"+c.route.asked+"/manifests/"+digest)
@@ -256,6 +263,7 @@ func (a *API) deleteManifest(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	a.audited(c, "delete", ref)
 	return accepted(w)
 }
 

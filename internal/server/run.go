@@ -61,6 +61,7 @@ func (s *Server) parts() []part {
 		{"log", s.lines.Run},
 		{"registry", s.registry.Run},
 		{"settings", s.settings.Run},
+		{"audit log", s.audit.Run},
 		{"sweep", s.sweep.Run},
 		{"cluster", s.beat},
 		{"watchdog", s.notifier.Run},

@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/cluster"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/distapi"
@@ -49,6 +52,7 @@ type Server struct {
 	stores   *stores
 	redis    *redis.Client // nil: none
 	settings *settings.Store
+	audit    *audit.Log
 	registry *registry.Registry
 	node     *cluster.Node
 	sweep    *sweep.Sweeper
@@ -144,6 +148,13 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if s.settings, err = settings.Open(ctx, settings.Config{DB: db, Seal: sealer, Log: s.log, Given: c}); err != nil {
 		return err
 	}
+	roots, err := c.OutboundRoots()
+	if err != nil {
+		return err
+	}
+	s.audit = audit.New(audit.Config{
+		DB: db, Log: s.log, Clock: s.clock, Metrics: reg, Options: auditOptions(s.settings), Syslog: audit.Syslog{Host: hostName(), Roots: roots},
+	})
 	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
 	who, first, err := access.New(ctx, access.Config{
 		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
@@ -178,7 +189,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval),
 	})
 	api := distapi.New(distapi.Config{
-		Registry: s.registry, Access: who, Log: s.log, Clock: s.clock,
+		Registry: s.registry, Access: who, Log: s.log, Clock: s.clock, Audit: s.audit,
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
 		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
@@ -186,6 +197,21 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	sees.ready = s.ready
 	s.notifier = newNotifier(s.log, db.Ping)
 	return s.serveWith(ctx, api, reg)
+}
+
+// auditOptions answers what administrators want of the audit log at the moment.
+func auditOptions(s *settings.Store) func() audit.Options {
+	var now atomic.Pointer[audit.Options]
+	s.Changed(func(l *config.Live) {
+		o := audit.Options{Forward: l.AuditLogForwardEndpoint, SkipDatabase: l.SkipAuditLogDatabase, SkipPulls: l.PullAuditLogDisable}
+		for kind := range strings.SplitSeq(l.DisabledAuditLogEventTypes, ",") {
+			if kind = strings.TrimSpace(kind); kind != "" {
+				o.Disabled = append(o.Disabled, kind)
+			}
+		}
+		now.Store(&o)
+	})
+	return func() audit.Options { return *now.Load() }
 }
 
 // orNever answers how the sweep is told of a walk that never is.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -58,6 +59,7 @@ type deployment struct {
 	chance  *rand.Rand // of the test's own goroutine: which fault comes when, and whom it strikes
 	given   int        // times that a node ended because the others had declared it dead
 	daemons int        // times that a daemon of Ceph ended by itself, and was started again
+	stuck   int        // times that Ceph took nothing of anybody, and its OSDs and gateway were started again
 	anew    int        // times that a Galera node ended by itself, and was started again
 	wrong   []string   // what nodes should not have written into their logs
 	swept   map[string]int
@@ -187,6 +189,47 @@ func (d *deployment) superviseCeph(t *testing.T) {
 			need(t, daemon.Start(t.Context()))
 		}
 	}
+}
+
+// stuckTime is how long no push may be acknowledged before somebody looks at the store.
+const stuckTime = time.Minute
+
+// unstick does what an operator would to a Ceph that takes nothing of anybody though nothing of it fails any more: it starts its OSDs and its gateway again, once in a while. False if
+// Ceph does take what a plain client writes: then it is Havn that is stuck.
+func (d *deployment) unstick(t *testing.T) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), stuckTime/4)
+	defer cancel()
+	err := d.ceph.PutObject(ctx, bucket, fmt.Sprintf("probe-%d", d.stuck), "does the store take this?")
+	if err == nil {
+		return false
+	}
+	if d.stuck++; d.stuck > mostStuck {
+		t.Fatalf("Ceph takes nothing of anybody, again: %v", err)
+	}
+	t.Logf("%s: Ceph takes nothing of a plain client either (%v); its OSDs and its gateway are started again", time.Now().UTC().Format(time.TimeOnly), err)
+	for _, daemon := range append([]*lab.CephDaemon{d.ceph.Gateway}, d.ceph.OSDs...) {
+		t.Logf("log of %s, its end:\n%s", daemon.Name, logEnd(t, daemon.Log()))
+	}
+	for _, daemon := range append(slices.Clone(d.ceph.OSDs), d.ceph.Gateway) {
+		daemon.Kill()
+		need(t, daemon.Start(t.Context()))
+	}
+	return true
+}
+
+const (
+	// mostStuck bounds how often that is done in a run.
+	mostStuck = 3
+	tailBytes = 6 << 10
+)
+
+// logEnd answers the end of a file.
+func logEnd(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	need(t, err)
+	return string(text[max(0, len(text)-tailBytes):])
 }
 
 // superviseGalera starts nodes of the Galera cluster that ended by themselves, as a service manager does: one that missed more than the others remember can get all data anew at its start only.

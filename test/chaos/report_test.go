@@ -106,6 +106,7 @@ func (r *report) text(t *testing.T, l *traffic) string {
 	p("| histories of tags: checked; not linearizable (stale reads); not decided within %s | %d; %d; %d |", checkTime, sum.checked, sum.illegal, sum.unchecked)
 	p("| nodes that ended because they had hung too long; that ended otherwise, panicked or did not sweep | %d; %d |", l.d.given, len(r.wrong))
 	p("| Galera nodes that ended by themselves, because they had missed too much, and daemons of Ceph, and were started again | %d; %d |", l.d.anew, l.d.daemons)
+	p("| times that Ceph took nothing of a plain client either, and its OSDs and gateway were started again | %d |", l.d.stuck)
 	if a := r.audit; a != nil {
 		p("| audited through each of the %d nodes: images, blobs, what was deleted | %d, %d, %d (%d readings in %s; not reached: %d) |", nodes, a.images, a.blobs, a.gone, a.reads.Load(), a.took.Round(time.Second), a.left)
 		p("| lost or different; stale tags; back after deletion; not readable | %d; %d; %d; %d |", len(a.lost), len(a.stale), len(a.back), len(a.wrong))

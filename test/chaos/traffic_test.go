@@ -204,8 +204,16 @@ func (l *traffic) pull(ctx context.Context, c *client, m image) {
 // more waits until some more pushes are acknowledged.
 func (l *traffic) more(t *testing.T, n int) {
 	t.Helper()
-	want, deadline := l.seen.pushes()+n, time.Now().Add(patience)
+	begun := time.Now()
+	want, deadline, looked := l.seen.pushes()+n, begun.Add(patience), begun
 	for l.seen.pushes() < want {
+		if now := time.Now(); now.Sub(looked) > time.Second {
+			looked = now
+			l.d.superviseCeph(t) // an OSD may end some seconds after it went on
+			if now.Sub(begun) > stuckTime && l.d.unstick(t) {
+				begun, deadline = now, now.Add(patience)
+			}
+		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d pushes are acknowledged, and no more come for %s; the last: %v", l.seen.pushes(), patience, l.seen.recent())
 		}

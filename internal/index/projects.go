@@ -22,6 +22,13 @@ func FindProject(ctx context.Context, q sqldb.Querier, name string) (Project, er
 	return p, err
 }
 
+// ProjectName finds a project's name by its number.
+func ProjectName(ctx context.Context, q sqldb.Querier, id int64) (string, error) {
+	var name string
+	err := q.Row(ctx, "SELECT name FROM projects WHERE id = ?", id).Scan(&name)
+	return name, err
+}
+
 // AddProject makes a project under the next number unless there is one of its name, and answers the id of the one that is there.
 func AddProject(ctx context.Context, tx *sqldb.Tx, p Project) (int64, error) {
 	found, err := FindProject(ctx, tx, p.Name)

@@ -5,8 +5,9 @@ SHELL := /bin/bash
 
 MODULES := . test bench
 LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
+OAPI := go tool -modfile=$(CURDIR)/tools/go.mod oapi-codegen -config oapi-codegen.yaml
 # Packages in which goroutines share state: they run under the race detector too.
-RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/server/...
+RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/harborapi/... ./internal/server/...
 FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=
@@ -15,7 +16,7 @@ FIRST := harness prepare programs lab forgetfs nfs engines redis stores ha chaos
 LAST := scale conformance deployment clients docs
 PACKAGES ?= ./...
 
-.PHONY: help build check format lint unit rest race rados prepare services test chaos fuzz bench clean
+.PHONY: help build generate fresh check format lint unit rest race rados prepare services test chaos fuzz bench clean
 
 help: ## what each verb does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -23,7 +24,13 @@ help: ## what each verb does
 build: ## the program, at ./havn
 	go build -trimpath -o havn ./cmd/havn
 
-check: format lint unit ## format, lint, unit tests: before every commit
+generate: ## the types and the table of Harbor's API, of its document
+	cd internal/harborapi && $(OAPI) openapi.yaml
+
+fresh: ## is what is generated as `make generate` makes it?
+	@new=$$(mktemp); trap 'rm -f "$$new"' EXIT; cd internal/harborapi && $(OAPI) -o "$$new" openapi.yaml && cmp "$$new" generated.go || { echo 'internal/harborapi/generated.go is not of openapi.yaml: make generate'; exit 1; }
+
+check: format fresh lint unit ## format, generated code, lint, unit tests: before every commit
 
 format: ## are all files gofmt-ed?
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then printf 'not formatted (gofmt -w them):\n%s\n' "$$bad"; exit 1; fi
@@ -59,7 +66,7 @@ test: ## everything: what .ci/run calls
 	@log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
 	failed=; run() { echo "=== $$*"; "$$@" || failed="$$failed; $$*"; }; \
-	for v in format lint rest; do run make --no-print-directory $$v; done; \
+	for v in format fresh lint rest; do run make --no-print-directory $$v; done; \
 	for v in race rados; do run make --no-print-directory $$v; done; \
 	for p in $(FIRST); do run make --no-print-directory services PACKAGES=./$$p; done; \
 	echo "=== waiting for the clients"; \

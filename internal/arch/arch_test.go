@@ -32,6 +32,7 @@ type room struct {
 type source struct {
 	dir, file string
 	doc       bool
+	generated bool
 	lines     int
 	imports   []string
 	tree      *ast.File
@@ -89,7 +90,7 @@ func TestForeignPackagesStayInTheirRooms(t *testing.T) {
 		"github.com/golang-jwt/jwt/v5":             {"access"},
 		"golang.org/x/crypto/argon2":               {"access"},
 		"github.com/spf13/cobra":                   {"cmd/havn"},
-		"github.com/goccy/go-yaml":                 {"config"},
+		"github.com/goccy/go-yaml":                 {"config", "harborapi"},
 		"go.opentelemetry.io/otel/sdk":             {"server"},
 		"github.com/aws/aws-sdk-go-v2":             {"blob/s3"},
 		"github.com/aws/smithy-go":                 {"blob/s3"},
@@ -123,7 +124,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	doc := map[string]bool{}
 	for _, s := range sources(t) {
 		doc[s.dir] = doc[s.dir] || s.doc
-		if s.lines > 500 {
+		if s.lines > 500 && !s.generated {
 			t.Errorf("%s has %d lines; a file is one noun of at most 500", s.file, s.lines)
 		}
 		for _, word := range []string{"util", "utils", "common", "types", "models", "helpers", "manager"} {
@@ -237,7 +238,7 @@ func parse(p, dir string) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	s := source{dir: dir, file: p, doc: tree.Doc != nil, lines: strings.Count(string(text), "\n"), tree: tree}
+	s := source{dir: dir, file: p, doc: tree.Doc != nil, generated: ast.IsGenerated(tree), lines: strings.Count(string(text), "\n"), tree: tree}
 	for _, i := range tree.Imports {
 		name, cause := strconv.Unquote(i.Path.Value)
 		if cause != nil {

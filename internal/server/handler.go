@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/havn-registry/havn/internal/distapi"
+	"github.com/havn-registry/havn/internal/harborapi"
 )
 
 const (
@@ -22,9 +23,9 @@ const (
 )
 
 // serveWith puts the handlers and the HTTP servers together.
-func (s *Server) serveWith(ctx context.Context, api http.Handler, reg *prometheus.Registry) error {
+func (s *Server) serveWith(ctx context.Context, api, harbor http.Handler, reg *prometheus.Registry) error {
 	c := s.cfg
-	var next http.Handler = &paths{api: api, ready: s.ready, clock: s}
+	var next http.Handler = &paths{api: api, harbor: harbor, ready: s.ready, clock: s}
 	if c.Tracing.OTLPEndpoint != nil {
 		t, err := newTracer(ctx, c, s.version, s.log, next)
 		if err != nil {
@@ -77,9 +78,10 @@ func insideHandler(reg *prometheus.Registry, ready http.Handler) http.Handler {
 
 // paths divides the paths: the registry's go to the registry, untouched. (http.ServeMux would clean them and redirect.)
 type paths struct {
-	api   http.Handler
-	ready http.Handler
-	clock *Server
+	api    http.Handler
+	harbor http.Handler // Harbor's REST API
+	ready  http.Handler
+	clock  *Server
 }
 
 // ServeHTTP passes a request to whom its path belongs.
@@ -90,6 +92,10 @@ func (p *paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.ContentLength != 0 {
 		p.clock.hurry(w)
+	}
+	if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, harborapi.Devcenter) {
+		p.harbor.ServeHTTP(w, r)
+		return
 	}
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
@@ -107,7 +113,7 @@ func (p *paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hurry bounds how long net/http may wait for a body that nobody here reads.
+// hurry bounds how long a body may take that nobody here reads, or that is the short one of the REST API.
 func (s *Server) hurry(w http.ResponseWriter) {
 	if err := http.NewResponseController(w).SetReadDeadline(s.clock().Add(s.cfg.HTTP.HeaderTimeout)); err != nil {
 		w.Header().Set("Connection", "close")

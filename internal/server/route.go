@@ -16,12 +16,13 @@ const (
 	classReferrers
 	classToken
 	classHealth
+	classREST
 	classes // their number
 )
 
 // String answers the class's name in metrics.
 func (c class) String() string {
-	return [classes]string{"other", "base", "catalog", "manifest", "blob", "upload", "tags", "referrers", "token", "health"}[c]
+	return [classes]string{"other", "base", "catalog", "manifest", "blob", "upload", "tags", "referrers", "token", "health", "rest"}[c]
 }
 
 // classify answers the class of a path. It looks from the end, because names have slashes and may hold words like "blobs".
@@ -33,6 +34,9 @@ func classify(path string) class {
 			return classToken
 		case "/healthz", "/readyz":
 			return classHealth
+		}
+		if strings.HasPrefix(path, "/api/") {
+			return classREST
 		}
 		return classOther
 	}

@@ -193,10 +193,11 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
 		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
+	harbor := s.harbor(who)
 	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
 	sees.ready = s.ready
 	s.notifier = newNotifier(s.log, db.Ping)
-	return s.serveWith(ctx, api, reg)
+	return s.serveWith(ctx, api, harbor, reg)
 }
 
 // auditOptions answers what administrators want of the audit log at the moment.

@@ -1,0 +1,177 @@
+package harborapi_test
+
+import (
+	"flag"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/harborapi"
+)
+
+var update = flag.Bool("update", false, "write docs/harbor-api.md")
+
+const tablePath = "../../docs/harbor-api.md"
+
+func TestTheTableInTheDocumentationIsThatOfTheCode(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(tablePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- generated from here -->\n", "<!-- to here -->\n"
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the table", tablePath)
+	}
+	want := before + begin + harborapi.Table() + end + after
+	if *update {
+		if err = os.WriteFile(tablePath, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(text) != want {
+		t.Errorf("%s is not what the code does: go test ./internal/harborapi -run Documentation -update", tablePath)
+	}
+}
+
+func TestTheDocumentHasEveryOperationOfHarborAndSaysOfEachWhoMay(t *testing.T) {
+	t.Parallel()
+	all := harborapi.Operations()
+	if len(all) != 208 { // 203 of Harbor 2.13, and 5 that 2.12 still had
+		t.Errorf("%d operations, want 208", len(all))
+	}
+	seen := map[string]bool{}
+	known := access.Operations()
+	for _, o := range all {
+		if seen[o.ID] || o.Tag == "" {
+			t.Errorf("%s: twice, or without a tag", o.ID)
+		}
+		seen[o.ID] = true
+		if (o.Access == "") != (o.Never != "" || o.Later != "" && o.Later != "people and projects") || o.Later != "" && o.Never != "" {
+			t.Errorf("%s: access %q, later %q, never %q", o.ID, o.Access, o.Later, o.Never)
+		}
+		if o.Works() == (o.Later != "" || o.Never != "") {
+			t.Errorf("%s works and does not", o.ID)
+		}
+		scope, permission, _ := strings.Cut(o.Access, " ")
+		switch scope {
+		case "", "open", "login", "system":
+		case "project":
+			if !slices.ContainsFunc(known, func(k access.Operation) bool { return k.String() == permission }) {
+				t.Errorf("%s needs %s, which is not in the matrix", o.ID, permission)
+			}
+			if !strings.Contains(o.Path, "{project_name}") && !strings.Contains(o.Path, "{project_name_or_id}") {
+				t.Errorf("%s needs a permission in a project, and its path names none", o.ID)
+			}
+		default:
+			t.Errorf("%s: access %q", o.ID, o.Access)
+		}
+	}
+}
+
+func TestEverySettingIsInTheDocument(t *testing.T) {
+	t.Parallel()
+	for _, k := range config.LiveKeys() {
+		kind := map[config.LiveKind]string{config.LiveText: "string", config.LiveNumber: "integer", config.LiveBool: "boolean"}[k.Kind]
+		if !regexp.MustCompile(`(?m)^        ` + k.Name + `: \{type: ` + kind + `\b`).Match(harborapi.Document()) {
+			t.Errorf("the schema Configurations has no %s of type %s", k.Name, kind)
+		}
+	}
+}
+
+// at fills the parameters of a path.
+func at(path, project string) string {
+	path = strings.NewReplacer("{project_name}", project, "{project_name_or_id}", project, "{repository_name}", "absent", "{reference}", "absent", "{digest}", "sha256:00").Replace(path)
+	return regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "4711")
+}
+
+// TestEveryOperationAtEveryStrangersHands calls each operation as nobody, as somebody without rights and with garbage: what is not offered says so, and nobody gets what he may not have.
+func TestEveryOperationAtEveryStrangersHands(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.push("private/app", image(""), "1")
+	somebody := s.logIn("somebody")
+	for _, o := range harborapi.Operations() {
+		scope, _, _ := strings.Cut(o.Access, " ")
+		path, query := at(o.Path, "private"), ""
+		if o.ID == "search" || strings.HasPrefix(o.ID, "search") {
+			query = "?q=x&username=x&groupname=x"
+		}
+		if !o.Works() {
+			for _, who := range []with{nobody, somebody, header("X-Nothing", "")} {
+				if a := s.do(o.Method, path, nil, who); o.Method != http.MethodHead {
+					a.is(http.StatusNotImplemented, "NOT_IMPLEMENTED").says(o.ID)
+				}
+			}
+			continue
+		}
+		anonymous, known := s.do(o.Method, path+query, nil, nobody), s.do(o.Method, path+query, nil, somebody)
+		switch scope {
+		case "open":
+			if anonymous.status >= http.StatusUnauthorized && anonymous.status != http.StatusUnsupportedMediaType {
+				t.Errorf("%s is open, and answers strangers %d", o.ID, anonymous.status)
+			}
+		case "login":
+			anonymous.is(http.StatusUnauthorized, "UNAUTHORIZED")
+		default:
+			anonymous.is(http.StatusUnauthorized, "UNAUTHORIZED")
+			known.is(http.StatusForbidden, "FORBIDDEN")
+		}
+		if scope == "project" { // one that is not there tells strangers no more than a private one
+			absent := at(o.Path, "absent")
+			s.do(o.Method, absent, nil, nobody).is(http.StatusUnauthorized)
+			s.do(o.Method, absent, nil, somebody).is(http.StatusForbidden)
+			s.do(o.Method, absent, nil).is(http.StatusNotFound)
+		}
+		if o.Method == http.MethodPost || o.Method == http.MethodPut {
+			s.do(o.Method, path, "{}", header("Content-Type", "text/plain")).is(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
+			for _, garbage := range []string{"", "{", `"text"`, "[1]", `{"a":"\u0000"}`} {
+				s.do(o.Method, path, garbage).is(http.StatusUnprocessableEntity, "UNPROCESSABLE_ENTITY")
+			}
+			s.do(o.Method, path, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`).is(http.StatusRequestEntityTooLarge, "REQUEST_ENTITY_TOO_LARGE")
+		}
+	}
+	if strings.Contains(s.log.String(), "ERROR") {
+		t.Errorf("something failed inside:\n%s", s.log)
+	}
+}
+
+func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, path := range []string{"", "/", "/nothing", "/projects/x/y/z", "/api/v1/projects", "/api/v2.0/../../etc/passwd", "/projects/%2e%2e/%2e%2e", "/ping/x"} {
+		s.get(path).is(http.StatusNotFound, "NOT_FOUND")
+	}
+	s.do(http.MethodPost, "/ping", nil).is(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED").has("Allow", "GET, HEAD")
+	s.do(http.MethodDelete, "/configurations", nil).is(http.StatusMethodNotAllowed).has("Allow", "GET, HEAD, PUT")
+	s.do("FETCH", "/api/version", nil).is(http.StatusMethodNotAllowed).has("Allow", "GET, HEAD")
+	for _, path := range []string{"/ping", "/ping/", "//ping"} { // as Harbor takes them
+		if a := s.get(path, nobody).is(http.StatusOK); string(a.body) != "Pong" {
+			t.Errorf("%s answers %q", path, a.body)
+		}
+	}
+	s.do(http.MethodHead, "/ping", nil).is(http.StatusOK).has("Content-Length", "4")
+	s.get("/api/version", nobody).is(http.StatusOK).says(`{"version":"v2.0"}`)
+}
+
+func TestTheReferenceNamesEveryOperationAndNeedsNothingElse(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	page := s.get(harborapi.Devcenter, nobody).is(http.StatusOK).has("Content-Type", "text/html; charset=utf-8")
+	for _, o := range harborapi.Operations() {
+		page.says(`<details id="` + o.ID + `">`)
+	}
+	page.says("repository_name").says("Without its project").says(`<details id="schema-Repository">`).says("Markdown that people wrote").says("Needs <code>project artifact:list</code>")
+	if regexp.MustCompile(`(src|href)="?(https?:)?//|<script`).Match(page.body) {
+		t.Error("the reference takes something from elsewhere")
+	}
+	s.get(harborapi.Devcenter+"/openapi.yaml", nobody).is(http.StatusOK).says("openapi: 3.0.3")
+}

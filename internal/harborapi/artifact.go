@@ -1,0 +1,203 @@
+package harborapi
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/http"
+	"strconv"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/listing"
+	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/registry"
+)
+
+// ListArtifacts lists what is in a repository, as people count it.
+func (a *API) ListArtifacts(c *call, repositoryName string, p ListArtifactsParams) error {
+	name, err := c.repository(repositoryName)
+	if err != nil {
+		return err
+	}
+	ask, err := listing.Parse(p.Q, p.Sort, p.Page, p.PageSize)
+	if err != nil {
+		return err
+	}
+	of, err := artifactsOf(&ask)
+	if err != nil {
+		return err
+	}
+	if of.Repo, err = a.Registry.RepositoryID(c.Context(), name); err != nil {
+		return err
+	}
+	page, total, err := a.Registry.BrowseArtifacts(c.Context(), of, ask, p.WithAccessory)
+	if err != nil {
+		return err
+	}
+	entries := make([]Artifact, len(page))
+	for i := range page {
+		if entries[i], err = a.artifact(c, &page[i], shown{tags: p.WithTag, accessories: p.WithAccessory}); err != nil {
+			return err
+		}
+	}
+	return c.list(entries, total, ask)
+}
+
+// artifactsOf takes those filters out of an Ask that are about more than a column: digest, tags and labels.
+func artifactsOf(ask *listing.Ask) (registry.Artifacts, error) {
+	var of registry.Artifacts
+	for _, f := range ask.Take("digest") {
+		d, err := oci.ParseDigest(f.Values[0])
+		if err != nil || f.Op != listing.Equals {
+			return of, fail.E(fail.Invalid, nil, "digest %.100q in q", f.Values[0]).Hint("write a whole digest, like sha256:…")
+		}
+		of.Digest = d
+	}
+	for _, f := range ask.Take("tags") {
+		some := f.Op == listing.Equals && f.Values[0] == "*"
+		if some || f.Op == listing.Equals && f.Values[0] == "nil" {
+			of.Tagged = &some
+			continue
+		}
+		of.Tags = append(of.Tags, f)
+	}
+	for _, f := range ask.Take("labels") {
+		for _, v := range f.Values {
+			id, err := strconv.ParseInt(v, 10, 64)
+			if err != nil || f.Op != listing.AllOf && f.Op != listing.Equals {
+				return of, fail.E(fail.Invalid, nil, "labels %.100q in q", v).Hint("write numbers of labels, like labels=(1 2)")
+			}
+			of.Labels = append(of.Labels, id)
+		}
+	}
+	return of, nil
+}
+
+// GetArtifact answers one artifact, also a part of an index or one that is attached to another.
+func (a *API) GetArtifact(c *call, repositoryName, text string, p GetArtifactParams) error {
+	found, err := a.find(c, repositoryName, text)
+	if err != nil {
+		return err
+	}
+	answer, err := a.artifact(c, &found, shown{tags: p.WithTag, accessories: p.WithAccessory})
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+func (a *API) find(c *call, repositoryName, text string) (registry.Artifact, error) {
+	name, err := c.repository(repositoryName)
+	if err != nil {
+		return registry.Artifact{}, err
+	}
+	ref, err := reference(text)
+	if err != nil {
+		return registry.Artifact{}, err
+	}
+	return a.Registry.BrowseArtifact(c.Context(), name, ref)
+}
+
+// ListTags lists the tags of an artifact.
+func (a *API) ListTags(c *call, repositoryName, text string, p ListTagsParams) error {
+	ask, err := listing.Parse(p.Q, p.Sort, p.Page, p.PageSize)
+	if err != nil {
+		return err
+	}
+	found, err := a.find(c, repositoryName, text)
+	if err != nil {
+		return err
+	}
+	page, total, err := a.Registry.BrowseTags(c.Context(), found, ask)
+	if err != nil {
+		return err
+	}
+	return c.list(tagsOf(found.Repo, page), total, ask)
+}
+
+// ListAccessories lists what is attached to an artifact.
+func (a *API) ListAccessories(c *call, repositoryName, text string, p ListAccessoriesParams) error {
+	ask, err := listing.Parse(p.Q, p.Sort, p.Page, p.PageSize)
+	if err != nil {
+		return err
+	}
+	found, err := a.find(c, repositoryName, text)
+	if err != nil {
+		return err
+	}
+	page, total, err := a.Registry.BrowseArtifacts(c.Context(), registry.Artifacts{Repo: found.Repo, Subject: found.Digest}, ask, false)
+	if err != nil {
+		return err
+	}
+	entries := make([]Accessory, len(page))
+	for i := range page {
+		page[i].Subject = found.Digest
+		entries[i] = accessoryOf(found.Repository, &page[i].ArtifactSummary)
+	}
+	return c.list(entries, total, ask)
+}
+
+// number makes a number of what Harbor numbers and Havn does not: the same at every node, and exact in JavaScript. Nothing is looked up by it.
+func number(repo int64, of []byte) int64 {
+	h := sha256.New()
+	var id [8]byte
+	binary.BigEndian.PutUint64(id[:], uint64(repo))
+	h.Write(id[:])
+	h.Write(of)
+	return int64(binary.BigEndian.Uint64(h.Sum(nil))>>11) | 1
+}
+
+// shown is what of an artifact is asked for.
+type shown struct{ tags, accessories bool }
+
+func (a *API) artifact(c *call, of *registry.Artifact, want shown) (Artifact, error) {
+	answer := Artifact{
+		ID: number(of.Repo, of.Digest.Bytes()), ProjectID: of.Project, RepositoryID: of.Repo, RepositoryName: of.Repository, Digest: of.Digest.String(), Size: of.Bytes,
+		ManifestMediaType: of.MediaType, MediaType: of.MediaType, ArtifactType: of.ArtifactType, PushTime: fromMicros(of.PushedAt), PullTime: fromMicros(of.PulledAt),
+		Type: unknownType, ExtraAttrs: ExtraAttrs{},
+	}
+	if of.Body != nil {
+		if err := a.describe(c, of, &answer); err != nil {
+			return answer, err
+		}
+	}
+	if want.tags {
+		answer.Tags = tagsOf(of.Repo, of.Tags)
+	}
+	if want.accessories {
+		answer.Accessories = make([]Accessory, len(of.Attached))
+		for i := range of.Attached {
+			answer.Accessories[i] = accessoryOf(of.Repository, &of.Attached[i])
+		}
+	}
+	return answer, nil
+}
+
+func tagsOf(repo int64, tags []registry.TagSummary) []Tag {
+	all := make([]Tag, len(tags))
+	for i, t := range tags {
+		all[i] = Tag{
+			ID: number(repo, []byte("tag "+t.Name)), RepositoryID: repo, ArtifactID: number(repo, t.Digest.Bytes()), Name: t.Name, PushTime: fromMicros(t.MovedAt), PullTime: fromMicros(t.PulledAt),
+		}
+	}
+	return all
+}
+
+// accessoryTypes are Harbor's names for what is attached, by its artifact type.
+var accessoryTypes = map[string]string{
+	"application/vnd.dev.cosign.artifact.sig.v1+json":  "signature.cosign",
+	"application/vnd.dev.cosign.simplesigning.v1+json": "signature.cosign",
+	"application/vnd.dev.sigstore.bundle.v0.3+json":    "signature.cosign",
+	"application/vnd.cncf.notary.signature":            "signature.notation",
+	"application/vnd.goharbor.harbor.sbom.v1":          "sbom.harbor",
+}
+
+func accessoryOf(repository string, s *registry.Attached) Accessory {
+	kind := accessoryTypes[s.ArtifactType]
+	if kind == "" {
+		kind = "subject.accessory"
+	}
+	return Accessory{
+		ID: number(s.Repo, append([]byte("accessory "), s.Digest.Bytes()...)), ArtifactID: number(s.Repo, s.Digest.Bytes()), Digest: s.Digest.String(), Size: s.Bytes, Type: kind,
+		SubjectArtifactID: number(s.Repo, s.Subject.Bytes()), SubjectArtifactDigest: s.Subject.String(), SubjectArtifactRepo: repository, CreationTime: fromMicros(s.PushedAt),
+	}
+}

@@ -1,0 +1,215 @@
+package harborapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/harborapi"
+	"github.com/havn-registry/havn/internal/oci"
+)
+
+func (a *answer) repositories() []string {
+	a.Helper()
+	var all []harborapi.Repository
+	a.is(http.StatusOK).decode(&all)
+	names := []string{}
+	for _, r := range all {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+func TestRepositoriesAreListedToWhomTheyMayBeSeen(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.get("/repositories").is(http.StatusOK).has("X-Total-Count", "0").says("[]")
+	for _, name := range []string{"library/a", "library/b/c", "private/d"} {
+		s.push(name, image(""), "1", "2")
+	}
+	same := func(a *answer, want ...string) {
+		t.Helper()
+		if got := a.repositories(); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", a.asked, got, want)
+		}
+	}
+	same(s.get("/repositories?sort=name"), "library/a", "library/b/c", "private/d")
+	same(s.get("/repositories?sort=name", nobody), "library/a", "library/b/c")
+	same(s.get("/repositories?sort=-name", s.logIn("somebody")), "library/b/c", "library/a")
+	same(s.get("/repositories"), "private/d", "library/b/c", "library/a") // the last made first, as in Harbor
+	same(s.get("/projects/library/repositories?sort=name", nobody), "library/a", "library/b/c")
+	same(s.get("/projects/private/repositories"), "private/d")
+	same(s.get("/repositories?q=name=~B/C"), "library/b/c")
+	same(s.get("/repositories?q="+url.QueryEscape("name={library/a private/d}")+"&sort=name"), "library/a", "private/d")
+	for _, bad := range []string{"q=nothing=1", "q=name", "sort=nothing", "page_size=101", "page_size=-1"} {
+		s.get("/repositories?"+bad).is(http.StatusBadRequest, "BAD_REQUEST")
+	}
+	for _, bad := range []string{"page=x", "page_size=many"} {
+		s.get("/repositories?"+bad).is(http.StatusUnprocessableEntity, "UNPROCESSABLE_ENTITY")
+	}
+	s.get("/projects/private/repositories", nobody).is(http.StatusUnauthorized)
+
+	first := s.get("/repositories?page_size=1&page=2&sort=name&q=name%3D~a")
+	same(first.has("X-Total-Count", "3"), "library/b/c")
+	first.has("Link", `</api/v2.0/repositories?page=1&page_size=1&q=name%3D~a&sort=name>; rel="prev" , </api/v2.0/repositories?page=3&page_size=1&q=name%3D~a&sort=name>; rel="next"`)
+	if link := s.get("/repositories").header.Get("Link"); link != "" {
+		t.Errorf("a list of one page links to %s", link)
+	}
+}
+
+func TestARepositoryIsFoundHoweverItsSlashesAreEscaped(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.push("library/a/b", image(""), "1")
+	for _, name := range []string{"a%2Fb", "a%252Fb"} {
+		var r harborapi.Repository
+		s.get("/projects/library/repositories/" + name).is(http.StatusOK).decode(&r)
+		if r.Name != "library/a/b" || r.ArtifactCount != 1 || r.ProjectID == 0 || r.CreationTime == nil || time.Since(time.Time(r.UpdateTime)) > time.Hour {
+			t.Errorf("%+v", r)
+		}
+		s.get("/projects/library/repositories/" + name + "/artifacts/1").is(http.StatusOK)
+	}
+	for _, name := range []string{"a", "a%2F", "..%2Fa", "%25", "A", "a%00b", strings.Repeat("a", 300)} {
+		if a := s.get("/projects/library/repositories/" + name); a.status != http.StatusNotFound && a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d", name, a.status)
+		}
+	}
+}
+
+func (a *answer) artifacts() []harborapi.Artifact {
+	a.Helper()
+	var all []harborapi.Artifact
+	a.is(http.StatusOK).decode(&all)
+	return all
+}
+
+func TestArtifactsAreToldAsHarborTellsThem(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	single := image(`,"annotations":{"org":"us"}`)
+	d := s.push("library/app", single, "v1", "latest")
+	child := s.push("library/app", image(""))
+	index := `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[` +
+		strings.Replace(descriptor(oci.MediaTypeImageManifest, image("")), "{", `{"platform":{"architecture":"arm64","os":"linux","variant":"v8"},`, 1) + `]}`
+	top := s.push("library/app", index, "multi")
+	signature := s.push("library/app", image(`,"artifactType":"application/vnd.cncf.notary.signature","subject":`+descriptor(oci.MediaTypeImageManifest, single)))
+
+	base := "/projects/library/repositories/app/artifacts"
+	list := s.get(base).has("X-Total-Count", "2").artifacts()
+	if len(list) != 2 || list[0].Digest != top.String() || list[1].Digest != d.String() {
+		t.Fatalf("%+v: neither a part of an index nor what is attached is an entry, and the last pushed comes first", list)
+	}
+	one := list[1]
+	size := int64(len(single) + len(imageConfig) + len(layer))
+	if one.Type != "IMAGE" || one.MediaType != "application/vnd.oci.image.config.v1+json" || one.ManifestMediaType != oci.MediaTypeImageManifest || one.Size != size || one.Annotations["org"] != "us" ||
+		one.RepositoryName != "library/app" || one.ID == 0 || one.ExtraAttrs["architecture"] != "arm64" || one.ExtraAttrs["author"] != "somebody" || one.ExtraAttrs["rootfs"] != nil {
+		t.Errorf("%+v", one)
+	}
+	if len(one.Tags) != 2 || one.Tags[0].ArtifactID != one.ID || one.Tags[0].RepositoryID != one.RepositoryID || one.Tags[0].ID == one.Tags[1].ID {
+		t.Errorf("tags %+v", one.Tags)
+	}
+	if len(one.Accessories) != 1 || one.Accessories[0].Digest != signature.String() || one.Accessories[0].Type != "signature.notation" || one.Accessories[0].SubjectArtifactID != one.ID {
+		t.Errorf("accessories %+v", one.Accessories)
+	}
+	refs := list[0].References
+	if list[0].Size != int64(len(index)+len(image(""))+len(imageConfig)+len(layer)) || len(refs) != 1 || refs[0].ChildDigest != child.String() || refs[0].ParentID != list[0].ID || refs[0].Platform.Variant != "v8" {
+		t.Errorf("%+v", list[0])
+	}
+	raw := s.get(base + "/v1").is(http.StatusOK).says(`"pull_time":"0001-01-01T00:00:00.000Z"`).says(`"immutable":false`)
+	if strings.Contains(string(raw.body), "scan_overview") || strings.Contains(string(raw.body), "labels") {
+		t.Errorf("told what is not there: %s", raw.body)
+	}
+	if a := s.get(base + "?with_tag=false&with_accessory=false").artifacts(); a[1].Tags != nil || a[1].Accessories != nil {
+		t.Errorf("told what was not asked for: %+v", a[1])
+	}
+	var got harborapi.Artifact
+	s.get(base + "/" + child.String()).is(http.StatusOK).decode(&got)
+	if got.Digest != child.String() || got.ID != refs[0].ChildID {
+		t.Errorf("a part of an index is found by its digest: %+v", got)
+	}
+	for _, ref := range []string{"absent", "sha256:" + strings.Repeat("0", 64), "sha256:1", "-", "a%2Fb"} {
+		s.get(base+"/"+ref).is(http.StatusNotFound, "NOT_FOUND")
+	}
+	s.get("/projects/library/repositories/absent/artifacts").is(http.StatusNotFound, "NOT_FOUND")
+}
+
+func TestArtifactsAreFilteredAndSorted(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	digests := map[string]string{}
+	for i := range 3 {
+		tags := []string{fmt.Sprintf("v%d", i), fmt.Sprintf("same-%d", i)}
+		digests[tags[0]] = s.push("library/app", image(fmt.Sprintf(`,"annotations":{"i":"%s"}`, strings.Repeat("x", 3-i))), tags...).String()
+	}
+	digests["none"] = s.push("library/app", image(`,"annotations":{"untagged":"yes, it is, and it is long"}`)).String()
+	for query, want := range map[string][]string{
+		"q=tags=v1":                            {"v1"},
+		"q=tags=~V":                            {"v2", "v1", "v0"},
+		"q=" + url.QueryEscape("tags={v0 v2}"): {"v2", "v0"},
+		"q=tags=*":                             {"v2", "v1", "v0"},
+		"q=tags=nil":                           {"none"},
+		"q=tags%3Dnil":                         {"none"},
+		"q=digest=" + digests["v1"]:            {"v1"},
+		"sort=size":                            {"v2", "v1", "v0", "none"},
+		"sort=-push_time&page_size=2":          {"none", "v2"},
+		"q=labels=(1)":                         {},
+		"q=" + url.QueryEscape("push_time=[2000-01-01T00:00:00~2001-01-01T00:00:00]"): {},
+	} {
+		var got []string
+		for _, a := range s.get("/projects/library/repositories/app/artifacts?" + query).artifacts() {
+			got = append(got, a.Digest)
+		}
+		var wanted []string
+		for _, name := range want {
+			wanted = append(wanted, digests[name])
+		}
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%s: %v, want %v %v", query, got, want, wanted)
+		}
+	}
+	for _, bad := range []string{"q=digest=x", "q=digest=~sha256", "q=labels=(x)", "q=labels={1}", "q=type=IMAGE"} {
+		s.get("/projects/library/repositories/app/artifacts?"+bad).is(http.StatusBadRequest, "BAD_REQUEST")
+	}
+}
+
+func TestTagsAndAccessoriesHavePagesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	d := s.push("library/app", image(""), "a", "b", "c")
+	for i := range 3 {
+		s.push("library/app", image(fmt.Sprintf(`,"artifactType":"text/kind-%d","subject":`, i)+descriptor(oci.MediaTypeImageManifest, image(""))))
+	}
+	base := "/projects/library/repositories/app/artifacts/a"
+	var tags []harborapi.Tag
+	s.get(base+"/tags?sort=name&page_size=2&with_immutable_status=true").is(http.StatusOK).has("X-Total-Count", "3").decode(&tags)
+	if len(tags) != 2 || tags[0].Name != "a" || tags[1].Name != "b" || tags[0].Immutable {
+		t.Errorf("%+v", tags)
+	}
+	s.get(base+"/tags?q=name=~C").is(http.StatusOK).has("X-Total-Count", "1").decode(&tags)
+	var more []harborapi.Accessory
+	s.get(base+"/accessories?page=2&page_size=2&sort=push_time").is(http.StatusOK).has("X-Total-Count", "3").decode(&more)
+	if len(more) != 1 || more[0].Type != "subject.accessory" || more[0].SubjectArtifactDigest != d.String() || more[0].Size == 0 {
+		t.Errorf("%+v", more)
+	}
+	s.get("/projects/library/repositories/app/artifacts/absent/tags").is(http.StatusNotFound, "NOT_FOUND")
+}
+
+func TestTimesAreWrittenAsHarborWritesThem(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(harborapi.Time(time.Date(2026, 1, 2, 3, 4, 5, 600_700_800, time.FixedZone("", 3600))))
+	if err != nil || string(text) != `"2026-01-02T02:04:05.600Z"` {
+		t.Errorf("%s %v", text, err)
+	}
+	var back harborapi.Time
+	if err = json.Unmarshal([]byte(`"2026-01-02T02:04:05Z"`), &back); err != nil || !time.Time(back).Equal(time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC)) {
+		t.Errorf("%v %v", time.Time(back), err)
+	}
+	if json.Unmarshal([]byte(`"yesterday"`), &back) == nil || json.Unmarshal([]byte(`1`), &back) == nil {
+		t.Error("what is no time was read")
+	}
+}

@@ -1,0 +1,16 @@
+package harborapi
+
+// Operations answers all operations of the document.
+func Operations() []operation { return operations(nil) }
+
+// Works reports whether an operation is offered.
+func (o operation) Works() bool { return o.serve != nil }
+
+// CSRFHolds is csrfHolds.
+var CSRFHolds = csrfHolds
+
+// SettingTexts is settingTexts.
+var SettingTexts = settingTexts
+
+// Document is the description of the API.
+func Document() []byte { return document }

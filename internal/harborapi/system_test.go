@@ -1,0 +1,68 @@
+package harborapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/havn-registry/havn/internal/harborapi"
+)
+
+func TestHealthHasHarborsShapeAndHavnsParts(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	look := func(want string, parts ...harborapi.Part) *answer {
+		t.Helper()
+		s.mu.Lock()
+		s.parts = parts
+		s.mu.Unlock()
+		var h harborapi.OverallHealthStatus
+		a := s.get("/health", nobody).is(http.StatusOK).decode(&h)
+		if h.Status != want || len(h.Components) != len(parts)+1 {
+			t.Errorf("%s, want %s", a.body, want)
+		}
+		return a
+	}
+	look("healthy", harborapi.Part{Name: "storage"}, harborapi.Part{Name: "database"}).
+		says(`{"components":[{"name":"core","status":"healthy"},{"name":"database","status":"healthy"},{"name":"storage","status":"healthy"}],"status":"healthy"}`)
+	look("unhealthy", harborapi.Part{Name: "database", Problem: "unavailable"}).says(`{"error":"unavailable","name":"database","status":"unhealthy"}`)
+	look("healthy", harborapi.Part{Name: "redis", Problem: "unavailable", Spare: true}).says(`"unhealthy"`)
+}
+
+func TestStrangersLearnLittleOfTheServer(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	if a := s.get("/systeminfo", nobody).is(http.StatusOK).says(`"auth_mode":"db_auth"`).says(`"self_registration":false`); strings.Contains(string(a.body), "version") {
+		t.Errorf("strangers are told the version: %s", a.body)
+	}
+	s.get("/systeminfo").is(http.StatusOK).says(`"harbor_version":"v2.13.0-havn-1.2.3"`).says(`"registry_storage_provider_name":"memory"`).says(`"external_url":"https://127.0.0.1`).
+		says(`"registry_url":"127.0.0.1`).says(`"read_only":false`).says(`"current_time":"2`)
+}
+
+func TestVolumesAreThoseOfTheStoreOrNone(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.get("/systeminfo/volumes").is(http.StatusOK).says(`{"storage":[]}`)
+	s.space = harborapi.Space{Known: true, Total: 100, Free: 40}
+	s.get("/systeminfo/volumes").is(http.StatusOK).says(`"free":40`).says(`"total":100`)
+}
+
+func TestConfigurationsAreReadAndChanged(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := s.get("/configurations").is(http.StatusOK).says(`"auth_mode":{"value":"db_auth","editable":true}`).says(`"read_only":{"value":false,"editable":true}`).says(`"session_timeout":{"value":60,"editable":true}`)
+	if strings.Contains(string(a.body), "password") || strings.Contains(string(a.body), "client_secret") {
+		t.Errorf("secrets are told, or named: %s", a.body)
+	}
+	s.do(http.MethodPut, "/configurations", `{"read_only":true,"robot_name_prefix":"bot+","uaa_endpoint":"x","nothing":[1],"ldap_search_dn":"cn=us","ldap_search_password":"hidden"}`).is(http.StatusOK)
+	live := s.settings.Live()
+	if !live.ReadOnly || live.RobotNamePrefix != "bot+" || live.LDAP.SearchPassword.Reveal() != "hidden" {
+		t.Errorf("%+v", live)
+	}
+	s.do(http.MethodPut, "/configurations", `{"session_timeout":"long"}`).is(http.StatusUnprocessableEntity).says("session_timeout")
+	s.do(http.MethodPut, "/configurations", `{"read_only":false,"session_timeout":0}`).is(http.StatusBadRequest, "BAD_REQUEST").says("session_timeout")
+	if !s.settings.Live().ReadOnly {
+		t.Error("half of a refused change was made")
+	}
+	s.do(http.MethodPut, "/configurations", `{}`).is(http.StatusOK)
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/settings"
@@ -32,6 +33,7 @@ type Config struct {
 	Registry *registry.Registry
 	Access   *access.Access
 	Settings *settings.Store
+	Audit    *audit.Log
 	Log      *slog.Logger
 	Clock    func() time.Time
 	Version  string                                                            // Havn's

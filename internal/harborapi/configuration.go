@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
@@ -50,8 +51,12 @@ func (a *API) UpdateConfigurations(c *call, body UpdateConfigurationsJSONRequest
 	if err != nil {
 		return err
 	}
-	if _, err = a.Settings.Put(c.Context(), values); err != nil {
+	changed, err := a.Settings.Put(c.Context(), values)
+	if err != nil {
 		return err
+	}
+	if len(changed) > 0 {
+		c.audited(changedConfiguration, "configuration", 0, strings.Join(changed, ", "))
 	}
 	return c.done()
 }

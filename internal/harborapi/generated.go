@@ -1608,6 +1608,12 @@ type SetUserSysAdminJSONRequestBody = UserSysAdminFlag
 
 // offered are the operations that work: one method each. The others of the document answer 501.
 type offered interface {
+	// ListAuditLogs: What was done.
+	ListAuditLogs(c *call, p ListAuditLogsParams) error
+	// ListAuditLogExts: What was done, with descriptions and results.
+	ListAuditLogExts(c *call, p ListAuditLogExtsParams) error
+	// ListAuditLogEventTypes: The kinds of events that the audit log knows.
+	ListAuditLogEventTypes(c *call) error
 	// GetConfigurations: The configuration that can be changed at run time.
 	GetConfigurations(c *call) error
 	// UpdateConfigurations: Change the configuration; what the body does not name stays.
@@ -1616,6 +1622,10 @@ type offered interface {
 	GetHealth(c *call) error
 	// GetPing: Answers Pong.
 	GetPing(c *call) error
+	// GetLogExts: What was done in a project, with descriptions and results.
+	GetLogExts(c *call, p GetLogExtsParams) error
+	// GetLogs: What was done in a project.
+	GetLogs(c *call, p GetLogsParams) error
 	// ListRepositories: Repositories of a project.
 	ListRepositories(c *call, p ListRepositoriesParams) error
 	// GetRepository: One repository.
@@ -1641,15 +1651,46 @@ func operations(to offered) []operation {
 	return []operation{
 		{
 			ID: "listAuditLogs", Method: http.MethodGet, Path: "/audit-logs", Tag: "auditlog",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListAuditLogsParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListAuditLogs(c, p)
+			},
 		},
 		{
 			ID: "listAuditLogExts", Method: http.MethodGet, Path: "/auditlog-exts", Tag: "auditlog",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListAuditLogExtsParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListAuditLogExts(c, p)
+			},
 		},
 		{
 			ID: "listAuditLogEventTypes", Method: http.MethodGet, Path: "/auditlog-exts/events", Tag: "auditlog",
-			Access: "login", Later: "people and projects",
+			Access: "system audit-log:list",
+			serve: func(c *call) error {
+				return to.ListAuditLogEventTypes(c)
+			},
 		},
 		{
 			ID: "getConfigurations", Method: http.MethodGet, Path: "/configurations", Tag: "configure",
@@ -1969,11 +2010,39 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "getLogExts", Method: http.MethodGet, Path: "/projects/{project_name}/auditlog-exts", Tag: "project",
-			Access: "project log:list", Later: "people and projects",
+			Access: "project log:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p GetLogExtsParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetLogExts(c, p)
+			},
 		},
 		{
 			ID: "getLogs", Method: http.MethodGet, Path: "/projects/{project_name}/logs", Tag: "project",
-			Access: "project log:list", Later: "people and projects",
+			Access: "project log:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p GetLogsParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetLogs(c, p)
+			},
 		},
 		{
 			ID: "ListPolicies", Method: http.MethodGet, Path: "/projects/{project_name}/preheat/policies", Tag: "preheat",

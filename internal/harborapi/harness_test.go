@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/blob/memory"
 	"github.com/havn-registry/havn/internal/config"
@@ -37,6 +38,7 @@ type service struct {
 	registry *registry.Registry
 	access   *access.Access
 	settings *settings.Store
+	audit    *audit.Log
 	db       *sqldb.DB
 	log      *lockedBuffer
 
@@ -67,8 +69,9 @@ func start(t *testing.T) *service {
 	s.ok(err)
 	s.access, _, err = access.New(t.Context(), access.Config{Seal: sealer, DB: s.db, Log: log, Clock: time.Now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}})
 	s.ok(err)
+	s.audit = audit.New(audit.Config{DB: s.db, Log: log})
 	api := harborapi.New(harborapi.Config{
-		Registry: s.registry, Access: s.access, Settings: s.settings, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
+		Registry: s.registry, Access: s.access, Settings: s.settings, Audit: s.audit, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
 		URL:    func(r *http.Request) string { return "https://" + r.Host },
 		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") },
 		Health: func(context.Context) []harborapi.Part { s.mu.Lock(); defer s.mu.Unlock(); return s.parts },

@@ -127,3 +127,54 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestListsOfTheirOwnTakeWhatTheyKnowAndRefuseTheRest(t *testing.T) {
+	t.Parallel()
+	ask, err := listing.Parse("name=a,part=~b,n=7,on=false,at=[~2026-01-01T00:00:00],left=1", "-name", 1, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact, none, err := ask.Text("name")
+	if err != nil || exact != "a" || none != "" {
+		t.Errorf("%q %q %v", exact, none, err)
+	}
+	if none, exact, err = ask.Text("part"); err != nil || none != "" || exact != "b" {
+		t.Errorf("%q %q %v", none, exact, err)
+	}
+	if n, told, cause := ask.Number("n"); cause != nil || !told || n != 7 {
+		t.Errorf("%d %v %v", n, told, cause)
+	}
+	if _, told, cause := ask.Number("m"); cause != nil || told {
+		t.Errorf("%v %v", told, cause)
+	}
+	if on, cause := ask.Flag("on"); cause != nil || on == nil || *on {
+		t.Errorf("%v %v", on, cause)
+	}
+	from, to, err := ask.Take("at")[0].Times()
+	if err != nil || !from.IsZero() || to.Unix() != 1767225600 {
+		t.Errorf("%v %v %v", from, to, err)
+	}
+	if o, cause := ask.OneOrder("id", "name"); cause != nil || o != (listing.Order{Field: "name", Descending: true}) {
+		t.Errorf("%+v %v", o, cause)
+	}
+	if _, cause := ask.OneOrder("id"); !fail.Is(cause, fail.Invalid) {
+		t.Errorf("an order that is not known: %v", cause)
+	}
+	if cause := ask.NothingElse("name"); !fail.Is(cause, fail.Invalid) || !strings.Contains(cause.Error(), "left") {
+		t.Errorf("a filter that is left: %v", cause)
+	}
+	for _, q := range []string{"x={a b}", "x=(a)", "x=[a~b]"} {
+		for name, take := range map[string]func(*listing.Ask) error{
+			"text": func(a *listing.Ask) error { _, _, e := a.Text("x"); return e }, "number": func(a *listing.Ask) error { _, _, e := a.Number("x"); return e },
+			"flag": func(a *listing.Ask) error { _, e := a.Flag("x"); return e }, "times": func(a *listing.Ask) error { _, _, e := a.Filters[0].Times(); return e },
+		} {
+			bad, cause := listing.Parse(q, "", 1, 1)
+			if cause != nil {
+				t.Fatal(cause)
+			}
+			if cause = take(&bad); !fail.Is(cause, fail.Invalid) || fail.HintOf(cause) == "" {
+				t.Errorf("%s as %s: %v", q, name, cause)
+			}
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 func (s *Server) harbor(who *access.Access) http.Handler {
 	origin := distapi.NewOrigin(s.cfg.HTTP.PublicURL, s.cfg.HTTP.TrustedProxies)
 	return harborapi.New(harborapi.Config{
-		Registry: s.registry, Access: who, Settings: s.settings, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
+		Registry: s.registry, Access: who, Settings: s.settings, Audit: s.audit, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
 		URL: origin.URL, Client: origin.Client, Health: s.health, Space: s.space,
 	})
 }

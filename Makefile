@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 MODULES := . test bench
 LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
-OAPI := go tool -modfile=$(CURDIR)/tools/go.mod oapi-codegen -config oapi-codegen.yaml
+OAPI := go tool -modfile=$(CURDIR)/tools/go.mod oapi-codegen -config oapi-codegen.yaml -o
 # Packages in which goroutines share state: they run under the race detector too.
 RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/harborapi/... ./internal/server/...
 FUZZTIME ?= 20s
@@ -25,10 +25,10 @@ build: ## the program, at ./havn
 	go build -trimpath -o havn ./cmd/havn
 
 generate: ## the types and the table of Harbor's API, of its document
-	cd internal/harborapi && $(OAPI) openapi.yaml
+	cd internal/harborapi && $(OAPI) generated.go openapi.yaml
 
 fresh: ## is what is generated as `make generate` makes it?
-	@new=$$(mktemp); trap 'rm -f "$$new"' EXIT; cd internal/harborapi && $(OAPI) -o "$$new" openapi.yaml && cmp "$$new" generated.go || { echo 'internal/harborapi/generated.go is not of openapi.yaml: make generate'; exit 1; }
+	@new=$$(mktemp); trap 'rm -f "$$new"' EXIT; cd internal/harborapi && $(OAPI) "$$new" openapi.yaml && cmp "$$new" generated.go || { echo 'internal/harborapi/generated.go is not of openapi.yaml: make generate'; exit 1; }
 
 check: format fresh lint unit ## format, generated code, lint, unit tests: before every commit
 

@@ -74,6 +74,7 @@ type operation struct {
 	Later                 string // the work that brings it
 	Never                 string // why it will not come
 
+	body  bool              // it has one
 	serve func(*call) error // nil: it does not work yet
 	need  need
 }

@@ -6,6 +6,9 @@ func Operations() []operation { return operations(nil) }
 // Works reports whether an operation is offered.
 func (o operation) Works() bool { return o.serve != nil }
 
+// HasBody reports whether an operation reads a body.
+func (o operation) HasBody() bool { return o.body }
+
 // CSRFHolds is csrfHolds.
 var CSRFHolds = csrfHolds
 

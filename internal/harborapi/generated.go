@@ -1632,12 +1632,20 @@ type offered interface {
 	GetRepository(c *call, repositoryName RepositoryName) error
 	// ListArtifacts: Artifacts of a repository.
 	ListArtifacts(c *call, repositoryName RepositoryName, p ListArtifactsParams) error
+	// CopyArtifact: Copy an artifact, with what refers to it, from another repository.
+	CopyArtifact(c *call, repositoryName RepositoryName, p CopyArtifactParams) error
+	// DeleteArtifact: Delete an artifact and its tags.
+	DeleteArtifact(c *call, repositoryName RepositoryName, reference ArtifactReference) error
 	// GetArtifact: One artifact, by tag or digest.
 	GetArtifact(c *call, repositoryName RepositoryName, reference ArtifactReference, p GetArtifactParams) error
 	// ListAccessories: What was attached to an artifact: signatures, bills of materials and the like.
 	ListAccessories(c *call, repositoryName RepositoryName, reference ArtifactReference, p ListAccessoriesParams) error
 	// ListTags: Tags of an artifact.
 	ListTags(c *call, repositoryName RepositoryName, reference ArtifactReference, p ListTagsParams) error
+	// CreateTag: Give an artifact one more tag.
+	CreateTag(c *call, repositoryName RepositoryName, reference ArtifactReference, body CreateTagJSONRequestBody) error
+	// DeleteTag: Remove a tag from an artifact.
+	DeleteTag(c *call, repositoryName RepositoryName, reference ArtifactReference, tagName TagName) error
 	// ListAllRepositories: Repositories of all projects that the caller may see.
 	ListAllRepositories(c *call, p ListAllRepositoriesParams) error
 	// GetSystemInfo: What the server is; more of it for those who are logged in.
@@ -1701,7 +1709,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateConfigurations", Method: http.MethodPut, Path: "/configurations", Tag: "configure",
-			Access: "system configuration:update",
+			Access: "system configuration:update", body: true,
 			serve: func(c *call) error {
 				var body UpdateConfigurationsJSONRequestBody
 				if err := c.readJSON(&body); err != nil {
@@ -1771,7 +1779,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "CreateLabel", Method: http.MethodPost, Path: "/labels", Tag: "label",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "DeleteLabel", Method: http.MethodDelete, Path: "/labels/{label_id}", Tag: "label",
@@ -1783,7 +1791,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "UpdateLabel", Method: http.MethodPut, Path: "/labels/{label_id}", Tag: "label",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "searchLdapGroup", Method: http.MethodGet, Path: "/ldap/groups/search", Tag: "ldap",
@@ -1850,7 +1858,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createProject", Method: http.MethodPost, Path: "/projects", Tag: "project",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "deleteProject", Method: http.MethodDelete, Path: "/projects/{project_name_or_id}", Tag: "project",
@@ -1862,7 +1870,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateProject", Method: http.MethodPut, Path: "/projects/{project_name_or_id}", Tag: "project",
-			Access: "project project:update", Later: "people and projects",
+			Access: "project project:update", body: true, Later: "people and projects",
 		},
 		{
 			ID: "getProjectDeletable", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/_deletable", Tag: "project",
@@ -1894,7 +1902,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createProjectMember", Method: http.MethodPost, Path: "/projects/{project_name_or_id}/members", Tag: "member",
-			Access: "project member:create", Later: "people and projects",
+			Access: "project member:create", body: true, Later: "people and projects",
 		},
 		{
 			ID: "deleteProjectMember", Method: http.MethodDelete, Path: "/projects/{project_name_or_id}/members/{mid}", Tag: "member",
@@ -1906,7 +1914,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateProjectMember", Method: http.MethodPut, Path: "/projects/{project_name_or_id}/members/{mid}", Tag: "member",
-			Access: "project member:update", Later: "people and projects",
+			Access: "project member:update", body: true, Later: "people and projects",
 		},
 		{
 			ID: "listProjectMetadatas", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/metadatas/", Tag: "projectMetadata",
@@ -1914,7 +1922,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "addProjectMetadatas", Method: http.MethodPost, Path: "/projects/{project_name_or_id}/metadatas/", Tag: "projectMetadata",
-			Access: "project metadata:create", Later: "people and projects",
+			Access: "project metadata:create", body: true, Later: "people and projects",
 		},
 		{
 			ID: "deleteProjectMetadata", Method: http.MethodDelete, Path: "/projects/{project_name_or_id}/metadatas/{meta_name}", Tag: "projectMetadata",
@@ -1926,7 +1934,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateProjectMetadata", Method: http.MethodPut, Path: "/projects/{project_name_or_id}/metadatas/{meta_name}", Tag: "projectMetadata",
-			Access: "project metadata:update", Later: "people and projects",
+			Access: "project metadata:update", body: true, Later: "people and projects",
 		},
 		{
 			ID: "ListRobotV1", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/robots", Tag: "robot",
@@ -2129,7 +2137,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateRepository", Method: http.MethodPut, Path: "/projects/{project_name}/repositories/{repository_name}", Tag: "repository",
-			Access: "project repository:update", Later: "people and projects",
+			Access: "project repository:update", body: true, Later: "people and projects",
 		},
 		{
 			ID: "listArtifacts", Method: http.MethodGet, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts", Tag: "artifact",
@@ -2162,11 +2170,34 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "CopyArtifact", Method: http.MethodPost, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts", Tag: "artifact",
-			Access: "project artifact:create", Later: "people and projects",
+			Access: "project artifact:create",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var p CopyArtifactParams
+				b.string(inQuery, "from", &p.From)
+				b.require(inQuery, "from")
+				if b.err != nil {
+					return b.err
+				}
+				return to.CopyArtifact(c, repositoryName, p)
+			},
 		},
 		{
 			ID: "deleteArtifact", Method: http.MethodDelete, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}", Tag: "artifact",
-			Access: "project artifact:delete", Later: "people and projects",
+			Access: "project artifact:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var reference ArtifactReference
+				b.string(inPath, "reference", &reference)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteArtifact(c, repositoryName, reference)
+			},
 		},
 		{
 			ID: "getArtifact", Method: http.MethodGet, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}", Tag: "artifact",
@@ -2230,7 +2261,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "addLabel", Method: http.MethodPost, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels", Tag: "artifact",
-			Access: "project artifact-label:create", Later: "people and projects",
+			Access: "project artifact-label:create", body: true, Later: "people and projects",
 		},
 		{
 			ID: "removeLabel", Method: http.MethodDelete, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels/{label_id}", Tag: "artifact",
@@ -2273,11 +2304,39 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createTag", Method: http.MethodPost, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags", Tag: "artifact",
-			Access: "project tag:create", Later: "people and projects",
+			Access: "project tag:create", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var reference ArtifactReference
+				b.string(inPath, "reference", &reference)
+				if b.err != nil {
+					return b.err
+				}
+				var body CreateTagJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateTag(c, repositoryName, reference, body)
+			},
 		},
 		{
 			ID: "deleteTag", Method: http.MethodDelete, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags/{tag_name}", Tag: "artifact",
-			Access: "project tag:delete", Later: "people and projects",
+			Access: "project tag:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var reference ArtifactReference
+				b.string(inPath, "reference", &reference)
+				var tagName TagName
+				b.string(inPath, "tag_name", &tagName)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteTag(c, repositoryName, reference, tagName)
+			},
 		},
 		{
 			ID: "listQuotas", Method: http.MethodGet, Path: "/quotas", Tag: "quota",
@@ -2289,7 +2348,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateQuota", Method: http.MethodPut, Path: "/quotas/{id}", Tag: "quota",
-			Access: "system quota:update", Later: "people and projects",
+			Access: "system quota:update", body: true, Later: "people and projects",
 		},
 		{
 			ID: "listRegistries", Method: http.MethodGet, Path: "/registries", Tag: "registry",
@@ -2435,7 +2494,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "CreateRobot", Method: http.MethodPost, Path: "/robots", Tag: "robot",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "DeleteRobot", Method: http.MethodDelete, Path: "/robots/{robot_id}", Tag: "robot",
@@ -2447,11 +2506,11 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "RefreshSec", Method: http.MethodPatch, Path: "/robots/{robot_id}", Tag: "robot",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "UpdateRobot", Method: http.MethodPut, Path: "/robots/{robot_id}", Tag: "robot",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "listScanners", Method: http.MethodGet, Path: "/scanners", Tag: "scanner",
@@ -2625,7 +2684,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createUserGroup", Method: http.MethodPost, Path: "/usergroups", Tag: "usergroup",
-			Access: "system user-group:create", Later: "people and projects",
+			Access: "system user-group:create", body: true, Later: "people and projects",
 		},
 		{
 			ID: "searchUserGroups", Method: http.MethodGet, Path: "/usergroups/search", Tag: "usergroup",
@@ -2641,7 +2700,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateUserGroup", Method: http.MethodPut, Path: "/usergroups/{group_id}", Tag: "usergroup",
-			Access: "system user-group:update", Later: "people and projects",
+			Access: "system user-group:update", body: true, Later: "people and projects",
 		},
 		{
 			ID: "listUsers", Method: http.MethodGet, Path: "/users", Tag: "user",
@@ -2649,7 +2708,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createUser", Method: http.MethodPost, Path: "/users", Tag: "user",
-			Access: "open", Later: "people and projects",
+			Access: "open", body: true, Later: "people and projects",
 		},
 		{
 			ID: "getCurrentUserInfo", Method: http.MethodGet, Path: "/users/current", Tag: "user",
@@ -2673,19 +2732,19 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateUserProfile", Method: http.MethodPut, Path: "/users/{user_id}", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "setCliSecret", Method: http.MethodPut, Path: "/users/{user_id}/cli_secret", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "updateUserPassword", Method: http.MethodPut, Path: "/users/{user_id}/password", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login", body: true, Later: "people and projects",
 		},
 		{
 			ID: "setUserSysAdmin", Method: http.MethodPut, Path: "/users/{user_id}/sysadmin", Tag: "user",
-			Access: "system user:update", Later: "people and projects",
+			Access: "system user:update", body: true, Later: "people and projects",
 		},
 	}
 }

@@ -10,7 +10,8 @@ import (
 // Places answers up to most numbers of the projects in which a user's or a group's membership, or a robot's permission for just that project, lets somebody do something. What
 // administrators, and robots of the whole system, may do everywhere is not told by it.
 func (a *Access) Places(ctx context.Context, who Identity, o Operation, most int) ([]int64, error) {
-	query, args := "", []any(nil)
+	var query string
+	var args []any
 	switch {
 	case who.Robot != 0:
 		query = "SELECT DISTINCT o.scope FROM robot_permissions o WHERE o.robot = ? AND o.scope > 0 AND o.resource IN (?, '*') AND o.action IN (?, '*') AND o.effect <> 'deny' LIMIT ?"

@@ -17,8 +17,8 @@ import (
 	"github.com/havn-registry/havn/internal/settings"
 )
 
+// Base is where the operations are, and Devcenter where they are described.
 const (
-	// Base is where the operations are, and Devcenter where they are described.
 	Base      = "/api/v2.0"
 	Devcenter = "/devcenter-api-2.0"
 

@@ -73,8 +73,8 @@ func (a *API) projectName(c *call) (string, error) {
 	if b.boolean(inHeader, "X-Is-Resource-Name", &isName); b.err != nil {
 		return "", b.err
 	}
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || isName {
+	id, notNumber := strconv.ParseInt(text, 10, 64)
+	if notNumber != nil || isName {
 		return text, nil
 	}
 	return a.Registry.ProjectName(c.Context(), id)

@@ -30,7 +30,8 @@ func newBinder(r *http.Request) *binder { return &binder{r: r, query: r.URL.Quer
 
 // raw answers a parameter as it was sent. Of several in the query the first counts.
 func (b *binder) raw(in where, name string) (string, bool) {
-	text, ok := "", false
+	var text string
+	var ok bool
 	switch in {
 	case inPath:
 		text, ok = b.r.PathValue(name), true
@@ -60,7 +61,7 @@ func (b *binder) string(in where, name string, to *string) {
 	}
 }
 
-func (b *binder) integer(in where, name string, to *int64) {
+func (b *binder) integer(in where, name string, to *int64) { //nolint:unparam // numbers in paths are of operations that do not work yet
 	text, ok := b.raw(in, name)
 	if !ok || text == "" {
 		return

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"regexp"
 	"strings"
 	"sync"
@@ -28,7 +27,7 @@ const (
 var artifactTypes = map[string]string{
 	"application/vnd.oci.image.config.v1+json": imageType, "application/vnd.docker.container.image.v1+json": imageType,
 	oci.MediaTypeImageIndex: imageType, "application/vnd.docker.distribution.manifest.list.v2+json": imageType,
-	"application/vnd.cncf.helm.config.v1+json": "CHART", "application/vnd.cnab.manifest.v1": "CNAB", "application/vnd.wasm.config.v1+json": "WASM",
+	"application/vnd.cncf.helm.config.v1+json": chartType, "application/vnd.cnab.manifest.v1": "CNAB", "application/vnd.wasm.config.v1+json": "WASM",
 	"application/vnd.goharbor.harbor.sbom.v1": "SBOM", "application/vnd.cncf.model.config.v1+json": "CNAI",
 }
 
@@ -62,14 +61,18 @@ func (a *API) describe(c *call, of *registry.Artifact, to *Artifact) error {
 	}
 	to.MediaType = m.Config.MediaType
 	to.Type = typeOf(to.MediaType)
-	if to.Type != imageType {
+	to.AdditionLinks = linksOf(to)
+	if !strings.HasSuffix(to.MediaType, "json") {
 		return nil
 	}
 	name, err := oci.ParseName(of.Repository)
 	if err != nil {
 		return fail.E(fail.Internal, err, "repository %s, as it is stored", of.Repository)
 	}
-	to.ExtraAttrs, err = a.kept.of(m.Config.Digest, func() (ExtraAttrs, error) { return a.readConfig(c, name, *m.Config) })
+	to.ExtraAttrs, err = a.kept.of(m.Config.Digest, func() (ExtraAttrs, error) {
+		config, readErr := a.readConfig(c, name, *m.Config)
+		return describeConfig(to.Type, config), readErr
+	})
 	return err
 }
 
@@ -86,14 +89,14 @@ func referencesOf(of *registry.Artifact, children []oci.Descriptor) []Reference 
 	return all
 }
 
-// readConfig reads what Harbor tells of an image. A configuration that is long, gone or no JSON tells nothing.
-func (a *API) readConfig(c *call, name oci.Name, config oci.Descriptor) (attrs ExtraAttrs, err error) {
+// readConfig reads a configuration. One that is long, gone or no JSON tells nothing.
+func (a *API) readConfig(c *call, name oci.Name, config oci.Descriptor) (all map[string]any, err error) {
 	if config.Size > maxConfig {
-		return ExtraAttrs{}, nil
+		return nil, nil
 	}
 	in, err := a.Registry.OpenBlob(c.Context(), name, config.Digest)
 	if fail.Is(err, fail.NotFound) {
-		return ExtraAttrs{}, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -103,13 +106,9 @@ func (a *API) readConfig(c *call, name oci.Name, config oci.Descriptor) (attrs E
 	if err != nil {
 		return nil, err
 	}
-	var all map[string]any
 	if json.Unmarshal(text, &all) != nil {
-		return ExtraAttrs{}, nil //nolint:nilerr // what is no JSON describes nothing, and that is no failure of this request
+		return nil, nil
 	}
-	maps.DeleteFunc(all, func(key string, _ any) bool {
-		return key != "architecture" && key != "os" && key != "author" && key != "created" && key != "config"
-	})
 	return all, nil
 }
 

@@ -1640,6 +1640,8 @@ type offered interface {
 	GetArtifact(c *call, repositoryName RepositoryName, reference ArtifactReference, p GetArtifactParams) error
 	// ListAccessories: What was attached to an artifact: signatures, bills of materials and the like.
 	ListAccessories(c *call, repositoryName RepositoryName, reference ArtifactReference, p ListAccessoriesParams) error
+	// GetAddition: A part of an artifact for readers: build history, or the README, values and dependencies of a chart.
+	GetAddition(c *call, repositoryName RepositoryName, reference ArtifactReference, addition Addition) error
 	// ListTags: Tags of an artifact.
 	ListTags(c *call, repositoryName RepositoryName, reference ArtifactReference, p ListTagsParams) error
 	// CreateTag: Give an artifact one more tag.
@@ -2257,7 +2259,20 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "getAddition", Method: http.MethodGet, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/additions/{addition}", Tag: "artifact",
-			Access: "project artifact-addition:read", Later: "people and projects",
+			Access: "project artifact-addition:read",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var reference ArtifactReference
+				b.string(inPath, "reference", &reference)
+				var addition Addition
+				b.string(inPath, "addition", &addition)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetAddition(c, repositoryName, reference, addition)
+			},
 		},
 		{
 			ID: "addLabel", Method: http.MethodPost, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels", Tag: "artifact",

@@ -111,12 +111,12 @@ func form(schema map[string]any) string {
 		return lastOf(ref)
 	}
 	kind := fmt.Sprint(schema["type"])
-	switch {
-	case kind == "array":
+	switch kind {
+	case "array":
 		if items, ok := schema["items"].(map[string]any); ok {
 			return "[" + form(items) + "]"
 		}
-	case kind == "object":
+	case "object":
 		if values, ok := schema["additionalProperties"].(map[string]any); ok {
 			return "{…: " + form(values) + "}"
 		}
@@ -197,8 +197,12 @@ func (d *description) entries(at yaml.MapItem) ([]entry, error) {
 		method string
 		entry  *entry
 	}{
-		{http.MethodGet, item.Get}, {http.MethodHead, item.Head}, {http.MethodPost, item.Post},
-		{http.MethodPut, item.Put}, {http.MethodPatch, item.Patch}, {http.MethodDelete, item.Delete},
+		{http.MethodGet, item.Get},
+		{http.MethodHead, item.Head},
+		{http.MethodPost, item.Post},
+		{http.MethodPut, item.Put},
+		{http.MethodPatch, item.Patch},
+		{http.MethodDelete, item.Delete},
 	} {
 		if one.entry == nil {
 			continue

@@ -52,7 +52,7 @@ func liveAuditKeys() []key {
 
 func liveLDAPKeys() []key {
 	return []key{
-		text("settings.ldap_url", "ldap://host[:port] or ldaps://host[:port], several separated by spaces", "", "The directory's servers: the first that answers is used, the others are for the time when it does not.",
+		text("settings.ldap_url", "ldap://host[:port] or ldaps://host[:port], several separated by spaces; without a scheme it is ldap://, or ldaps:// with port 636", "", "The directory's servers: the first that answers is used, the others are for the time when it does not.",
 			func(c *Config) *string { return &c.Live.LDAP.URL }, ldapURLs).like("ldaps://dc1.example.com ldaps://dc2.example.com").empty("none"),
 		text("settings.ldap_search_dn", "a distinguished name", "", "The account that looks for users and groups.",
 			func(c *Config) *string { return &c.Live.LDAP.SearchDN }, upTo(1024)).like("cn=havn,ou=services,dc=example,dc=com").empty("none: the directory is asked without logging in"),
@@ -71,8 +71,8 @@ func liveLDAPKeys() []key {
 
 func liveLDAPGroupKeys() []key {
 	return []key{
-		text("settings.ldap_group_base_dn", "a distinguished name", "", "Below it are the groups.", func(c *Config) *string { return &c.Live.LDAP.GroupBaseDN }, upTo(1024)).like("ou=groups,dc=example,dc=com").empty("groups are not used"),
-		text("settings.ldap_group_search_filter", "an LDAP filter", "", "Which entries are groups.", func(c *Config) *string { return &c.Live.LDAP.GroupSearchFilter }, upTo(4096)).like("(objectClass=group)").empty("all"),
+		text("settings.ldap_group_base_dn", "a distinguished name", "", "Below it are the groups.", func(c *Config) *string { return &c.Live.LDAP.GroupBaseDN }, upTo(1024)).like("ou=groups,dc=example,dc=com").empty("that of settings.ldap_base_dn"),
+		text("settings.ldap_group_search_filter", "an LDAP filter", "", "Which entries are groups.", func(c *Config) *string { return &c.Live.LDAP.GroupSearchFilter }, upTo(4096)).like("(objectClass=group)").empty("group, groupOfNames and groupOfUniqueNames"),
 		text("settings.ldap_group_attribute_name", "an attribute's name", "cn", "The attribute that holds a group's name.", func(c *Config) *string { return &c.Live.LDAP.GroupAttributeName }, attributeName),
 		number("settings.ldap_group_search_scope", 2, "How deep groups are looked for: 0 the base alone, 1 one level below it, 2 the whole tree (3 is read as 2).", func(c *Config) *int { return &c.Live.LDAP.GroupSearchScope }, 0, 3),
 		text("settings.ldap_group_admin_dn", "a distinguished name", "", "The group whose members are administrators of Havn.", func(c *Config) *string { return &c.Live.LDAP.GroupAdminDN }, upTo(1024)).empty("none"),
@@ -114,7 +114,7 @@ func robotPrefix(s string) error {
 		return fmt.Errorf("has %d bytes", len(s))
 	}
 	for _, c := range s {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.+$@", c)) {
+		if !isLetter(c) && !isDigit(c) && !strings.ContainsRune("-_.+$@", c) {
 			return fmt.Errorf("%q has %q in it", s, c)
 		}
 	}
@@ -126,16 +126,21 @@ func attributeName(s string) error {
 		return fmt.Errorf("has %d bytes", len(s))
 	}
 	for i, c := range s {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || !(c >= '0' && c <= '9' || c == '-' || c == '.' || c == ';')) {
+		if !isLetter(c) && (i == 0 || !isDigit(c) && !strings.ContainsRune("-.;", c)) {
 			return fmt.Errorf("%q is not an attribute's name", s)
 		}
 	}
 	return nil
 }
 
+func isLetter(c rune) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+func isDigit(c rune) bool  { return c >= '0' && c <= '9' }
+
 func ldapURLs(s string) error {
 	for one := range strings.FieldsSeq(s) {
+		if !strings.Contains(one, "://") {
+			one = "ldap://" + one // as Harbor reads it
+		}
 		u, err := url.Parse(one)
 		switch {
 		case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != "":

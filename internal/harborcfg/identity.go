@@ -38,9 +38,16 @@ func (r *reading) identity() {
 // directory reads where people and groups are looked for.
 func (r *reading) directory(used bool) {
 	for _, pair := range [][2]string{
-		{"ldap_url", "settings.ldap_url"}, {"ldap_searchdn", "settings.ldap_search_dn"}, {"ldap_search_pwd", "settings.ldap_search_password"},
-		{"ldap_basedn", "settings.ldap_base_dn"}, {"ldap_filter", "settings.ldap_filter"}, {"ldap_uid", "settings.ldap_uid"}, {"ldap_timeout", "settings.ldap_timeout"},
-		{"ldap_group_basedn", "settings.ldap_group_base_dn"}, {"ldap_group_filter", "settings.ldap_group_search_filter"}, {"ldap_group_gid", "settings.ldap_group_attribute_name"},
+		{"ldap_url", "settings.ldap_url"},
+		{"ldap_searchdn", "settings.ldap_search_dn"},
+		{"ldap_search_pwd", "settings.ldap_search_password"},
+		{"ldap_basedn", "settings.ldap_base_dn"},
+		{"ldap_filter", "settings.ldap_filter"},
+		{"ldap_uid", "settings.ldap_uid"},
+		{"ldap_timeout", "settings.ldap_timeout"},
+		{"ldap_group_basedn", "settings.ldap_group_base_dn"},
+		{"ldap_group_filter", "settings.ldap_group_search_filter"},
+		{"ldap_group_gid", "settings.ldap_group_attribute_name"},
 	} {
 		if value, ok := r.usedValue(pair[0], used, "ldap_auth"); ok {
 			r.give(pair[0], pair[1], always, value)

@@ -273,14 +273,19 @@ func addPull(ctx context.Context, tx *sqldb.Tx, p index.Pull) error {
 	return index.AddPulls(ctx, tx, p)
 }
 
-// ForgetOps removes up to limit ids of operations from before a time, when nobody can run them again, and answers how many.
-func (r *Registry) ForgetOps(ctx context.Context, hold Hold, before time.Time, limit int) (int, error) {
+// OldOps answers up to limit ids of operations that say that they are from before a time, which is that of the clock of whoever wrote them.
+func (r *Registry) OldOps(ctx context.Context, before time.Time, limit int) ([]string, error) {
 	old, err := index.OldOps(ctx, r.db, micros(before), limit)
-	if err != nil || len(old) == 0 {
-		return 0, err
+	if err != nil {
+		return nil, fmt.Errorf("find old operations: %w", err)
 	}
-	if err = r.held(ctx, hold, "ops.forget", func(tx *sqldb.Tx) error { return index.DeleteOps(ctx, tx, old) }); err != nil {
-		return 0, fmt.Errorf("forget operations: %w", err)
+	return old, nil
+}
+
+// ForgetOps removes ids of operations, in one transaction. The caller knows that nobody can run them again.
+func (r *Registry) ForgetOps(ctx context.Context, hold Hold, ids []string) error {
+	if err := r.held(ctx, hold, "ops.forget", func(tx *sqldb.Tx) error { return index.DeleteOps(ctx, tx, ids) }); err != nil {
+		return fmt.Errorf("forget operations: %w", err)
 	}
-	return len(old), nil
+	return nil
 }

@@ -21,8 +21,8 @@ const (
 	longPause  = 400 * time.Millisecond
 	retryAfter = time.Second
 	// doubtTime is how long after a run whose commit has an unknown outcome another run may still commit. What tells a run that it is the second one, as an operation's id, is removed when it is
-	// an hour old by the clocks of all nodes that live, and a node counts as dead when its heart stood still for 30 s: 15 s, and 10 s in which a server ends a transaction that stands still between
-	// the look and its COMMIT, are less.
+	// an hour old by the clocks of all nodes that live, and whoever removes it has seen it for a minute by its own clock, whatever others' said when it was written: 15 s, and 10 s in which a
+	// server ends a transaction that stands still between the look and its COMMIT, are less.
 	doubtTime = 15 * time.Second
 )
 

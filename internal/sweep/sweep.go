@@ -33,6 +33,11 @@ const (
 	doneTime = time.Hour
 	// opTime is how long an operation's id is kept: no transaction is run again that late.
 	opTime = time.Hour
+	// opWatch is how long the sweep has seen an operation's id, by its own clock, before it goes. How old the id says that it is depends on the clock of whoever wrote it, and one that was far
+	// behind may have been put right since. It is longer than what may pass between the first and the last run of a transaction: see doubtTime in sqldb.
+	opWatch = time.Minute
+	// opsAtOnce bounds the ids that are seen at once: 1.3 MB.
+	opsAtOnce = 20_000
 	// nodeTime is how long an ended incarnation is kept, for people to look at.
 	nodeTime = 30 * 24 * time.Hour
 	// atOnce bounds one batch; rowsAtOnce one that only deletes rows.
@@ -65,6 +70,7 @@ type Config struct {
 type Sweeper struct {
 	Config
 	walk    walk
+	ops     seenOps
 	removed *prometheus.CounterVec
 	failed  *prometheus.CounterVec
 	success prometheus.Gauge
@@ -164,9 +170,7 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 		}},
 		{what: "objects without rows", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
 		{what: "pull counts", do: full(rowsAtOnce, func(ctx context.Context) (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) })},
-		{what: "operation ids", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
-			return s.Registry.ForgetOps(ctx, claim.Hold, now.Add(-opTime), rowsAtOnce)
-		})},
+		{what: "operation ids", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.forgetOps(ctx, claim, now.Add(-opTime)) }},
 		{what: "ended incarnations", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
 			n, err := s.Node.Forget(ctx, now.Add(-nodeTime), rowsAtOnce)
 			return int(n), err

@@ -350,7 +350,10 @@ func TestAClockThatIsAheadTakesNothingFromTheOtherNodes(t *testing.T) {
 	}
 	s.move(48 * time.Hour)
 	for _, want := range []int{1, 0} {
-		s.once()
+		for range 2 { // an operation goes when it was seen before
+			s.once()
+			s.move(2 * time.Minute)
+		}
 		if s.rows("uploads") != want || s.rows("ops") != want {
 			t.Errorf("%d uploads and %d operations, want %d", s.rows("uploads"), s.rows("ops"), want)
 		}
@@ -360,6 +363,45 @@ func TestAClockThatIsAheadTakesNothingFromTheOtherNodes(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestAnOperationThatIsNewIsKeptHoweverOldItSays: the clock of the node that wrote it was years behind and has been put right, so that no node's clock tells of it any more.
+func TestAnOperationThatIsNewIsKeptHoweverOldItSays(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	write := func(op string) {
+		err := s.db.Tx(t.Context(), "test", func(tx *sqldb.Tx) error {
+			_, err := tx.InsertIgnore(t.Context(), "ops", []string{"op", "at"}, op, 1)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	for _, step := range []struct {
+		after time.Duration
+		left  int
+		write string
+	}{
+		{0, 1, ""},
+		{30 * time.Second, 1, "second"},
+		{31 * time.Second, 1, ""}, // the first was seen for a minute; the second is seen for the first time
+		{30 * time.Second, 1, ""}, //
+		{31 * time.Second, 0, ""}, // nor is the second one kept for ever
+		{time.Hour, 0, "third"},   //
+		{time.Second, 1, ""},      // however long there was nothing to see
+		{sweep.DefaultInterval + time.Second, 0, ""},
+	} {
+		s.move(step.after)
+		s.once()
+		if n := s.rows("ops"); n != step.left {
+			t.Errorf("%s later: %d operations, want %d", step.after, n, step.left)
+		}
+		if step.write != "" {
+			write(step.write)
 		}
 	}
 }

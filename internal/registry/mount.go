@@ -36,7 +36,7 @@ func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, err
 	if source.IsZero() {
 		return false, nil
 	}
-	f, mounted := firstPush(m.Pusher, name), false
+	f, op, mounted := firstPush(m.Pusher, name), sqldb.NewToken(), false
 	err = r.keyed(ctx, "blob.mount", func(tx *sqldb.Tx) error {
 		mounted = false
 		from, findErr := index.RepositoryByName(ctx, tx, source)
@@ -47,6 +47,11 @@ func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, err
 		if linked, linkErr := index.IsLinked(ctx, tx, from.ID, m.Digest); linkErr != nil || !linked {
 			return linkErr
 		}
+		mounted = true
+		// A second run of a mount that was applied must not bring back a link that was deleted meanwhile.
+		if mine, claimErr := index.ClaimOp(ctx, tx, op, micros(tx.Now())); claimErr != nil || !mine {
+			return claimErr
+		}
 		repo, repoErr := r.ensure(ctx, tx, f)
 		if repoErr != nil {
 			return repoErr
@@ -54,7 +59,6 @@ func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, err
 		if linkErr := index.Link(ctx, tx, repo.ID, m.Digest, micros(tx.Now())); linkErr != nil {
 			return linkErr
 		}
-		mounted = true
 		return index.Review(ctx, tx, index.ReviewLink, repo.ID, m.Digest, micros(tx.Now().Add(r.cfg.SafeTime)))
 	})
 	if err != nil {

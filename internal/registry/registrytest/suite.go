@@ -25,6 +25,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 			{"A repeated chunk shows itself and changes nothing", repeatedChunk},
 			{"A repeated PUT gets the same answer", repeatedFinish},
 			{"A commit that ran is found by what it left, whatever became of it since", commitRunLate},
+			{"A mount that ran brings nothing back that was deleted since", mountRunLate},
 			{"A body that breaks off is kept as far as it came", brokenBody},
 			{"Another node goes on where the upload stands", otherNode},
 			{"A blob has a bounded number of objects", tooManyObjects},

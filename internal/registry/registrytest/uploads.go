@@ -262,6 +262,22 @@ func commitRunLate(t *testing.T, w *World) {
 	w.WantBlob(t, other, Sum(data), data)
 }
 
+func mountRunLate(t *testing.T, w *World) {
+	source, target := Name("late/source"), Name("late/target")
+	data := Content("late mount", 1500)
+	w.Push(t, source, data)
+	w.Faults.AfterCommit("blob.mount", func() {
+		if err := w.DeleteBlob(t.Context(), target, Sum(data)); err != nil {
+			t.Error(err)
+		}
+	})
+	if ok, err := w.Mount(t.Context(), target, registry.Mount{Pusher: Admin, Digest: Sum(data), From: source, MayPull: all}); err != nil || !ok {
+		t.Fatalf("%v, %v", ok, err)
+	}
+	_, err := w.StatBlob(t.Context(), target, Sum(data), registry.ToPull)
+	WantCode(t, err, fail.NotFound, oci.CodeBlobUnknown)
+}
+
 // broken is a body that breaks off after some bytes, as when the client is killed; the request's context ends at the same moment.
 func broken(t *testing.T, data []byte) (context.Context, io.Reader) {
 	t.Helper()

@@ -65,6 +65,7 @@ func digestWrong(want, got oci.Digest) error {
 func (in *intake) readBack(ctx context.Context, d oci.Digest) error {
 	in.timer.Stop()
 	defer in.onEnd()
+	defer in.keep()()
 	rows, err := index.Objects(ctx, in.r.db, in.up.Content)
 	if err != nil {
 		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -177,6 +178,7 @@ func (in *intake) open() (string, error) {
 func (in *intake) write(name string, hint int64, b *body) error {
 	before := b.n
 	in.timer.Stop()
+	defer in.keep()()
 	defer func() {
 		if b.ended {
 			in.onEnd()
@@ -193,6 +195,44 @@ func (in *intake) write(name string, hint int64, b *body) error {
 		in.r.metrics.received.Add(float64(w.Size))
 		return nil
 	})
+}
+
+// touchEvery is how often an upload is noted as active while a request is at work on one object of it, which may be large and its client slow: far below the shortest time after which one expires.
+const touchEvery = 15 * time.Second
+
+// keep notes every now and then that the upload is not idle, until the function that it answers is called.
+func (in *intake) keep() (stop func()) {
+	ctx, cancel := context.WithCancel(in.ctx)
+	var mu sync.Mutex
+	mu.Lock()
+	defer mu.Unlock()
+	var timer *time.Timer
+	timer = time.AfterFunc(touchEvery, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		in.touch(ctx)
+		timer.Reset(touchEvery)
+	})
+	return func() {
+		cancel()
+		mu.Lock() // a note that is being made ends first
+		defer mu.Unlock()
+		timer.Stop()
+	}
+}
+
+// touch notes that the upload is active. Where that fails, the next note comes soon enough.
+func (in *intake) touch(ctx context.Context) {
+	err := in.r.relaxed(ctx, "upload.touch", func(tx *sqldb.Tx) error {
+		_, err := index.TouchUpload(ctx, tx, in.up.ID, in.up.Off, micros(tx.Now()))
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		in.r.cfg.Log.DebugContext(ctx, "an upload is not noted as active", "upload", in.up.ID, "error", err)
+	}
 }
 
 // settle makes an object part of the upload, if the upload still stands where the object begins; else the object is dead, and the error says where the upload

@@ -91,6 +91,7 @@ func TestBadInputToEveryCommand(t *testing.T) {
 		"reset to nothing":       {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "admin reset-password --stdin", "standard input has no password", 1},
 		"check which store":      {nil, "store check all", "havn store check takes no arguments", 2},
 		"check no store":         {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "store check", "is it mounted? Look at storage.filesystem.path", 1},
+		"confirm no store":       {[]string{"HAVN_DATA_DIR=" + dir + "/data"}, "store confirm", "confirm the blob store: there is no database yet", 1},
 		"check a store of air":   {[]string{"HAVN_STORAGE_DRIVER=memory"}, "store check", "there is nothing to check", 1},
 		"bucket without a name":  {[]string{"HAVN_STORAGE_DRIVER=s3"}, "store check", "storage.s3.bucket: is not set, and storage.driver is s3", 2},
 		"status of what":         {nil, "status all", "havn status takes no arguments", 2},
@@ -132,7 +133,7 @@ func TestBadInputToEveryCommand(t *testing.T) {
 
 func TestEveryCommandExplainsItselfWithAnExampleAndItsExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "admin", "admin reset-password", "key", "key rotate", "lab", "lab up", "lab status", "lab kill", "lab restart", "lab partition", "lab heal", "lab down", "node", "node list", "node forget", "status", "store", "store check", "completion"} {
+	for _, line := range []string{"", "serve", "version", "config", "config check", "config print", "config import", "config reference", "doctor", "admin", "admin reset-password", "key", "key rotate", "lab", "lab up", "lab status", "lab kill", "lab restart", "lab partition", "lab heal", "lab down", "node", "node list", "node forget", "status", "store", "store check", "store confirm", "completion"} {
 		code, out, errOut := execute(t, nil, append(strings.Fields(line), "--help")...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "Exit codes:\n") {
 			t.Errorf("havn %s --help: %d\n%s%s", line, code, out, errOut)

@@ -21,7 +21,7 @@ func (p *program) store() *cobra.Command {
 		Long:    "Look after the blob store.\n\n" + exitText,
 		Example: "  havn store check",
 	})
-	cmd.AddCommand(p.storeCheck())
+	cmd.AddCommand(p.storeCheck(), p.storeConfirm())
 	return cmd
 }
 
@@ -90,4 +90,37 @@ func storeLine(r server.StoreResult) string {
 		fmt.Fprintf(&b, "%-7s  %8s  → %s\n", "", "", r.Hint)
 	}
 	return b.String()
+}
+
+// storeConfirmed is the result of store confirm.
+type storeConfirmed struct {
+	Epoch int64 `json:"epoch"`
+}
+
+func (p *program) storeConfirm() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "confirm",
+		Short: "Say that the blob store goes on with this database, after a restore",
+		Long: `Say that the blob store is to go on with this database. After a database was restored from a backup, or while a copy of it uses the same store, nothing is
+deleted from the store: which of them knows what is in use, only you can tell. 'havn doctor', 'havn status' and the log say when it is so.
+
+From then on objects in the store that this database does not name are deleted once they are older than sweep.safe_time: those too that only another copy of
+the database names, or a newer backup. Other copies delete nothing any more. Read "Restore" in docs/operations.md first.
+
+On SQLite, stop Havn first. With a database of its own it may go on.
+
+` + exitText,
+		Example: "  havn store confirm --config /etc/havn/havn.yaml",
+		Args:    noArguments,
+	}
+	return p.looking(cmd, func(ctx context.Context, c *config.Config, asJSON bool) error {
+		epoch, err := server.ConfirmStore(ctx, c)
+		switch {
+		case err != nil:
+			return failed(err)
+		case asJSON:
+			return p.printJSON(storeConfirmed{epoch})
+		}
+		return p.print(fmt.Sprintf("The blob store goes on with this database, in its epoch %d.\n", epoch))
+	})
 }

@@ -1,25 +1,17 @@
 package blob
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
-
-// idObject holds the store's id: a database compares it with its own before anything is swept.
-const idObject = "havn-store-id"
-
-// maxID bounds what is read of the id object.
-const maxID = 256
 
 // An operation that can be repeated is tried again while the store is Unavailable, with pauses of firstPause, then ten times as long up to longestPause: without
 // Patience attempts times, which is enough for a file system that was slow once; with it at least leastAttempts times, and until it is over.
@@ -247,30 +239,13 @@ func (s *Store) Tidy(ctx context.Context, before time.Time, known Known) (int, e
 	return n, nil
 }
 
-// ID answers the store's id, or NotFound if it has none yet, or one whose writing was cut off.
-func (s *Store) ID(ctx context.Context) (string, error) {
-	var text []byte
-	err := s.again(ctx, "get", func(ctx context.Context) (tryErr error) {
-		text, tryErr = s.small(ctx, idObject)
-		return tryErr
-	})
-	if err != nil {
-		return "", fmt.Errorf("read the store's id: %w", err)
-	}
-	id := strings.Trim(string(text), "\x00 \r\n")
-	if id == "" {
-		return "", fail.E(fail.NotFound, nil, "the store's id is empty: its writing was cut off")
-	}
-	return id, nil
-}
-
-// small reads an object of at most maxID bytes.
+// small reads an object of at most maxMark bytes.
 func (s *Store) small(ctx context.Context, name string) ([]byte, error) {
 	r, err := s.open(ctx, name, 0, -1)
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxID))
+	text, err := io.ReadAll(io.LimitReader(r, maxMark))
 	if closeErr := r.Close(); err == nil {
 		err = closeErr
 	}
@@ -286,25 +261,4 @@ func (s *Store) kindOf(err error) fail.Kind {
 		return fail.Unavailable
 	}
 	return s.driver.Classify(err)
-}
-
-// SetID gives the store its id. One that has an id keeps it: Exists.
-func (s *Store) SetID(ctx context.Context, id string) error {
-	put := func() error {
-		_, err := s.put(ctx, idObject, int64(len(id)), bytes.NewReader([]byte(id)))
-		return err
-	}
-	err := put()
-	if fail.Is(err, fail.Exists) {
-		if _, readErr := s.ID(ctx); fail.Is(readErr, fail.NotFound) {
-			// What a crash left of an earlier try. If it is another node's, which writes at this moment, the two compare what is there afterwards.
-			if err = s.Delete(ctx, idObject); err == nil {
-				err = put()
-			}
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write the store's id: %w", err)
-	}
-	return nil
 }

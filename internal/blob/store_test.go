@@ -2,6 +2,7 @@ package blob_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,5 +82,49 @@ func TestOnlyNamesOfOurFormAreOurs(t *testing.T) {
 		if blob.IsOwnName(given) != want {
 			t.Errorf("%q: ours is %v, want %v", given, !want, want)
 		}
+	}
+}
+
+func TestAnEpochIsBegunOnceAndContestedAsOftenAsOneLikes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := blob.NewStore(memory.New(time.Now), blob.StoreConfig{})
+	if _, err := s.Epoch(ctx, 7); !fail.Is(err, fail.NotFound) {
+		t.Errorf("an epoch that was not begun: %v", err)
+	}
+	for _, n := range []int64{0, 7, 12} {
+		if err := s.SetEpoch(ctx, n, "mine"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SetEpoch(ctx, 7, "yours"); !fail.Is(err, fail.Exists) {
+		t.Errorf("begun twice: %v", err)
+	}
+	if said, err := s.Epoch(ctx, 7); err != nil || said != "mine" {
+		t.Errorf("%q, %v", said, err)
+	}
+	for range 2 {
+		if err := s.Contest(ctx, 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, want := range map[int64]bool{7: true, 12: false} {
+		if got, err := s.Contested(ctx, n); err != nil || got != want {
+			t.Errorf("epoch %d is contested: %v, %v", n, got, err)
+		}
+	}
+	if _, err := s.Put(ctx, s.NewName(), 1, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range [][]int64{{7, 12}, {12}} {
+		if all, err := s.Epochs(ctx); err != nil || !slices.Equal(all, want) {
+			t.Errorf("epochs %v, %v; want %v", all, err, want)
+		}
+		if err := s.DropEpoch(ctx, 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, err := s.Contested(ctx, 7); err != nil || again {
+		t.Errorf("dropped and still contested: %v, %v", again, err)
 	}
 }

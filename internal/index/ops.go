@@ -58,3 +58,31 @@ func BindStore(ctx context.Context, tx *sqldb.Tx, id string) error {
 	_, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, "store_bound", id)
 	return err
 }
+
+// storeEpochKey is the key of what the database knows of its epoch of the blob store.
+const storeEpochKey = "store_epoch"
+
+// StoreEpoch answers what was written down of the epoch of the blob store, "" if nothing was.
+func StoreEpoch(ctx context.Context, q sqldb.Querier) (string, error) {
+	var text string
+	err := q.Row(ctx, "SELECT v FROM meta WHERE k = ?", storeEpochKey).Scan(&text)
+	if fail.Is(err, fail.NotFound) {
+		return "", nil
+	}
+	return text, err
+}
+
+// SwapStoreEpoch writes another text in the place of the one that was seen. False if another one is there; true also if the new one is there already, as after an earlier run.
+func SwapStoreEpoch(ctx context.Context, tx *sqldb.Tx, seen, text string) (bool, error) {
+	if seen == "" {
+		if fresh, err := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, storeEpochKey, text); err != nil || fresh {
+			return fresh, err
+		}
+	}
+	hit, err := tx.Exec(ctx, "UPDATE meta SET v = ? WHERE k = ? AND v = ?", text, storeEpochKey, seen)
+	if err != nil || hit > 0 {
+		return hit > 0, err
+	}
+	now, err := StoreEpoch(ctx, tx)
+	return now == text, err
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -43,7 +44,8 @@ func (d *doctor) stores(ctx context.Context) {
 		if h, ok := fail.DetailOf(err).(Holder); ok {
 			d.running(ctx, h)
 			if d.c.Database.Engine != config.SQLite {
-				d.database(ctx) // its servers are for everybody, also while this node serves
+				db, _ := d.database(ctx) // its servers are for everybody, also while this node serves
+				d.leave(db)
 			}
 			return
 		}
@@ -64,41 +66,46 @@ func (d *doctor) look(ctx context.Context) {
 		d.add("database", Good, "", "thrown away at the end, with the blobs in memory")
 		return
 	}
-	id := d.database(ctx)
-	ctx, cancel := context.WithTimeout(ctx, d.patience)
-	defer cancel()
-	d.blobs(ctx, id)
+	db, id := d.database(ctx)
+	d.blobs(ctx, id, db)
+	d.leave(db)
 }
 
-// database answers the database's id, "" if it has none or does not say it.
-func (d *doctor) database(ctx context.Context) string {
+// leave closes the database, if it is open.
+func (d *doctor) leave(db *sqldb.DB) {
+	if db == nil {
+		return
+	}
+	if err := db.Close(); err != nil {
+		d.wrong("database", err)
+	}
+}
+
+// database answers the open database, nil if it can't be opened, and its id, "" if it has none or does not say it.
+func (d *doctor) database(ctx context.Context) (db *sqldb.DB, id string) {
 	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
 	path := d.c.DatabasePath()
 	if d.c.Database.Engine == config.SQLite && !exists(path) {
 		d.add("database", Good, "", "%s is not there yet: the first start makes it", path)
-		return ""
+		return nil, ""
 	}
 	cfg, err := databaseConfig(d.c, d.clock, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return "" // a file for TLS: config.Probe says what is wrong with it
+		return nil, "" // a file for TLS: config.Probe says what is wrong with it
 	}
 	cfg.Path = path
-	db, err := sqldb.Open(ctx, cfg)
-	if err != nil {
+	if db, err = sqldb.Open(ctx, cfg); err != nil {
 		d.wrong("database", err)
-		return ""
+		return nil, ""
 	}
 	for _, f := range db.Check(ctx) {
 		d.add("database", statusOf(f), f.Hint, "%s", f.What)
 	}
 	d.skew(ctx, db)
-	id := d.key(ctx, db)
+	id = d.key(ctx, db)
 	d.clear()
-	if err = db.Close(); err != nil {
-		d.wrong("database", err)
-	}
-	return id
+	return db, id
 }
 
 // skew compares this machine's clock with that of the database's server.
@@ -170,9 +177,11 @@ func (d *doctor) key(ctx context.Context, db *sqldb.DB) string {
 	return id
 }
 
-func (d *doctor) blobs(ctx context.Context, id string) {
+func (d *doctor) blobs(ctx context.Context, id string, db *sqldb.DB) {
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
 	if d.c.Storage.Driver != config.Filesystem {
-		d.remote(ctx, id)
+		d.remote(ctx, id, db)
 		return
 	}
 	path := d.c.BlobPath()
@@ -204,12 +213,13 @@ func (d *doctor) blobs(ctx context.Context, id string) {
 		d.add("blobs", Wrong, "look at storage.filesystem.path and at where the database is: one of them is of another registry", "%s belongs to database %s, and the database is %s", path, found, id)
 	default:
 		d.add("blobs", Good, "", "%s can be written and flushed, and belongs to the database", path)
+		d.epoch(ctx, db, store)
 	}
 	d.disk(ctx, store)
 }
 
 // remote looks at a blob store behind a network.
-func (d *doctor) remote(ctx context.Context, id string) {
+func (d *doctor) remote(ctx context.Context, id string, db *sqldb.DB) {
 	name := string(d.c.Storage.Driver)
 	c := *d.c
 	makes := c.Storage.Driver == config.SwiftDriver && c.Storage.Swift.CreateContainer || c.Storage.Driver == config.AzureDriver && c.Storage.Azure.CreateContainer
@@ -223,7 +233,8 @@ func (d *doctor) remote(ctx context.Context, id string) {
 		d.wrong("blobs", err)
 		return
 	}
-	found, err := blob.NewStore(driver, blob.StoreConfig{Clock: d.clock}).ID(ctx)
+	store := blob.NewStore(driver, blob.StoreConfig{Clock: d.clock})
+	found, err := store.ID(ctx)
 	switch {
 	case fail.Is(err, fail.NotFound) && id == "":
 		d.add("blobs", Good, "", "%s can be written", name)
@@ -237,6 +248,14 @@ func (d *doctor) remote(ctx context.Context, id string) {
 		d.add("blobs", Wrong, "one of them is of another registry: look at the keys of storage."+name+", storage.prefix and database", "the store behind %s belongs to database %s, and the database is %s", name, found, id)
 	default:
 		d.add("blobs", Good, "", "%s can be written, and belongs to the database", name)
+		d.epoch(ctx, db, store)
+	}
+}
+
+// epoch looks whether the store is this database's to delete from, or a copy's.
+func (d *doctor) epoch(ctx context.Context, db *sqldb.DB, store *blob.Store) {
+	if err := registry.CheckEpoch(ctx, db, store); err != nil {
+		d.wrong("blobs", err)
 	}
 }
 

@@ -184,6 +184,9 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if err != nil {
 		return err
 	}
+	if lost := registry.CheckEpoch(ctx, db, s.stores.blobs); lost != nil {
+		s.log.Warn(lost.Error(), "hint", fail.HintOf(lost))
+	}
 	s.sweep = sweep.New(sweep.Config{
 		Registry: s.registry, Node: s.node, Log: s.log, Clock: s.clock, Metrics: reg,
 		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval),

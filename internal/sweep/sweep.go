@@ -36,6 +36,9 @@ const (
 	// opWatch is how long the sweep has seen an operation's id, by its own clock, before it goes. How old the id says that it is depends on the clock of whoever wrote it, and one that was far
 	// behind may have been put right since. It is longer than what may pass between the first and the last run of a transaction: see doubtTime in sqldb.
 	opWatch = time.Minute
+	// epochEvery is the time between two epochs of the blob store. A backup of the database that is older is known for one; and it is long enough for every copy of a database to look at the store
+	// in between, at its own interval.
+	epochEvery = time.Hour
 	// opsAtOnce bounds the ids that are seen at once: 1.3 MB.
 	opsAtOnce = 20_000
 	// nodeTime is how long an ended incarnation is kept, for people to look at.
@@ -71,6 +74,7 @@ type Sweeper struct {
 	Config
 	walk    walk
 	ops     seenOps
+	epoch   seenEpoch
 	removed *prometheus.CounterVec
 	failed  *prometheus.CounterVec
 	success prometheus.Gauge
@@ -142,6 +146,8 @@ type chore struct {
 	do func(context.Context) (n int, more bool, err error)
 	// slow: one part is enough for one sweep.
 	slow bool
+	// deletes: it deletes from the blob store, which must be this database's.
+	deletes bool
 }
 
 // chores answers what there is to do with a claim on the duty. None of them needs another: their order is that in which things become removable. The review of links and blobs that
@@ -164,11 +170,12 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 		{what: "finished uploads", do: full(atOnce, func(ctx context.Context) (int, error) {
 			return s.Registry.ExpireUploads(ctx, true, now.Add(-doneTime), atOnce)
 		})},
-		{what: "dead contents", do: func(ctx context.Context) (n int, more bool, err error) {
+		{what: "epochs", slow: true, deletes: true, do: func(ctx context.Context) (int, bool, error) { return 0, false, s.beginEpoch(ctx, claim) }},
+		{what: "dead contents", deletes: true, do: func(ctx context.Context) (n int, more bool, err error) {
 			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, now, after, atOnce)
 			return n, after != registry.DeadMark{}, err
 		}},
-		{what: "objects without rows", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
+		{what: "objects without rows", slow: true, deletes: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
 		{what: "pull counts", do: full(rowsAtOnce, func(ctx context.Context) (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) })},
 		{what: "operation ids", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.forgetOps(ctx, claim, now.Add(-opTime)) }},
 		{what: "ended incarnations", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
@@ -189,7 +196,15 @@ func (s *Sweeper) sweep(ctx context.Context) (more bool, err error) {
 		return false, fmt.Errorf("look at the nodes' clocks: %w", err)
 	}
 	var failures []error
+	lost := s.holdStore(ctx, claim)
+	if lost != nil {
+		s.failed.WithLabelValues("blob store").Inc()
+		failures = append(failures, lost)
+	}
 	for _, c := range s.chores(claim, now) {
+		if c.deletes && lost != nil {
+			continue
+		}
 		left, cause := s.work(ctx, c)
 		more = more || left
 		if cause != nil {

@@ -21,37 +21,44 @@ import (
 	"github.com/havn-registry/havn/internal/sweep"
 )
 
+// watch is a clock that a test moves.
+type watch struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (w *watch) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *watch) move(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
 // site is a registry whose clock a test moves.
 type site struct {
+	*watch
 	t     *testing.T
+	path  string // of the database
 	db    *sqldb.DB
 	store *blob.Store
 	reg   *registry.Registry
 	node  *cluster.Node
 	sweep *sweep.Sweeper
 
-	mu    sync.Mutex
-	now   time.Time
-	fault func(step string) error
-}
-
-func (s *site) clock() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-func (s *site) move(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
+	faults sync.Mutex
+	fault  func(step string) error
 }
 
 // step fails what a test wants to fail.
 func (s *site) step(name string) error {
-	s.mu.Lock()
+	s.faults.Lock()
 	fault := s.fault
-	s.mu.Unlock()
+	s.faults.Unlock()
 	if fault == nil {
 		return nil
 	}
@@ -59,14 +66,15 @@ func (s *site) step(name string) error {
 }
 
 func (s *site) failing(fault func(step string) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.faults.Lock()
+	defer s.faults.Unlock()
 	s.fault = fault
 }
 
-// stubborn is a store whose deletions fail as a test wants.
+// stubborn is a store whose deletions and writes fail as a test wants.
 type stubborn struct {
 	*memory.Driver
+	putting  func(name string) error // asked before each write
 	broken   error                   // every deletion is said to have failed
 	deleting func(name string) error // asked before each deletion
 }
@@ -80,11 +88,28 @@ func (d *stubborn) Delete(ctx context.Context, name string) error {
 	return errors.Join(d.broken, d.Driver.Delete(ctx, name))
 }
 
+func (d *stubborn) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	if d.putting != nil {
+		if err := d.putting(name); err != nil {
+			return blob.Written{}, err
+		}
+	}
+	return d.Driver.Put(ctx, name, size, r)
+}
+
 func open(t *testing.T) (*site, *stubborn) {
 	t.Helper()
-	s := &site{t: t, now: time.Now()}
+	w := &watch{now: time.Now()}
+	driver := &stubborn{Driver: memory.New(w.clock)}
+	return openOn(t, filepath.Join(t.TempDir(), "havn.db"), driver, w), driver
+}
+
+// openOn opens a registry on a database's file and a store.
+func openOn(t *testing.T, path string, driver blob.Driver, w *watch) *site {
+	t.Helper()
+	s := &site{watch: w, t: t, path: path}
 	var err error
-	if s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Clock: s.clock}); err != nil {
+	if s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: path, Clock: s.clock}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -95,7 +120,6 @@ func open(t *testing.T) (*site, *stubborn) {
 	if err = s.db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	driver := &stubborn{Driver: memory.New(s.clock)}
 	s.store = blob.NewStore(driver, blob.StoreConfig{Clock: s.clock})
 	if s.reg, err = registry.New(t.Context(), registry.Config{DB: s.db, Blobs: s.store, Clock: s.clock, Fault: s.step}); err != nil {
 		t.Fatal(err)
@@ -104,7 +128,7 @@ func open(t *testing.T) (*site, *stubborn) {
 		t.Fatal(err)
 	}
 	s.sweep = sweep.New(sweep.Config{Registry: s.reg, Node: s.node, Clock: s.clock, UploadTime: 24 * time.Hour})
-	return s, driver
+	return s
 }
 
 func (s *site) once() {

@@ -55,15 +55,12 @@ func (w *walk) write() string {
 	return noteForm + strconv.FormatInt(micros, 10) + " " + w.at
 }
 
-// look looks at a part of the store's list, once in OrphanEvery from its start to its end. Only a store that belongs to this database is looked at.
+// look looks at a part of the store's list, once in OrphanEvery from its start to its end. The store is this database's: see holdStore.
 func (s *Sweeper) look(ctx context.Context, claim *cluster.Claim, now time.Time) (deleted int, more bool, err error) {
 	w := &s.walk
 	w.read(claim.Note(), now)
 	if s.OrphanEvery < 0 || w.at == "" && !w.ended.IsZero() && now.Sub(w.ended) < s.OrphanEvery {
 		return 0, false, nil
-	}
-	if _, err = s.Registry.Identify(ctx); err != nil {
-		return 0, false, err
 	}
 	found, err := s.Registry.SweepOrphans(ctx, w.at, now.Add(-s.OrphanAge), s.ListAtOnce)
 	w.seen, w.deleted = w.seen+found.Seen, w.deleted+found.Deleted

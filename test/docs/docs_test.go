@@ -131,7 +131,7 @@ func TestTheCommandsOfTheProgramWork(t *testing.T) {
 		args, ok := c.havn()
 		switch {
 		case !ok:
-		case len(args) == 0 || args[0] == "key", args[0] == "admin":
+		case len(args) == 0 || args[0] == "key", args[0] == "admin", slices.Equal(args, []string{"store", "confirm"}):
 			later = append(later, func() { run(c, args) })
 		case args[0] == "lab" && len(args) > 1:
 			// The tests of deployment run them. Here: is there such a command, with such flags?

@@ -15,6 +15,7 @@ import (
 var (
 	createdArtifact = event{"create", "artifact"}
 	deletedArtifact = event{"delete", "artifact"}
+	pulledArtifact  = event{"pull", "artifact"}
 	createdTag      = event{"create", "tag"}
 	deletedTag      = event{"delete", "tag"}
 )

@@ -29,13 +29,31 @@ func (a *API) ListArtifacts(c *call, repositoryName string, p ListArtifactsParam
 	if of.Repo, err = a.Registry.RepositoryID(c.Context(), name); err != nil {
 		return err
 	}
-	page, total, err := a.Registry.BrowseArtifacts(c.Context(), of, ask, p.WithAccessory)
+	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory})
+}
+
+// ListArtifactsOfProject lists what is in all repositories of a project.
+func (a *API) ListArtifactsOfProject(c *call, p ListArtifactsOfProjectParams) error {
+	ask, err := listing.Parse(p.Q, p.Sort, p.Page, p.PageSize)
+	if err != nil {
+		return err
+	}
+	of, err := artifactsOf(&ask)
+	if err != nil {
+		return err
+	}
+	of.Project, of.Latest = c.rights.Project.ID, p.LatestInRepository
+	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory})
+}
+
+func (a *API) listArtifacts(c *call, of registry.Artifacts, ask listing.Ask, want shown) error {
+	page, total, err := a.Registry.BrowseArtifacts(c.Context(), of, ask, want.accessories)
 	if err != nil {
 		return err
 	}
 	entries := make([]Artifact, len(page))
 	for i := range page {
-		if entries[i], err = a.artifact(c, &page[i], shown{tags: p.WithTag, accessories: p.WithAccessory}); err != nil {
+		if entries[i], err = a.artifact(c, &page[i], want); err != nil {
 			return err
 		}
 	}

@@ -73,9 +73,8 @@ func (a *API) projectName(c *call) (string, error) {
 	if b.boolean(inHeader, "X-Is-Resource-Name", &isName); b.err != nil {
 		return "", b.err
 	}
-	id, notNumber := strconv.ParseInt(text, 10, 64)
-	if notNumber != nil || isName {
-		return text, nil
+	if id, notNumber := strconv.ParseInt(text, 10, 64); notNumber == nil && !isName {
+		return a.Registry.ProjectName(c.Context(), id)
 	}
-	return a.Registry.ProjectName(c.Context(), id)
+	return text, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/harborapi"
 	"github.com/havn-registry/havn/internal/oci"
 )
@@ -212,4 +213,48 @@ func TestTimesAreWrittenAsHarborWritesThem(t *testing.T) {
 	if json.Unmarshal([]byte(`"yesterday"`), &back) == nil || json.Unmarshal([]byte(`1`), &back) == nil {
 		t.Error("what is no time was read")
 	}
+}
+
+func TestAProjectsArtifactsAreListedTogether(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := s.push("private/a", image(""), "1")
+	s.push("private/b", image(""), "old")
+	b := s.push("private/b", image(`,"annotations":{"new":"yes"}`), "new")
+	s.push("library/c", image(""), "1")
+	var id int64
+	s.ok(s.db.Row(t.Context(), "SELECT id FROM projects WHERE name = 'private'").Scan(&id))
+	for _, project := range []string{"private", fmt.Sprint(id)} {
+		if all := s.get("/projects/"+project+"/artifacts").has("X-Total-Count", "3").artifacts(); len(all) != 3 || all[0].Digest != b.String() || all[0].RepositoryName != "private/b" {
+			t.Errorf("%+v", all)
+		}
+	}
+	s.get("/projects/"+fmt.Sprint(id)+"/artifacts", header("X-Is-Resource-Name", "true")).is(http.StatusNotFound) // no project is called so
+	s.get("/projects/private/artifacts", header("X-Is-Resource-Name", "perhaps")).is(http.StatusUnprocessableEntity)
+	if last := s.get("/projects/private/artifacts?latest_in_repository=true&sort=repository_name").artifacts(); len(last) != 2 || last[0].Digest != a.String() || last[1].Digest != b.String() {
+		t.Errorf("%+v", last)
+	}
+	s.get("/projects/private/artifacts", nobody).is(http.StatusUnauthorized)
+	s.get("/projects/4711/artifacts", s.logIn("somebody")).is(http.StatusForbidden)
+}
+
+func TestStatisticsAreOfWhatTheCallerSees(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.push("private/a", image(""), "1")
+	s.push("library/b", image(""), "1")
+	s.push("library/c", image(""), "1")
+	look := func(want harborapi.Statistic, who ...with) {
+		t.Helper()
+		var got harborapi.Statistic
+		if s.get("/statistics", who...).is(http.StatusOK).decode(&got); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	look(harborapi.Statistic{
+		PublicProjectCount: 1, PublicRepoCount: 2, PrivateProjectCount: 1, PrivateRepoCount: 1, TotalProjectCount: 2, TotalRepoCount: 3, TotalStorageConsumption: int64(len(imageConfig) + len(layer)),
+	})
+	look(harborapi.Statistic{PublicProjectCount: 1, PublicRepoCount: 2}, s.logIn("somebody"))
+	look(harborapi.Statistic{PublicProjectCount: 1, PublicRepoCount: 2, PrivateProjectCount: 1, PrivateRepoCount: 1}, s.join("guest", "private", access.Guest))
+	s.get("/statistics", nobody).is(http.StatusUnauthorized)
 }

@@ -1622,6 +1622,8 @@ type offered interface {
 	GetHealth(c *call) error
 	// GetPing: Answers Pong.
 	GetPing(c *call) error
+	// ListArtifactsOfProject: Artifacts of all repositories of a project.
+	ListArtifactsOfProject(c *call, p ListArtifactsOfProjectParams) error
 	// GetLogExts: What was done in a project, with descriptions and results.
 	GetLogExts(c *call, p GetLogExtsParams) error
 	// GetLogs: What was done in a project.
@@ -1650,6 +1652,8 @@ type offered interface {
 	DeleteTag(c *call, repositoryName RepositoryName, reference ArtifactReference, tagName TagName) error
 	// ListAllRepositories: Repositories of all projects that the caller may see.
 	ListAllRepositories(c *call, p ListAllRepositoriesParams) error
+	// GetStatistic: How many projects and repositories there are, public and visible to the caller.
+	GetStatistic(c *call) error
 	// GetSystemInfo: What the server is; more of it for those who are logged in.
 	GetSystemInfo(c *call) error
 	// GetVolumes: Size and free space of the blob store.
@@ -1880,7 +1884,31 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "listArtifactsOfProject", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/artifacts", Tag: "project",
-			Access: "project artifact:list", Later: "people and projects",
+			Access: "project artifact:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListArtifactsOfProjectParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				p.WithTag = true
+				b.boolean(inQuery, "with_tag", &p.WithTag)
+				b.boolean(inQuery, "with_label", &p.WithLabel)
+				b.boolean(inQuery, "with_scan_overview", &p.WithScanOverview)
+				b.boolean(inQuery, "with_sbom_overview", &p.WithSbomOverview)
+				b.boolean(inQuery, "with_immutable_status", &p.WithImmutableStatus)
+				p.WithAccessory = true
+				b.boolean(inQuery, "with_accessory", &p.WithAccessory)
+				b.boolean(inQuery, "latest_in_repository", &p.LatestInRepository)
+				b.string(inHeader, "X-Accept-Vulnerabilities", &p.XAcceptVulnerabilities)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListArtifactsOfProject(c, p)
+			},
 		},
 		{
 			ID: "ListImmuRules", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/immutabletagrules", Tag: "immutable",
@@ -2589,7 +2617,10 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "getStatistic", Method: http.MethodGet, Path: "/statistics", Tag: "statistic",
-			Access: "open", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				return to.GetStatistic(c)
+			},
 		},
 		{
 			ID: "getSystemCVEAllowlist", Method: http.MethodGet, Path: "/system/CVEAllowlist", Tag: "allowlist",

@@ -87,3 +87,19 @@ func reference(text string) (oci.Reference, error) {
 	}
 	return ref, nil
 }
+
+// GetStatistic answers how much the caller sees.
+func (a *API) GetStatistic(c *call) error {
+	s, err := a.Registry.Statistic(c.Context(), c.viewer())
+	if err != nil {
+		return err
+	}
+	answer := Statistic{
+		PublicProjectCount: s.Public.Projects, PublicRepoCount: s.Public.Repositories, PrivateProjectCount: s.Others.Projects, PrivateRepoCount: s.Others.Repositories,
+	}
+	if c.who.Admin {
+		answer.TotalProjectCount, answer.TotalRepoCount = s.Public.Projects+s.Others.Projects, s.Public.Repositories+s.Others.Repositories
+		answer.TotalStorageConsumption = s.Bytes
+	}
+	return c.json(http.StatusOK, answer)
+}

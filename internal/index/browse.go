@@ -271,3 +271,34 @@ func AttachedToAll(ctx context.Context, q sqldb.Querier, repo int64, subjects []
 	})
 	return all, err
 }
+
+// Seen is how much a viewer sees.
+type Seen struct{ Projects, Repositories int64 }
+
+// CountSeen counts the public projects, and the others that a viewer sees, and their repositories to which a manifest was pushed.
+func CountSeen(ctx context.Context, q sqldb.Querier, v Viewer) (public, others Seen, err error) {
+	cond, args := v.condition()
+	const count = "SELECT p.public, COUNT(DISTINCT p.id), COUNT(r.id) FROM projects p LEFT JOIN repositories r ON r.project_id = p.id AND r.pushed_at > 0 WHERE "
+	for row, cause := range q.Rows(ctx, count+cond+" GROUP BY p.public", args...) {
+		var isPublic bool
+		var s Seen
+		if cause == nil {
+			cause = row.Scan(&isPublic, &s.Projects, &s.Repositories)
+		}
+		switch {
+		case cause != nil:
+			return Seen{}, Seen{}, cause
+		case isPublic:
+			public = s
+		default:
+			others = s
+		}
+	}
+	return public, others, nil
+}
+
+// BlobBytes sums the sizes of all blobs: each once, however many repositories have it.
+func BlobBytes(ctx context.Context, q sqldb.Querier) (n int64, err error) {
+	err = q.Row(ctx, "SELECT COALESCE(SUM(size), 0) FROM blobs").Scan(&n)
+	return n, err
+}

@@ -14,6 +14,7 @@ const (
 	NumberMember  = "member"
 	NumberRobot   = "robot"
 	NumberToken   = "token"
+	NumberRevoked = "revocation"
 	NumberLabel   = "label"
 )
 

@@ -12,6 +12,11 @@ func ClaimOp(ctx context.Context, tx *sqldb.Tx, op string, now int64) (bool, err
 	return tx.InsertIgnore(ctx, "ops", []string{"op", "at"}, op, now)
 }
 
+// OpApplied reports whether an operation was applied, by this transaction or an earlier one.
+func OpApplied(ctx context.Context, q sqldb.Querier, op string) (bool, error) {
+	return exists(ctx, q, "SELECT 1 FROM ops WHERE op = ?", op)
+}
+
 // OldOps lists up to limit operations from before a time.
 func OldOps(ctx context.Context, q sqldb.Querier, before int64, limit int) ([]string, error) {
 	return names(ctx, q, "SELECT op FROM ops WHERE at < ? ORDER BY at LIMIT ?", before, limit)

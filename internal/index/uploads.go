@@ -105,8 +105,17 @@ func DeleteUploadSeen(ctx context.Context, tx *sqldb.Tx, u Upload) (int64, error
 
 // IdleUploads lists up to limit uploads under way that were last active before a time.
 func IdleUploads(ctx context.Context, q sqldb.Querier, before int64, limit int) ([]Upload, error) {
+	return uploads(ctx, q, "u.done_at IS NULL AND u.active_at < ? ORDER BY u.active_at LIMIT ?", before, limit)
+}
+
+// SubjectUploads lists up to limit uploads of a subject that are under way.
+func SubjectUploads(ctx context.Context, q sqldb.Querier, subject string, limit int) ([]Upload, error) {
+	return uploads(ctx, q, "u.subject = ? AND u.done_at IS NULL LIMIT ?", subject, limit)
+}
+
+func uploads(ctx context.Context, q sqldb.Querier, condition string, args ...any) ([]Upload, error) {
 	var all []Upload
-	for row, err := range q.Rows(ctx, "SELECT "+uploadColumns+" FROM uploads u WHERE u.done_at IS NULL AND u.active_at < ? ORDER BY u.active_at LIMIT ?", before, limit) {
+	for row, err := range q.Rows(ctx, "SELECT "+uploadColumns+" FROM uploads u WHERE "+condition, args...) {
 		if err != nil {
 			return nil, err
 		}

@@ -304,6 +304,30 @@ func (r *Registry) CancelUpload(ctx context.Context, name oci.Name, id string) e
 	return fail.E(fail.Conflict, nil, "upload %s of %s goes on", id, name).Code(oci.CodeBlobUploadInvalid).Hint("stop the client that appends to it")
 }
 
+// endAtOnce bounds the uploads that are ended between two queries.
+const endAtOnce = 100
+
+// EndUploads ends the uploads of a subject that are under way, also those of which bytes come at this moment. Several nodes may do so at once.
+func (r *Registry) EndUploads(ctx context.Context, subject string) error {
+	for try := 0; try < cancelTries; {
+		under, err := index.SubjectUploads(ctx, r.db, subject, endAtOnce)
+		if err != nil || len(under) == 0 {
+			return err
+		}
+		try++
+		for _, u := range under {
+			gone, endErr := r.endUpload(ctx, "upload.end", u)
+			if endErr != nil {
+				return fmt.Errorf("end upload %s: %w", u.ID, endErr)
+			}
+			if gone {
+				try = 0
+			}
+		}
+	}
+	return fail.E(fail.Conflict, nil, "uploads of %s go on", subject)
+}
+
 // endUpload removes an upload if nothing happened to it since it was seen, and buries its content. It is gone as well if somebody else removed it.
 func (r *Registry) endUpload(ctx context.Context, tx string, u index.Upload) (gone bool, err error) {
 	err = r.tx(ctx, tx, func(tx *sqldb.Tx) error {

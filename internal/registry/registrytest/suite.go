@@ -30,6 +30,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 			{"Another node goes on where the upload stands", otherNode},
 			{"A blob has a bounded number of objects", tooManyObjects},
 			{"A cancelled upload is gone", cancelled},
+			{"The uploads of a subject end, and no others", subjectEnds},
 			{"An idle upload expires and a busy one does not", expired},
 			{"The second content of a blob is dead", duplicate},
 			{"A damaged blob is replaced by the next push", damaged},

@@ -34,7 +34,7 @@ func (w *World) GroupMember(t *testing.T, projects ...string) registry.Viewer {
 func (w *World) Robot(t *testing.T, projects ...string) registry.Viewer {
 	t.Helper()
 	id := sqldb.NewID()
-	w.insert(t, "INSERT INTO robots (id, scope, name, description, secret, disabled, duration, creator, created_at, changed_at) VALUES (?, 0, ?, '', ?, ?, -1, '', 1, 1)",
+	w.insert(t, "INSERT INTO robots (id, scope, name, description, secret, disabled, duration, creator_type, creator, created_at, changed_at) VALUES (?, 0, ?, '', ?, ?, -1, '', 0, 1, 1)",
 		id, sqldb.NewToken(), []byte{1}, false)
 	for _, p := range projects {
 		project := w.projectID(t, p)

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS settings (
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- What is told of a user besides the account. A user without a row is local. subject is NULL for local ones; token is the sealed refresh token of an identity provider.
+-- gone: the directory did not know him when it was asked last, at seen_at.
 CREATE TABLE IF NOT EXISTS profiles (
 	user_id BIGINT NOT NULL PRIMARY KEY,
 	origin VARCHAR(8) NOT NULL CHECK (origin IN ('local', 'ldap', 'oidc')),
@@ -19,9 +20,11 @@ CREATE TABLE IF NOT EXISTS profiles (
 	realname VARCHAR(255) NOT NULL,
 	comment VARCHAR(255) NOT NULL,
 	origin_admin BOOLEAN NOT NULL,
+	gone BOOLEAN NOT NULL,
 	token MEDIUMTEXT,
 	seen_at BIGINT NOT NULL,
 	UNIQUE KEY profiles_subject (origin, subject),
+	KEY profiles_seen (origin, seen_at, user_id),
 	FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
@@ -81,7 +84,7 @@ CREATE TABLE IF NOT EXISTS members (
 	FOREIGN KEY (group_id) REFERENCES user_groups (id) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- scope is the project, or 0 for the system's. secret is a keyed hash. expires_at NULL: never.
+-- scope is the project, or 0 for the system's. secret is a keyed hash. expires_at NULL: never. creator is a user or a robot, as creator_type ('local', 'robot') says; no key: the robot outlives him.
 CREATE TABLE IF NOT EXISTS robots (
 	id BIGINT NOT NULL PRIMARY KEY,
 	scope BIGINT NOT NULL,
@@ -92,7 +95,8 @@ CREATE TABLE IF NOT EXISTS robots (
 	disabled BOOLEAN NOT NULL,
 	duration BIGINT NOT NULL,
 	expires_at BIGINT,
-	creator VARCHAR(255) NOT NULL,
+	creator_type VARCHAR(8) NOT NULL,
+	creator BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	changed_at BIGINT NOT NULL,
 	UNIQUE KEY robots_name (scope, name),
@@ -142,9 +146,12 @@ CREATE TABLE IF NOT EXISTS sessions (
 	FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Tokens of a subject that were issued before a time are withdrawn. Nodes look for new rows; a row goes when no such token can live any more.
+-- Tokens of a user or a robot (of the two one is 0) that tell an older version of its row (changed_at) than before_at are withdrawn. Ids rise in the order of the commits: nodes look for new rows.
+-- A row goes when no such token can live any more. No keys: it outlives whom it is about.
 CREATE TABLE IF NOT EXISTS revocations (
 	id BIGINT NOT NULL PRIMARY KEY,
+	user_id BIGINT NOT NULL,
+	robot BIGINT NOT NULL,
 	subject VARCHAR(255) NOT NULL,
 	before_at BIGINT NOT NULL,
 	KEY revocations_before (before_at)

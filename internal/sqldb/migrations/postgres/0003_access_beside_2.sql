@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS settings (
 );
 
 -- What is told of a user besides the account. A user without a row is local. subject is NULL for local ones; token is the sealed refresh token of an identity provider.
+-- gone: the directory did not know him when it was asked last, at seen_at.
 CREATE TABLE IF NOT EXISTS profiles (
 	user_id BIGINT NOT NULL PRIMARY KEY REFERENCES users (id) ON DELETE RESTRICT,
 	origin VARCHAR(8) COLLATE "C" NOT NULL CHECK (origin IN ('local', 'ldap', 'oidc')),
@@ -19,10 +20,12 @@ CREATE TABLE IF NOT EXISTS profiles (
 	realname VARCHAR(255) COLLATE "C" NOT NULL,
 	comment VARCHAR(255) COLLATE "C" NOT NULL,
 	origin_admin BOOLEAN NOT NULL,
+	gone BOOLEAN NOT NULL,
 	token TEXT COLLATE "C",
 	seen_at BIGINT NOT NULL,
 	UNIQUE (origin, subject)
 );
+CREATE INDEX IF NOT EXISTS profiles_seen ON profiles (origin, seen_at, user_id);
 
 -- Groups of directories and identity providers that Havn has heard of.
 CREATE TABLE IF NOT EXISTS user_groups (
@@ -72,7 +75,7 @@ CREATE TABLE IF NOT EXISTS members (
 );
 CREATE INDEX IF NOT EXISTS members_project ON members (project, id);
 
--- scope is the project, or 0 for the system's. secret is a keyed hash. expires_at NULL: never.
+-- scope is the project, or 0 for the system's. secret is a keyed hash. expires_at NULL: never. creator is a user or a robot, as creator_type ('local', 'robot') says; no key: the robot outlives him.
 CREATE TABLE IF NOT EXISTS robots (
 	id BIGINT NOT NULL PRIMARY KEY,
 	scope BIGINT NOT NULL,
@@ -83,7 +86,8 @@ CREATE TABLE IF NOT EXISTS robots (
 	disabled BOOLEAN NOT NULL,
 	duration BIGINT NOT NULL,
 	expires_at BIGINT,
-	creator VARCHAR(255) COLLATE "C" NOT NULL,
+	creator_type VARCHAR(8) COLLATE "C" NOT NULL,
+	creator BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	changed_at BIGINT NOT NULL,
 	UNIQUE (scope, name)
@@ -128,9 +132,12 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS sessions_user ON sessions (user_id);
 CREATE INDEX IF NOT EXISTS sessions_due ON sessions (expires_at);
 
--- Tokens of a subject that were issued before a time are withdrawn. Nodes look for new rows; a row goes when no such token can live any more.
+-- Tokens of a user or a robot (of the two one is 0) that tell an older version of its row (changed_at) than before_at are withdrawn. Ids rise in the order of the commits: nodes look for new rows.
+-- A row goes when no such token can live any more. No keys: it outlives whom it is about.
 CREATE TABLE IF NOT EXISTS revocations (
 	id BIGINT NOT NULL PRIMARY KEY,
+	user_id BIGINT NOT NULL,
+	robot BIGINT NOT NULL,
 	subject VARCHAR(255) COLLATE "C" NOT NULL,
 	before_at BIGINT NOT NULL
 );

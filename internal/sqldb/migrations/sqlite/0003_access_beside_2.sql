@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS settings (
 ) STRICT, WITHOUT ROWID;
 
 -- What is told of a user besides the account. A user without a row is local. subject is NULL for local ones; token is the sealed refresh token of an identity provider.
+-- gone: the directory did not know him when it was asked last, at seen_at.
 CREATE TABLE IF NOT EXISTS profiles (
 	user_id INTEGER NOT NULL PRIMARY KEY REFERENCES users (id) ON DELETE RESTRICT,
 	origin TEXT NOT NULL CHECK (origin IN ('local', 'ldap', 'oidc')),
@@ -19,10 +20,12 @@ CREATE TABLE IF NOT EXISTS profiles (
 	realname TEXT NOT NULL CHECK (length(realname) <= 255),
 	comment TEXT NOT NULL CHECK (length(comment) <= 255),
 	origin_admin INTEGER NOT NULL CHECK (origin_admin IN (0, 1)),
+	gone INTEGER NOT NULL CHECK (gone IN (0, 1)),
 	token TEXT CHECK (length(token) <= 16777215),
 	seen_at INTEGER NOT NULL,
 	UNIQUE (origin, subject)
 ) STRICT;
+CREATE INDEX IF NOT EXISTS profiles_seen ON profiles (origin, seen_at, user_id);
 
 -- Groups of directories and identity providers that Havn has heard of.
 CREATE TABLE IF NOT EXISTS user_groups (
@@ -72,7 +75,7 @@ CREATE TABLE IF NOT EXISTS members (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS members_project ON members (project, id);
 
--- scope is the project, or 0 for the system's. secret is a keyed hash. expires_at NULL: never.
+-- scope is the project, or 0 for the system's. secret is a keyed hash. expires_at NULL: never. creator is a user or a robot, as creator_type ('local', 'robot') says; no key: the robot outlives him.
 CREATE TABLE IF NOT EXISTS robots (
 	id INTEGER NOT NULL PRIMARY KEY,
 	scope INTEGER NOT NULL,
@@ -83,7 +86,8 @@ CREATE TABLE IF NOT EXISTS robots (
 	disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),
 	duration INTEGER NOT NULL,
 	expires_at INTEGER,
-	creator TEXT NOT NULL CHECK (length(creator) <= 255),
+	creator_type TEXT NOT NULL CHECK (length(creator_type) <= 8),
+	creator INTEGER NOT NULL,
 	created_at INTEGER NOT NULL,
 	changed_at INTEGER NOT NULL,
 	UNIQUE (scope, name)
@@ -128,9 +132,12 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS sessions_user ON sessions (user_id);
 CREATE INDEX IF NOT EXISTS sessions_due ON sessions (expires_at);
 
--- Tokens of a subject that were issued before a time are withdrawn. Nodes look for new rows; a row goes when no such token can live any more.
+-- Tokens of a user or a robot (of the two one is 0) that tell an older version of its row (changed_at) than before_at are withdrawn. Ids rise in the order of the commits: nodes look for new rows.
+-- A row goes when no such token can live any more. No keys: it outlives whom it is about.
 CREATE TABLE IF NOT EXISTS revocations (
 	id INTEGER NOT NULL PRIMARY KEY,
+	user_id INTEGER NOT NULL,
+	robot INTEGER NOT NULL,
 	subject TEXT NOT NULL CHECK (length(subject) <= 255),
 	before_at INTEGER NOT NULL
 ) STRICT;

@@ -40,7 +40,22 @@ type Config struct {
 	// only one that writes (SQLite), else DefaultAdminPatience.
 	AdminPatience time.Duration
 
-	Seal *seal.Seal // seals the tokens' keys in the database
+	Seal *seal.Seal // seals keys in the database
+
+	// Policy answers what administrators set, as of now; it is asked at each login, and must not wait. nil: DefaultPolicy.
+	Policy func() Policy
+
+	// Provider answers the directory that is asked, as of now, for passwords of users that are not Havn's own; nil for none. It must not wait. nil: never one.
+	Provider func() Provider
+	// Renew asks the identity provider for somebody again, by what it gave when he logged in last, and answers what counts the next time ("": as before). An error is Unauthenticated if the
+	// provider does not let him in any more, Unsupported if it can't be asked so. No two ask for one person at once. nil: nobody is asked for again.
+	Renew func(ctx context.Context, subject, token string) (p Person, next string, err error)
+
+	// RefreshAge is how old RefreshGroups lets become what a directory told of somebody; 0: the default.
+	RefreshAge time.Duration
+
+	// EndUploads ends the uploads under way of a subject, whose tokens were revoked; it may be called again, and on several nodes. nil: they go on until they ask for the next token.
+	EndUploads func(ctx context.Context, subject string) error
 
 	// Guesses counts wrong passwords for all nodes. nil: each node counts alone.
 	Guesses Guesses
@@ -65,6 +80,9 @@ type Access struct {
 	verified *verified
 	flights  *flights
 	tokens   *tokens
+	secrets  *secrets
+	browsers *browsers
+	revoked  revoked
 	logins   *prometheus.CounterVec
 }
 
@@ -75,7 +93,8 @@ type Identity struct {
 	User    int64 // the user's number; 0: a robot, or a stranger
 	Robot   int64 // the robot's number; 0: no robot
 
-	version int64 // of the user's row, at the login; 0 if this comes from a token
+	version   int64 // of the user's or the robot's row, at the login
+	renewable bool  // a refresh token may be made of the login: it was by a password
 }
 
 // New makes the administrator and the key of the tokens where they are missing, safely on several nodes at once: one of them wins.
@@ -89,23 +108,36 @@ func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
 	if c.Service == "" {
 		c.Service = DefaultService
 	}
+	if c.Policy == nil {
+		c.Policy = DefaultPolicy
+	}
 	if c.AdminPatience == 0 && !c.DB.Sole() {
 		c.AdminPatience = DefaultAdminPatience
 	}
 	c.TokenTTL = orDefault(c.TokenTTL, DefaultTokenTTL)
 	c.RefreshTTL = orDefault(c.RefreshTTL, DefaultRefreshTTL)
 	c.UploadTime = orDefault(c.UploadTime, DefaultUploadTime)
+	c.RefreshAge = orDefault(c.RefreshAge, DefaultRefreshAge)
 	if c.Cost == (Cost{}) {
 		c.Cost = DefaultCost
 	}
-	a := &Access{Config: c, guard: newTally(newGuard(c.Clock), c.Guesses), verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost)}
+	a := &Access{Config: c, guard: newTally(newGuard(c.Clock), c.Guesses), verified: newVerified(c.Clock), flights: newFlights(), hasher: newHasher(c.Cost), browsers: newBrowsers(c.Clock)}
 	a.logins = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "havn_logins_total", Help: "Passwords that were checked, by result."}, []string{"result"})
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(a.logins)
 	}
+	if c.Provider == nil {
+		a.Provider = func() Provider { return nil }
+	}
 	var err error
 	if a.tokens, err = openTokens(ctx, c); err != nil {
 		return nil, FirstStart{}, fmt.Errorf("open the key of the tokens: %w", err)
+	}
+	if a.secrets, err = openSecrets(ctx, c); err != nil {
+		return nil, FirstStart{}, fmt.Errorf("open the key of the secrets: %w", err)
+	}
+	if err = a.look(ctx); err != nil {
+		return nil, FirstStart{}, fmt.Errorf("look for what was revoked: %w", err)
 	}
 	first, err := a.ensureAdmin(ctx)
 	return a, first, err
@@ -125,61 +157,38 @@ type user struct {
 	origin          string // where he comes from
 	hash            string
 	admin, disabled bool
+	gone            bool // the directory that he is of did not know him any more
 	changed         time.Time
 }
 
-// identity answers the user as somebody who asks, now that it is known to be this one.
+// out reports whether a user may not log in, whatever he knows.
+func (u user) out() bool { return u.disabled || u.gone }
+
+// identity answers the user as somebody who asks, now that it is known by a password to be this one.
 func (u user) identity() Identity {
-	return Identity{Subject: u.name, Admin: u.admin, User: u.id, version: sqldb.Micros(u.changed)}
+	return Identity{Subject: u.name, Admin: u.admin, User: u.id, version: sqldb.Micros(u.changed), renewable: true}
+}
+
+const userColumns = "u.id, u.name, u.password_hash, u.admin, u.disabled, u.changed_at, COALESCE(p.origin, 'local'), COALESCE(p.origin_admin, u.admin), COALESCE(p.gone, u.disabled)"
+
+func (u *user) scan(row sqldb.Scanner) error {
+	var changed int64
+	var byGroup bool
+	if err := row.Scan(&u.id, &u.name, &u.hash, &u.admin, &u.disabled, &changed, &u.origin, &byGroup, &u.gone); err != nil {
+		return err
+	}
+	u.admin, u.changed = u.admin || byGroup, sqldb.FromMicros(changed)
+	return nil
 }
 
 func findUser(ctx context.Context, q sqldb.Querier, name string) (user, error) {
 	var u user
-	var changed int64
-	var byGroup bool
-	err := q.Row(ctx, `SELECT u.id, u.name, u.password_hash, u.admin, u.disabled, u.changed_at, COALESCE(p.origin, ?), COALESCE(p.origin_admin, ?)
-		FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.name = ?`, FromHere, false, name).
-		Scan(&u.id, &u.name, &u.hash, &u.admin, &u.disabled, &changed, &u.origin, &byGroup)
-	if err != nil {
+	if err := u.scan(q.Row(ctx, "SELECT "+userColumns+" FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.name = ?", name)); err != nil {
 		return user{}, err
 	}
 	if u.name != name {
 		// MariaDB compares as if both ended in the same number of spaces.
 		return user{}, fail.E(fail.NotFound, nil, "user %q", name)
 	}
-	u.admin = u.admin || byGroup
-	u.changed = sqldb.FromMicros(changed)
 	return u, nil
-}
-
-// SetPassword gives a user another password. Tokens that were issued before end as they would; refresh tokens end at once.
-func (a *Access) SetPassword(ctx context.Context, name, password string) error {
-	if err := checkPassword(password); err != nil {
-		return err
-	}
-	hash, err := a.hasher.hash(ctx, password)
-	if err != nil {
-		return err
-	}
-	return a.change(ctx, name, "password_hash", hash)
-}
-
-// SetDisabled locks a user out, or in again.
-func (a *Access) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return a.change(ctx, name, "disabled", disabled)
-}
-
-// change sets a column, and raises the user's version by at least one, whatever the clock says.
-func (a *Access) change(ctx context.Context, name, column string, value any) error {
-	var n int64
-	err := a.DB.Tx(ctx, "user.change", func(tx *sqldb.Tx) (err error) {
-		now := sqldb.Micros(tx.Now())
-		n, err = tx.Exec(ctx, "UPDATE users SET "+column+" = ?, changed_at = CASE WHEN changed_at < ? THEN ? ELSE changed_at + 1 END WHERE name = ?", value, now, now, name)
-		return err
-	})
-	a.verified.clear()
-	if err == nil && n == 0 {
-		err = fail.E(fail.NotFound, nil, "user %s", name)
-	}
-	return err
 }

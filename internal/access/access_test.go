@@ -53,7 +53,13 @@ func database(t *testing.T) *sqldb.DB {
 
 func databaseAt(t *testing.T, clock func() time.Time) *sqldb.DB {
 	t.Helper()
-	db, err := sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Clock: clock})
+	return databaseIn(t, t.TempDir(), clock)
+}
+
+// databaseIn opens the database in a directory; several may be open at once.
+func databaseIn(t *testing.T, dir string, clock func() time.Time) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(dir, "havn.db"), Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,13 +342,13 @@ func TestTokensEnd(t *testing.T) {
 	if err != nil || !c.Expired || c.Identity.Subject != "admin" {
 		t.Errorf("for its upload: %+v, %v", c, err)
 	}
-	if err = a.SetDisabled(t.Context(), "admin", true); err != nil {
+	if _, err = a.SetDisabled(t.Context(), administrator.User, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = a.VerifyForUpload(t.Context(), token.Raw); !fail.Is(err, fail.Unauthenticated) {
 		t.Errorf("for the upload of a disabled user: %v", err)
 	}
-	if err = a.SetDisabled(t.Context(), "admin", false); err != nil {
+	if _, err = a.SetDisabled(t.Context(), administrator.User, false); err != nil {
 		t.Fatal(err)
 	}
 	w.move(25 * time.Hour)
@@ -360,10 +366,7 @@ func TestOtherKindsOfTokensAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refresh, err := a.IssueRefresh(t.Context(), who, service)
-	if err != nil {
-		t.Fatal(err)
-	}
+	refresh := refreshToken(t, a)
 	own, err := a.Issue(t.Context(), who, service, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -396,14 +399,14 @@ func TestARefreshTokenEndsWithThePassword(t *testing.T) {
 		t.Errorf("who %+v, %v: rights are those of now", who, cause)
 	}
 	w.move(time.Minute)
-	err := a.SetPassword(t.Context(), "admin", "a new one")
+	_, err := a.SetPassword(t.Context(), administrator.User, "A new one 1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err = a.Authenticate(t.Context(), "admin", password, here); !fail.Is(err, fail.Unauthenticated) {
 		t.Errorf("the old password: %v", err)
 	}
-	if _, err = a.Authenticate(t.Context(), "admin", "a new one", here); err != nil {
+	if _, err = a.Authenticate(t.Context(), "admin", "A new one 1", here); err != nil {
 		t.Errorf("the new password: %v", err)
 	}
 	if _, err = a.Refresh(t.Context(), refresh); !fail.Is(err, fail.Unauthenticated) {
@@ -421,7 +424,7 @@ func TestARefreshTokenIsOnlyForWhoLoggedInWithTheLastPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	// All of it within one second, which is as exact as the times of a token are.
-	if err = a.SetPassword(t.Context(), "admin", "a new one"); err != nil {
+	if _, err = a.SetPassword(t.Context(), administrator.User, "A new one 1"); err != nil {
 		t.Fatal(err)
 	}
 	after, err := a.IssueRefresh(t.Context(), who, service) // a login that was under way, or that another node remembers
@@ -433,7 +436,7 @@ func TestARefreshTokenIsOnlyForWhoLoggedInWithTheLastPassword(t *testing.T) {
 			t.Errorf("issued for the old password %s it was changed: %v", what, err)
 		}
 	}
-	if who, err = a.Authenticate(t.Context(), "admin", "a new one", here); err != nil {
+	if who, err = a.Authenticate(t.Context(), "admin", "A new one 1", here); err != nil {
 		t.Fatal(err)
 	}
 	if after, err = a.IssueRefresh(t.Context(), who, service); err != nil {

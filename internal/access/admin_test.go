@@ -212,7 +212,7 @@ func TestTheAdministratorsPasswordCanBeReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err = a.SetDisabled(t.Context(), "admin", true); err != nil {
+	if _, err = a.SetDisabled(t.Context(), administrator.User, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = reset(strings.Repeat("x", 1025)); !fail.Is(err, fail.Invalid) {

@@ -48,9 +48,9 @@ func FuzzScope(f *testing.F) {
 	})
 }
 
-func FuzzToken(f *testing.F) {
-	f.Add("a.b.c")
-	f.Add("eyJhbGciOiJub25lIn0.e30.")
+// fuzzed answers an Access with a database of its own.
+func fuzzed(f testing.TB) *access.Access {
+	f.Helper()
 	db, err := sqldb.Open(context.Background(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(f.TempDir(), "havn.db")})
 	if err != nil {
 		f.Fatal(err)
@@ -67,11 +67,22 @@ func FuzzToken(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	return a
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add("a.b.c")
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	a := fuzzed(f)
 	good, err := a.Issue(context.Background(), access.Identity{Subject: "joe"}, service, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
-	refresh, err := a.IssueRefresh(context.Background(), access.Identity{Subject: "joe"}, service)
+	admin, err := a.Authenticate(context.Background(), "admin", password, here)
+	if err != nil {
+		f.Fatal(err)
+	}
+	refresh, err := a.IssueRefresh(context.Background(), admin, service)
 	if err != nil {
 		f.Fatal(err)
 	}

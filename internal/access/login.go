@@ -16,7 +16,7 @@ import (
 // maxName is the longest user name in bytes.
 const maxName = 255
 
-// Authenticate answers whose name and password these are. Unauthenticated if they do not match, whoever the user is or is not; Exhausted, with a time to wait, for an address
+// Authenticate answers whose name and password, or secret, these are: a user's or a robot's. Unauthenticated if they do not match, whoever the user is or is not; Exhausted, with a time to wait, for an address
 // that failed too often. addr is the client's address. Wrong passwords cost an unknown user's and a known user's guesser the same.
 //
 // Whoever failed too often as a user from an address is slowed before anything is compared, remembered logins included: otherwise these would tell a right guess at once.
@@ -74,23 +74,76 @@ func (a *Access) slowed(wait time.Duration) error {
 		RetryAfter(wait).Hint("wait %s; other addresses are not held up", wait)
 }
 
-// login compares a name and a password with what is stored.
+// login compares a name and a password with what is stored, and asks the directory where that is the one to know. A secret that was made here is never sent there, nor is the name
+// of a robot.
 func (a *Access) login(ctx context.Context, name, password, addr string) (Identity, error) {
+	if a.isRobotName(name) {
+		if who, known, err := a.robotLogin(ctx, name, password); known || err != nil {
+			return who, err
+		}
+	}
 	u, err := findUser(ctx, a.DB, name)
+	known := err == nil
 	if err != nil && !fail.Is(err, fail.NotFound) {
 		return Identity{}, fmt.Errorf("find user: %w", err)
 	}
+	if known {
+		who, ok, tokenErr := a.tokenLogin(ctx, u, password)
+		if tokenErr != nil {
+			return Identity{}, tokenErr
+		}
+		if ok && !u.out() {
+			return who, nil
+		}
+	}
+	switch {
+	case isUserToken(password), !known && a.isRobotName(name): // as quickly as if there were one
+		return Identity{}, wrong()
+	case known && u.origin != FromLDAP:
+		return a.passwordLogin(ctx, u, password, addr)
+	}
+	if p := a.Provider(); p != nil {
+		return a.directoryLogin(ctx, p, u, name, password)
+	}
+	return a.passwordLogin(ctx, u, password, addr)
+}
+
+// passwordLogin compares a password with the hash of a user; the zero user is nobody.
+func (a *Access) passwordLogin(ctx context.Context, u user, password, addr string) (Identity, error) {
 	ok, err := a.hasher.matches(ctx, addr, u.hash, password)
 	if err != nil {
 		return Identity{}, err
 	}
-	if !ok || u.disabled {
+	if !ok || u.out() {
 		return Identity{}, wrong()
 	}
 	if a.hasher.isStale(u.hash) {
 		a.renew(ctx, u, password)
 	}
 	return u.identity(), nil
+}
+
+// directoryLogin asks the directory. u is whom Havn knows by this name, the zero user if nobody; it may be somebody else whom the directory means.
+func (a *Access) directoryLogin(ctx context.Context, from Provider, u user, name, password string) (Identity, error) {
+	if u.disabled || password == "" {
+		return Identity{}, wrong()
+	}
+	p, err := from.Login(ctx, name, password)
+	if fail.Is(err, fail.Unauthenticated) {
+		return Identity{}, wrong()
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("log %s in: %w", name, err)
+	}
+	who, err := a.admit(ctx, FromLDAP, p, "")
+	if fail.Is(err, fail.Denied) {
+		return Identity{}, wrong()
+	}
+	if fail.Is(err, fail.Exists) || fail.Is(err, fail.Invalid) { // he has the right password, and no other to try
+		a.Log.WarnContext(ctx, "somebody whom the directory knows can't log in", "user", name, "subject", p.Subject, "error", err, "hint", fail.HintOf(err))
+		return Identity{}, fail.E(fail.Unauthenticated, err, "the directory knows %s, and Havn can't take him in", name).Code(oci.CodeUnauthorized)
+	}
+	return who, err
 }
 
 // renew stores a hash of today's cost, now that the password is known. It is no change of the user: tokens go on. The next login tries again where it fails.

@@ -86,7 +86,7 @@ func TestEveryWrongGuessCostsTheSame(t *testing.T) {
 	}
 	hashes("known user", "admin", "guess")
 	hashes("unknown user", "nobody", "guess")
-	if err := a.SetDisabled(t.Context(), "admin", true); err != nil {
+	if _, err := a.SetDisabled(t.Context(), administrator.User, true); err != nil {
 		t.Fatal(err)
 	}
 	hashes("disabled user", "admin", password)

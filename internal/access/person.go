@@ -34,3 +34,11 @@ type Provider interface {
 	// Find looks somebody up by Person.Subject, for the refresh of groups without a login. NotFound: there is none any more, or the filter excludes him.
 	Find(ctx context.Context, subject string) (Person, error)
 }
+
+// Searcher is what a Provider is too that knows people and groups without their passwords: for administrators who name them. NotFound if there is none of that name; other errors as Provider's.
+type Searcher interface {
+	// Lookup answers who logs in by a name; his groups need not be told.
+	Lookup(ctx context.Context, login string) (Person, error)
+	// Group answers the group with a key, however that is written. Invalid: it can't be a key.
+	Group(ctx context.Context, key string) (Group, error)
+}

@@ -30,7 +30,7 @@ func ResetAdmin(ctx context.Context, c Config, password string) (string, error) 
 	err = c.DB.Tx(ctx, "admin.reset", func(tx *sqldb.Tx) error {
 		now := sqldb.Micros(tx.Now())
 		// A row that was never changed is of a first start that is under way, or died: whoever starts next makes its password.
-		if _, cause := tx.Exec(ctx, "UPDATE users SET password_hash = ?, disabled = ?, changed_at = CASE WHEN changed_at < ? THEN ? ELSE changed_at + 1 END WHERE name = ? AND changed_at <> 0",
+		if _, cause := tx.Exec(ctx, "UPDATE users SET password_hash = ?, disabled = ?, changed_at = "+raised+" WHERE name = ? AND changed_at <> 0",
 			hash, false, now, now, Admin); cause != nil {
 			return cause
 		}

@@ -26,8 +26,11 @@ type permission struct {
 }
 
 // May reports whether something may be done.
-func (r *Rights) May(o Operation) bool {
-	if r.admin || r.Project.Public && publicMay(o) {
+func (r *Rights) May(o Operation) bool { return r.Project.Public && publicMay(o) || r.holds(o) }
+
+// holds reports whether something may be done also if the project is not public.
+func (r *Rights) holds(o Operation) bool {
+	if r.admin {
 		return true
 	}
 	for _, role := range r.Roles {
@@ -54,6 +57,12 @@ func (r *Rights) Role() Role {
 	}
 	return r.Roles[0]
 }
+
+// Effects of a robot's permission, as Harbor spells them.
+const (
+	effectAllow = "allow"
+	effectDeny  = "deny"
+)
 
 // anything stands in a robot's permission for all resources or actions.
 const anything = "*"
@@ -113,7 +122,7 @@ func (a *Access) robotRights(ctx context.Context, who Identity, project string) 
 			return err
 		}
 		if p.Resource != "" {
-			p.deny = effect == "deny"
+			p.deny = effect == effectDeny
 			r.robot = append(r.robot, p)
 		}
 		return nil

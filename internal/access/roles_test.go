@@ -102,6 +102,15 @@ func people(t *testing.T, db *sqldb.DB, project string) map[string]access.Identi
 	return all
 }
 
+// roleOf answers the role of one of people, 0 for who has none.
+func roleOf(name string) access.Role {
+	role, err := access.ParseRole(strings.TrimSuffix(name, " by group"))
+	if err != nil {
+		return 0
+	}
+	return role
+}
+
 func TestEveryRoleMayDoItsOwnAndNothingElse(t *testing.T) {
 	db := database(t)
 	a := open(t, db, &watch{now: time.Now()})
@@ -114,10 +123,7 @@ func TestEveryRoleMayDoItsOwnAndNothingElse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			role, err := access.ParseRole(strings.TrimSuffix(name, " by group"))
-			if err != nil {
-				role = 0 // nobody, a stranger, the administrator
-			}
+			role := roleOf(name)
 			if rights.Role() != role && name != "administrator" {
 				t.Errorf("%s has role %s", name, rights.Role())
 			}

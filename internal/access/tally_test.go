@@ -132,7 +132,7 @@ func TestARightPasswordClearsTheCountEverywhere(t *testing.T) {
 			if _, err := a.Authenticate(t.Context(), "admin", password, here); err != nil {
 				t.Fatalf("node %d: %v", i, err)
 			}
-			if err := a.SetDisabled(t.Context(), "admin", false); err != nil { // forgets who was right a moment ago
+			if _, err := a.SetDisabled(t.Context(), administrator.User, false); err != nil { // forgets who was right a moment ago
 				t.Fatal(err)
 			}
 		}
@@ -170,7 +170,7 @@ func TestLoginsWhoseEndIsNotHeardAreNotTakenForGuesses(t *testing.T) {
 		if _, err := a.Authenticate(t.Context(), "admin", password, here); err != nil {
 			t.Fatalf("login %d: %v", i, err)
 		}
-		if err := a.SetDisabled(t.Context(), "admin", false); err != nil { // forgets who was right a moment ago
+		if _, err := a.SetDisabled(t.Context(), administrator.User, false); err != nil { // forgets who was right a moment ago
 			t.Fatal(err)
 		}
 	}

@@ -71,7 +71,7 @@ type payload struct {
 	Kind   string  `json:"typ"`
 	Admin  bool    `json:"adm,omitempty"`
 	Access []Scope `json:"access,omitempty"`
-	User   int64   `json:"usr,omitempty"` // of a refresh token: the version of the user that logged in
+	User   int64   `json:"usr,omitempty"` // the version of the user or the robot that logged in
 	ID     int64   `json:"uid,omitempty"` // the user's number
 	Robot  int64   `json:"rob,omitempty"` // the robot's number
 }
@@ -159,12 +159,14 @@ func (a *Access) Issue(_ context.Context, who Identity, service string, granted 
 	return Token{Raw: raw, ExpiresIn: a.TokenTTL, IssuedAt: now}, nil
 }
 
-// IssueRefresh makes a refresh token for somebody whom Authenticate or Refresh answered. It is good for access tokens only: until it ends, or the user is disabled or
-// changes the password, also if that happened after the login and before this.
+// IssueRefresh makes a refresh token for somebody whom Authenticate answered, "" for one who logged in by a secret: clients keep that as well as they would keep the token, and it
+// can be taken back by itself. The token is good for access tokens only: until it ends, or the user is disabled or changes the password, also if that happened after the login
+// and before this.
 func (a *Access) IssueRefresh(_ context.Context, who Identity, service string) (string, error) {
-	p := a.payload(who, service, kindRefresh, a.Clock(), a.RefreshTTL, nil)
-	p.User = who.version
-	raw, err := a.tokens.sign(p)
+	if !who.renewable {
+		return "", nil
+	}
+	raw, err := a.tokens.sign(a.payload(who, service, kindRefresh, a.Clock(), a.RefreshTTL, nil))
 	if err != nil {
 		return "", fail.E(fail.Internal, err, "sign a token")
 	}
@@ -177,7 +179,7 @@ func (a *Access) payload(who Identity, service, kind string, now time.Time, life
 			Issuer: issuer, Subject: who.Subject, Audience: jwt.ClaimStrings{service}, ID: sqldb.NewToken(),
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 		},
-		Kind: kind, Admin: who.Admin, Access: granted, ID: who.User, Robot: who.Robot,
+		Kind: kind, Admin: who.Admin, Access: granted, User: who.version, ID: who.User, Robot: who.Robot,
 	}
 }
 
@@ -187,7 +189,7 @@ func (a *Access) Refresh(ctx context.Context, raw string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	u, err := a.enabled(ctx, p.Subject)
+	u, err := a.enabled(ctx, p)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -198,35 +200,52 @@ func (a *Access) Refresh(ctx context.Context, raw string) (Identity, error) {
 	return who, nil
 }
 
-func (a *Access) enabled(ctx context.Context, name string) (user, error) {
-	u, err := findUser(ctx, a.DB, name)
+// enabled answers the user of a token, who may be called otherwise by now. Earlier versions did not tell his number.
+func (a *Access) enabled(ctx context.Context, p *payload) (u user, err error) {
+	if p.ID != 0 {
+		u, err = findUserByID(ctx, a.DB, p.ID)
+	} else {
+		u, err = findUser(ctx, a.DB, p.Subject)
+	}
 	if fail.Is(err, fail.NotFound) {
 		return u, invalidToken(errors.New("no such user"))
 	}
 	if err != nil {
 		return u, fmt.Errorf("find user: %w", err)
 	}
-	if u.disabled {
-		return u, invalidToken(errors.New("the user is disabled"))
+	if u.out() {
+		return u, invalidToken(errors.New("the user is disabled, or the directory does not know him any more"))
 	}
 	return u, nil
 }
 
 // Verify answers what an access token says, or Unauthenticated.
 func (a *Access) Verify(ctx context.Context, raw string) (Claims, error) {
-	if c := a.tokens.memory.recall(raw); c != nil {
-		return *c, nil
+	c := a.tokens.memory.recall(raw)
+	if c == nil {
+		p, err := a.tokens.parse(ctx, raw, kindAccess, 0)
+		if err != nil {
+			return Claims{}, err
+		}
+		fresh := p.claims()
+		c = &fresh
+		a.tokens.memory.remember(raw, c)
 	}
-	p, err := a.tokens.parse(ctx, raw, kindAccess, 0)
-	if err != nil {
+	if err := a.allowed(c); err != nil {
 		return Claims{}, err
 	}
-	c := p.claims()
-	a.tokens.memory.remember(raw, &c)
-	return c, nil
+	return *c, nil
 }
 
-// VerifyForUpload is Verify, but a token that ended no longer than Config.UploadTime ago is answered too, as Expired, unless its user is disabled. Whether the upload
+// allowed refuses what was withdrawn.
+func (a *Access) allowed(c *Claims) error {
+	if a.revoked.holds(c.Identity) {
+		return invalidToken(errors.New("it was revoked"))
+	}
+	return nil
+}
+
+// VerifyForUpload is Verify, but a token that ended no longer than Config.UploadTime ago is answered too, as Expired, unless its user or robot is disabled. Whether the upload
 // is the token's subject's is for the caller to see.
 func (a *Access) VerifyForUpload(ctx context.Context, raw string) (Claims, error) {
 	c, err := a.Verify(ctx, raw)
@@ -237,16 +256,24 @@ func (a *Access) VerifyForUpload(ctx context.Context, raw string) (Claims, error
 	if lateErr != nil {
 		return Claims{}, err
 	}
-	if _, err = a.enabled(ctx, p.Subject); err != nil {
+	if p.Robot != 0 {
+		err = a.enabledRobot(ctx, p.Robot)
+	} else {
+		_, err = a.enabled(ctx, p)
+	}
+	if err != nil {
 		return Claims{}, err
 	}
 	c = p.claims()
 	c.Expired = true
+	if err = a.allowed(&c); err != nil {
+		return Claims{}, err
+	}
 	return c, nil
 }
 
 func (p *payload) claims() Claims {
-	c := Claims{Identity: Identity{Subject: p.Subject, Admin: p.Admin, User: p.ID, Robot: p.Robot}, Granted: p.Access, ID: p.RegisteredClaims.ID, ExpiresAt: p.ExpiresAt.Time}
+	c := Claims{Identity: Identity{Subject: p.Subject, Admin: p.Admin, User: p.ID, Robot: p.Robot, version: p.User}, Granted: p.Access, ID: p.RegisteredClaims.ID, ExpiresAt: p.ExpiresAt.Time}
 	for _, s := range p.Access {
 		switch {
 		case s.Type == typeRegistry && s.Name == nameCatalog:

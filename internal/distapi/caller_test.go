@@ -206,7 +206,8 @@ func TestAnExpiredTokenFinishesTheUploadThatItsSubjectBegan(t *testing.T) {
 	s.do("PUT", next+"?digest="+sum("12345"), "45", bearer(admin)).is(http.StatusCreated)
 
 	late := s.begin("secret/app")
-	s.ok(s.access.SetDisabled(t.Context(), "admin", true))
+	_, err = s.access.SetDisabled(t.Context(), 1, true)
+	s.ok(err)
 	s.do("PATCH", late, "x", bearer(admin)).is(http.StatusUnauthorized, oci.CodeUnauthorized)
 }
 

@@ -116,7 +116,8 @@ func TestTokensByPost(t *testing.T) {
 			t.Errorf("%s: status %d, %s", what, a.status, a.body)
 		}
 	}
-	s.ok(s.access.SetPassword(t.Context(), "admin", "another password"))
+	_, err := s.access.SetPassword(t.Context(), 1, "Another password 1")
+	s.ok(err)
 	s.clock.advance(2 * time.Second)
 	s.do("GET", "/v2/", nil).is(http.StatusUnauthorized)
 }

@@ -1,0 +1,19 @@
+package access
+
+import "time"
+
+// Policy is what administrators may change while Havn runs.
+type Policy struct {
+	RobotPrefix      string        // begins the names of robots: at most MaxRobotPrefix bytes, best nothing that a user's name begins with; "": the default
+	SelfRegistration bool          // strangers may make accounts for themselves
+	SessionIdle      time.Duration // a session ends when nobody used it for so long
+	SessionLife      time.Duration // a session ends when it is so old
+}
+
+// MaxRobotPrefix is the longest prefix of robots' names, in bytes.
+const MaxRobotPrefix = 32
+
+// DefaultPolicy answers what Harbor has by default, and for the life of sessions, which Harbor does not bound, half a day.
+func DefaultPolicy() Policy {
+	return Policy{RobotPrefix: "robot$", SessionIdle: time.Hour, SessionLife: 12 * time.Hour}
+}

@@ -1,0 +1,270 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+func (s *site) refreshes(want access.Refreshed) {
+	s.t.Helper()
+	if got, err := s.RefreshGroups(s.t.Context()); err != nil || got != want {
+		s.t.Errorf("refreshed %+v, want %+v, %v", got, want, err)
+	}
+}
+
+func TestGroupsAreRefreshedWithoutALogin(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe", "cn=a"))
+	s.dir.set(person("eve", "cn=a"))
+	joe, eve := mustLogin(t, s.Access, "joe", ldapPassword), mustLogin(t, s.Access, "eve", ldapPassword)
+	makeUser(t, s.Access, "local")
+	s.dir.questions()
+	s.refreshes(access.Refreshed{}) // a moment ago they logged in
+	p := person("joe", "cn=b")
+	p.Admin = true
+	s.dir.set(p)
+	s.w.move(59 * time.Minute)
+	mustLogin(t, s.Access, "eve", ldapPassword)
+	s.w.move(2 * time.Minute)
+	s.dir.questions()
+	s.refreshes(access.Refreshed{Told: 1})
+	if asked := s.dir.questions(); !slices.Equal(asked, []string{"find uid=joe,ou=people"}) {
+		t.Errorf("asked %q", asked)
+	}
+	if got := s.joined(joe.User); !slices.Equal(got, []string{"cn=b"}) {
+		t.Errorf("joe is in %v", got)
+	}
+	if u, err := s.User(t.Context(), joe.User); err != nil || !u.AdminByGroup {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if got := s.joined(eve.User); !slices.Equal(got, []string{"cn=a"}) {
+		t.Errorf("eve is in %v", got)
+	}
+	s.refreshes(access.Refreshed{})
+	if _, err := s.SetDisabled(t.Context(), joe.User, true); err != nil {
+		t.Fatal(err)
+	}
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Told: 2}) // whether he is disabled here is nothing to the directory
+}
+
+func TestWhomTheDirectoryDoesNotKnowAnyMoreIsOutUntilItDoes(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	p := person("joe", "cn=a")
+	p.Admin = true
+	s.dir.set(p)
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	_, token, err := s.CreateUserToken(t.Context(), joe.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refresh, err := s.IssueRefresh(t.Context(), joe, service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie := beginAs(t, s.Access, "joe", ldapPassword)
+	s.w.move(50 * time.Minute)
+	goesOn(t, s.Access, cookie, "before")
+	s.dir.remove("joe")
+	s.w.move(20 * time.Minute)
+	mustLogin(t, s.Access, "joe", token)
+	s.refreshes(access.Refreshed{Gone: 1})
+	refused(t, s.Access, "joe", token, "gone")
+	ended(t, s.Access, cookie, "gone")
+	if _, err = s.Refresh(t.Context(), refresh); !fail.Is(err, fail.Unauthenticated) {
+		t.Errorf("his refresh token: %v", err)
+	}
+	if _, err = s.Begin(t.Context(), joe, here, ""); !fail.Is(err, fail.Unauthenticated) {
+		t.Errorf("a session for a login of before: %v", err)
+	}
+	if u, userErr := s.User(t.Context(), joe.User); userErr != nil || !u.Gone || u.Disabled || u.AdminByGroup {
+		t.Errorf("%+v, %v", u, userErr)
+	}
+	s.refreshes(access.Refreshed{})
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Gone: 1})
+	s.dir.set(p)
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Told: 1})
+	mustLogin(t, s.Access, "joe", token)
+	s.dir.remove("joe")
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Gone: 1})
+	s.dir.set(p)
+	mustLogin(t, s.Access, "joe", ldapPassword)
+	mustLogin(t, s.Access, "joe", token)
+}
+
+func TestADirectoryThatIsAwayMakesNobodyGone(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	for i := range 250 { // three queries for people
+		s.dir.set(person(fmt.Sprintf("joe%03d", i)))
+		if _, err := s.SignIn(t.Context(), access.FromLDAP, person(fmt.Sprintf("joe%03d", i)), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.w.move(2 * time.Hour)
+	s.dir.fail(fail.E(fail.Unavailable, nil, "no answer"))
+	s.dir.questions()
+	if done, err := s.RefreshGroups(t.Context()); !fail.Is(err, fail.Unavailable) || done != (access.Refreshed{}) {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if asked := s.dir.questions(); len(asked) != 1 {
+		t.Errorf("asked %d times", len(asked))
+	}
+	s.dir.fail(errors.New("an entry that can't be read"))
+	if done, err := s.RefreshGroups(t.Context()); err != nil || done != (access.Refreshed{Left: 250}) {
+		t.Errorf("%+v, %v", done, err)
+	}
+	s.dir.fail(nil)
+	s.refreshes(access.Refreshed{Told: 250})
+}
+
+func TestRefreshesOnSeveralNodesAtOnceDoNoHarm(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	for i := range 20 {
+		name := fmt.Sprint("joe", i)
+		s.dir.set(person(name, "cn=a"))
+		mustLogin(t, s.Access, name, ldapPassword)
+		s.dir.set(person(name, "cn=b", "cn=c"))
+	}
+	s.w.move(2 * time.Hour)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if _, err := s.RefreshGroups(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for id := int64(2); id < 22; id++ {
+		if got := s.joined(id); !slices.Equal(got, []string{"cn=b", "cn=c"}) {
+			t.Errorf("user %d is in %v", id, got)
+		}
+	}
+}
+
+// renewer is an identity provider that takes each token once.
+type renewer struct {
+	mu    sync.Mutex
+	next  map[string]string // what counts of a subject
+	n     int
+	gone  bool
+	fails error
+	names []string
+}
+
+func (r *renewer) renew(_ context.Context, subject, token string) (access.Person, string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.names = append(r.names, subject)
+	if r.next[subject] != token || r.gone {
+		return access.Person{}, "", fail.E(fail.Unauthenticated, nil, "the token was used before")
+	}
+	r.n++
+	r.next[subject] = fmt.Sprint("token ", r.n)
+	if r.fails != nil {
+		return access.Person{}, r.next[subject], r.fails
+	}
+	return access.Person{Subject: subject, Name: "x", Groups: groups(fmt.Sprint("of ", r.n))}, r.next[subject], nil
+}
+
+func TestPeopleOfAnIdentityProviderAreRenewedByTokensThatCountOnce(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	idp := &renewer{next: map[string]string{"idp joe": "first", "idp eve": "first"}}
+	s.start(func(c *access.Config) { c.Renew, c.Provider = idp.renew, nil })
+	joe, err := s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp joe", Name: "joe"}, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp none", Name: "none"}, ""); err != nil { // whose provider gives no token
+		t.Fatal(err)
+	}
+	_, token, err := s.CreateUserToken(t.Context(), joe.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s.w.move(2 * time.Hour)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, refreshErr := s.RefreshGroups(t.Context()); refreshErr != nil {
+					t.Error(refreshErr)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if idp.n != 3 || len(idp.names) != 3 || !slices.Equal(s.joined(joe.User), []string{"of 3"}) {
+		t.Errorf("asked %d times (%v), in %v", idp.n, idp.names, s.joined(joe.User))
+	}
+	mustLogin(t, s.Access, "joe", token)
+	// What came with an error counts the next time.
+	idp.fails = fail.E(fail.Unavailable, nil, "no userinfo")
+	s.w.move(2 * time.Hour)
+	if _, err = s.RefreshGroups(t.Context()); !fail.Is(err, fail.Unavailable) {
+		t.Error(err)
+	}
+	idp.fails = nil
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Told: 1})
+	idp.gone = true
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Gone: 1})
+	refused(t, s.Access, "joe", token, "whom the provider does not let in any more")
+	if who, signErr := s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp joe", Name: "joe"}, "fresh"); signErr != nil || who.User != joe.User {
+		t.Errorf("signed in again: %+v, %v", who, signErr)
+	}
+	mustLogin(t, s.Access, "joe", token)
+}
+
+func TestPeopleAreRefreshedByTheNodeThatHoldsTheDuty(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe", "cn=a"))
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	s.dir.set(person("joe", "cn=b"))
+	s.w.move(2 * time.Hour)
+	every, holds := make(chan time.Time), make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- access.Duty{Access: s.Access, Every: every, Holds: func(context.Context) (bool, error) {
+			err := <-holds
+			return err == nil, err
+		}}.Run(ctx)
+	}()
+	tick := func(err error) { // when the second one is taken, the first one is over
+		holds <- err
+		every <- time.Time{}
+		holds <- err
+		every <- time.Time{}
+	}
+	tick(errors.New("another node's"))
+	if got := s.joined(joe.User); !slices.Equal(got, []string{"cn=a"}) {
+		t.Errorf("a node without the duty refreshed: %v", got)
+	}
+	tick(nil)
+	if got := s.joined(joe.User); !slices.Equal(got, []string{"cn=b"}) {
+		t.Errorf("the node with the duty did not refresh: %v", got)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -103,6 +103,11 @@ func (a *API) admitUser(c *call) error {
 func (a *API) admitToken(c *call, raw string) error {
 	var claims access.Claims
 	var err error
+	if c.op.action > pull {
+		if err = a.access.Current(c.Context()); err != nil {
+			return err
+		}
+	}
 	if c.route.endpoint == upload {
 		claims, err = a.verifyForUpload(c, raw)
 	} else {

@@ -62,6 +62,8 @@ func (s *Server) parts() []part {
 		{"registry", s.registry.Run},
 		{"settings", s.settings.Run},
 		{"audit log", s.audit.Run},
+		{"access", s.access.Run},
+		{"directory", s.refreshPeople},
 		{"sweep", s.sweep.Run},
 		{"cluster", s.beat},
 		{"watchdog", s.notifier.Run},

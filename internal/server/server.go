@@ -53,6 +53,7 @@ type Server struct {
 	redis    *redis.Client // nil: none
 	settings *settings.Store
 	audit    *audit.Log
+	access   *access.Access
 	registry *registry.Registry
 	node     *cluster.Node
 	sweep    *sweep.Sweeper
@@ -156,9 +157,10 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		DB: db, Log: s.log, Clock: s.clock, Metrics: reg, Options: auditOptions(s.settings), Syslog: audit.Syslog{Host: hostName(), Roots: roots},
 	})
 	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
-	who, first, err := access.New(ctx, access.Config{
+	var first access.FirstStart
+	s.access, first, err = access.New(ctx, access.Config{
 		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
-		Seal:     sealer,
+		Seal: sealer, Policy: s.policy, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
 		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
 	})
 	if err == nil {
@@ -188,15 +190,15 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		s.log.Warn(lost.Error(), "hint", fail.HintOf(lost))
 	}
 	s.sweep = sweep.New(sweep.Config{
-		Registry: s.registry, Node: s.node, Log: s.log, Clock: s.clock, Metrics: reg,
+		Registry: s.registry, Access: s.access, Node: s.node, Log: s.log, Clock: s.clock, Metrics: reg,
 		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval),
 	})
 	api := distapi.New(distapi.Config{
-		Registry: s.registry, Access: who, Log: s.log, Clock: s.clock, Audit: s.audit,
+		Registry: s.registry, Access: s.access, Log: s.log, Clock: s.clock, Audit: s.audit,
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
 		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
-	harbor := s.harbor(who)
+	harbor := s.harbor(s.access)
 	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
 	sees.ready = s.ready
 	s.notifier = newNotifier(s.log, db.Ping)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/cluster"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/registry"
@@ -57,6 +58,7 @@ const (
 // Config says what is swept and when.
 type Config struct {
 	Registry *registry.Registry
+	Access   *access.Access // nil: what it leaves is left
 	Node     *cluster.Node
 	Log      *slog.Logger          // nil: discarded
 	Clock    func() time.Time      // nil: the system's
@@ -163,7 +165,7 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 		}
 	}
 	var after registry.DeadMark
-	return []chore{
+	all := []chore{
 		{what: "uploads given up", do: full(atOnce, func(ctx context.Context) (int, error) {
 			return s.Registry.ExpireUploads(ctx, false, now.Add(-s.UploadTime), atOnce)
 		})},
@@ -183,6 +185,16 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 			return int(n), err
 		})},
 	}
+	if s.Access == nil {
+		return all
+	}
+	return append(all,
+		chore{what: "sessions", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
+			return s.Access.ForgetSessions(ctx, claim.Hold, now, rowsAtOnce)
+		})},
+		chore{what: "revocations", do: full(rowsAtOnce, func(ctx context.Context) (int, error) {
+			return s.Access.ForgetRevocations(ctx, claim.Hold, now, rowsAtOnce)
+		})})
 }
 
 // sweep does all chores, if the duty is this node's. One that fails keeps no other from being done. more says that something was left for the next time.

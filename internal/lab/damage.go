@@ -31,6 +31,9 @@ func (p *Postgres) ExpireCertificate() error {
 	return authority{ca: p.CA, cert: p.Certificate, key: p.Key}.expire(p.a, []string{p.ip})
 }
 
+// ExpireCertificate gives the directory a certificate that is out of date, of an authority that takes the place of the one before, from its next start on.
+func (l *LDAP) ExpireCertificate() error { return l.files.expire(l.a, []string{l.ip}) }
+
 // The part of an OSD that may be used before it counts as nearly full, too full to take copies, and full: Ceph's defaults, and less than an empty OSD uses.
 var roomy, noRoom = []float64{0.85, 0.90, 0.95}, []float64{0.00001, 0.00002, 0.00003}
 

@@ -25,6 +25,8 @@ const (
 	ldapRoot         = "cn=root," + LDAPBase
 	ldapRootPassword = "rootpw"
 
+	ldapMaxSize = "1073741824" // of the database's file, which grows as it is needed
+
 	slapdPackage = "slapd"
 	ldapPackages = "slapd ldap-utils"
 )
@@ -47,6 +49,14 @@ var LDAPUsers = []LDAPUser{{"alice", "Alice", "Adams", false}, {"bob", "Bob", "B
 // LDAPGroupDN answers the name of a group's entry: registry-admins (alice), registry-users (alice, bob), all-staff (these two groups).
 func LDAPGroupDN(name string) string { return "cn=" + name + ",ou=Groups," + LDAPTech }
 
+// LDAPOptions say which directory is started.
+type LDAPOptions struct {
+	Dir string // "": a temporary directory
+	// Users and Groups are a crowd beside the people of LDAPUsers: see LDAPCrowdUser and CrowdGroups.
+	Users, Groups int
+	Told          bool // the log tells every operation
+}
+
 // LDAP is OpenLDAP with a tree like that of an Active Directory: sAMAccountName, userPrincipalName, userAccountControl, and memberOf. Unlike there, the rule 1.2.840.113556.1.4.1941 (members of
 // members) finds nothing, and nobody comes in as user@domain.
 type LDAP struct {
@@ -57,34 +67,40 @@ type LDAP struct {
 	Host      string // the host:port of URL
 	CAFile    string // the certificate of its authority
 
+	o     LDAPOptions
 	place place
 	a     account
 	ip    string
 	ports [2]int
+	files authority
 }
 
-// StartLDAP starts a directory in dir, or in a temporary directory if dir is "", and waits until it answers.
-func StartLDAP(ctx context.Context, dir string) (*LDAP, error) {
+// StartLDAP starts a directory and waits until it answers.
+func StartLDAP(ctx context.Context, o LDAPOptions) (*LDAP, error) {
 	slapd, err := program(slapdPackage, slapdPackage)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"ldapadd", "ldapsearch"} {
+	for _, name := range []string{"ldapmodify", "ldapsearch"} {
 		if _, err = program(ldapPackages, name); err != nil {
 			return nil, err
 		}
 	}
-	l := &LDAP{ip: freeIP()}
+	l := &LDAP{o: o, ip: freeIP()}
 	if l.a, err = accountOf("openldap", slapdPackage); err != nil {
 		return nil, err
 	}
-	if l.place, err = newPlace(dir, l.a); err != nil {
+	if l.place, err = newPlace(o.Dir, l.a); err != nil {
 		return nil, err
 	}
 	l.Name, l.log, l.ready = slapdPackage, filepath.Join(l.place.dir, "log"), l.answers
 	l.command = func() (*exec.Cmd, error) {
-		// -d keeps it in the foreground; 0 is how much it says of itself.
-		return l.a.command(l.place.dir, slapd, "-d", "0", "-f", l.config(), "-h", l.URL+" "+l.SecureURL), nil
+		// -d keeps it in the foreground, and says how much it tells: nothing, or connections, operations and results.
+		level := "0"
+		if o.Told {
+			level = "256"
+		}
+		return l.a.command(l.place.dir, slapd, "-d", level, "-f", l.config(), "-h", l.URL+" "+l.SecureURL), nil
 	}
 	if err = l.start(ctx); err != nil {
 		return nil, errors.Join(err, l.Stop())
@@ -102,11 +118,10 @@ func (l *LDAP) start(ctx context.Context) error {
 	copy(l.ports[:], ports)
 	l.Host = net.JoinHostPort(l.ip, fmt.Sprint(l.ports[0]))
 	l.URL, l.SecureURL = "ldap://"+l.Host, fmt.Sprintf("ldaps://%s:%d", l.ip, l.ports[1])
-	files, err := newAuthority(l.place.dir, l.a, []string{l.ip})
-	if err != nil {
+	if l.files, err = newAuthority(l.place.dir, l.a, []string{l.ip}); err != nil {
 		return err
 	}
-	l.CAFile = files.ca
+	l.CAFile = l.files.ca
 	data := filepath.Join(l.place.dir, "db")
 	_, err = os.Stat(data)
 	fresh := errors.Is(err, os.ErrNotExist)
@@ -116,7 +131,7 @@ func (l *LDAP) start(ctx context.Context) error {
 	schema := filepath.Join(l.place.dir, "ad.schema")
 	err = errors.Join(
 		os.WriteFile(schema, []byte(activeDirectory), 0o644),
-		os.WriteFile(l.config(), []byte(l.text(schema, data, files)), 0o600),
+		os.WriteFile(l.config(), []byte(l.text(schema, data)), 0o600),
 		os.Chown(l.config(), l.a.uid, l.a.gid))
 	if err != nil {
 		return fail.E(fail.Unavailable, err, "configuration of slapd")
@@ -124,20 +139,28 @@ func (l *LDAP) start(ctx context.Context) error {
 	if err = l.Start(ctx); err != nil || !fresh {
 		return err
 	}
-	return l.load(ctx)
+	if err = l.load(ctx); err != nil || l.o.Users == 0 {
+		return err
+	}
+	return l.crowd(ctx)
 }
 
 // load puts the tree in over the wire: slapadd would not tell the overlay that fills memberOf.
 func (l *LDAP) load(ctx context.Context) error {
-	tree := filepath.Join(l.place.dir, "tree.ldif")
-	if err := os.WriteFile(tree, []byte(ldapTree()), 0o644); err != nil {
-		return fail.E(fail.Unavailable, err, "tree of slapd")
+	return l.Change(ctx, ldapTree())
+}
+
+// Change makes changes, which are written as LDIF: an entry without a changetype is added.
+func (l *LDAP) Change(ctx context.Context, ldif string) error {
+	file := filepath.Join(l.place.dir, "change.ldif")
+	if err := os.WriteFile(file, []byte(ldif), 0o644); err != nil {
+		return fail.E(fail.Unavailable, err, "changes of slapd")
 	}
-	add, err := program(ldapPackages, "ldapadd")
+	modify, err := program(ldapPackages, "ldapmodify")
 	if err != nil {
 		return err
 	}
-	return l.a.run(ctx, l.place.dir, add, "-x", "-H", l.URL, "-D", ldapRoot, "-w", ldapRootPassword, "-f", tree)
+	return l.a.run(ctx, l.place.dir, modify, "-a", "-x", "-H", l.URL, "-D", ldapRoot, "-w", ldapRootPassword, "-f", file)
 }
 
 // activeDirectory is the schema: the attributes that clients of an Active Directory ask for, with Microsoft's own numbers. memberOf comes from the overlay.
@@ -149,13 +172,13 @@ objectclass ( 1.3.6.1.4.1.99999.1.1 NAME 'adUser' SUP top AUXILIARY MAY ( sAMAcc
 objectclass ( 1.3.6.1.4.1.99999.1.2 NAME 'adGroup' SUP top AUXILIARY MAY ( sAMAccountName $ groupType ) )
 `
 
-func (l *LDAP) text(schema, data string, files authority) string {
+func (l *LDAP) text(schema, data string) string {
 	lines := []string{
 		"include /etc/ldap/schema/core.schema", "include /etc/ldap/schema/cosine.schema", "include /etc/ldap/schema/inetorgperson.schema", "include " + schema,
 		"pidfile " + l.place.dir + "/pid", "argsfile " + l.place.dir + "/args",
 		"modulepath /usr/lib/ldap", "moduleload back_mdb", "moduleload memberof", "moduleload refint",
-		"TLSCACertificateFile " + files.ca, "TLSCertificateFile " + files.cert, "TLSCertificateKeyFile " + files.key,
-		"database mdb", `suffix "` + LDAPBase + `"`, `rootdn "` + ldapRoot + `"`, "rootpw " + ldapRootPassword, "directory " + data, "maxsize 16777216", "dbnosync",
+		"TLSCACertificateFile " + l.files.ca, "TLSCertificateFile " + l.files.cert, "TLSCertificateKeyFile " + l.files.key,
+		"database mdb", `suffix "` + LDAPBase + `"`, `rootdn "` + ldapRoot + `"`, "rootpw " + ldapRootPassword, "directory " + data, "maxsize " + ldapMaxSize, "dbnosync",
 		"index objectClass,member,memberOf eq", "index uid,cn,sAMAccountName,userPrincipalName eq,sub",
 		"overlay memberof", "memberof-group-oc groupOfNames", "memberof-member-ad member", "memberof-memberof-ad memberOf", "memberof-refint TRUE",
 		"overlay refint", "refint_attributes member memberOf",

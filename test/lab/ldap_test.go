@@ -32,7 +32,7 @@ func ask(t *testing.T, l *lab.LDAP, program string, args ...string) (string, int
 }
 
 func TestTheDirectoryIsLikeAnActiveDirectory(t *testing.T) {
-	l, err := lab.StartLDAP(t.Context(), "")
+	l, err := lab.StartLDAP(t.Context(), lab.LDAPOptions{})
 	need(t, err)
 	t.Cleanup(func() { need(t, l.Stop()) })
 	const wrongCredentials, unwilling, noSuchObject = 49, 53, 32

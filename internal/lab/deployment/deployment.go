@@ -141,7 +141,7 @@ func cephNames() []string {
 }
 
 func (d *Deployment) startLDAP(ctx context.Context) (note string, err error) {
-	d.ldap, err = lab.StartLDAP(ctx, filepath.Join(d.o.Dir, "slapd"))
+	d.ldap, err = lab.StartLDAP(ctx, lab.LDAPOptions{Dir: filepath.Join(d.o.Dir, "slapd")})
 	return "slapd serves", err
 }
 

@@ -19,8 +19,6 @@ const (
 	maxLogin = 255
 	// nobody is who bears the password of somebody who is not there, so that the answer takes as long and costs a guesser as much.
 	nobody = "cn=havn-nobody,"
-	// Active Directory's bit for an account that is switched off, in userAccountControl; 389 Directory Server and FreeIPA have an attribute of their own for it.
-	adControl, adDisabled, lock389 = "userAccountControl", 2, "nsAccountLock"
 )
 
 // Directory is a directory of people and groups, on one server or several that hold the same. It is safe for concurrent use. Errors say which server failed and at which step.
@@ -181,7 +179,7 @@ type person struct {
 // Why somebody can't log in.
 const (
 	whyUnknown  = "nobody has this name, or the filter excludes him"
-	whyDisabled = "the account is disabled in the directory"
+	whyDisabled = "the account is disabled or expired in the directory"
 	whyMany     = "more than one entry has this name"
 )
 
@@ -191,7 +189,7 @@ func (d *Directory) lookup(ctx context.Context, login string) (person, string, e
 
 // one answers the one person whom a query finds, or why that is nobody who could log in.
 func (d *Directory) one(ctx context.Context, q query, login string) (p person, why string, err error) {
-	q.most, q.attributes = 1, []string{d.conf.LoginAttribute, d.conf.EmailAttribute, d.conf.RealNameAttribute, d.conf.Groups.MembershipAttribute, adControl, lock389}
+	q.most, q.attributes = 1, []string{d.conf.LoginAttribute, d.conf.EmailAttribute, d.conf.RealNameAttribute, d.conf.Groups.MembershipAttribute, adControl, adExpires, lock389}
 	var found result
 	err = d.ask(ctx, func(ctx context.Context, c *conn, _ *server) (err error) {
 		found, err = c.search(ctx, q)
@@ -231,7 +229,7 @@ func (d *Directory) describe(e *goldap.Entry, login string) (p access.Person, wh
 	switch {
 	case p.Name == "":
 		return p, "the search account reads no name in the attribute " + d.conf.LoginAttribute
-	case disabled(e):
+	case isOff(e, d.conf.Clock()):
 		return p, whyDisabled
 	}
 	return p, ""

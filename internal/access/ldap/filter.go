@@ -1,7 +1,6 @@
 package ldap
 
 import (
-	"strconv"
 	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -43,10 +42,4 @@ func or(filters []string) string {
 		return filters[0]
 	}
 	return "(|" + strings.Join(filters, "") + ")"
-}
-
-// disabled reports whether the entry is an account that was switched off. Servers that know of it refuse the password too; but tokens and secrets that Havn gave out ask nobody's password.
-func disabled(e *goldap.Entry) bool {
-	control, err := strconv.ParseInt(value(e, adControl), 10, 64)
-	return err == nil && control&adDisabled != 0 || strings.EqualFold(value(e, lock389), "true")
 }

@@ -23,7 +23,7 @@ func (d *Directory) Users(ctx context.Context, text string, limit int) (people [
 		filter = or([]string{filter, contains(d.conf.EmailAttribute, text), contains(d.conf.RealNameAttribute, text)})
 	}
 	r, err := d.list(ctx, text, stepUsers, query{
-		base: d.conf.BaseDN, scope: d.conf.Scope, filter: and(d.conf.Filter, filter), most: limit, attributes: []string{d.conf.LoginAttribute, d.conf.EmailAttribute, d.conf.RealNameAttribute, adControl, lock389},
+		base: d.conf.BaseDN, scope: d.conf.Scope, filter: and(d.conf.Filter, filter), most: limit, attributes: []string{d.conf.LoginAttribute, d.conf.EmailAttribute, d.conf.RealNameAttribute, adControl, adExpires, lock389},
 	})
 	if err != nil {
 		return nil, false, err

@@ -72,7 +72,7 @@ func parseName(dn string) (name, error) {
 	for _, rdn := range parsed.RDNs {
 		var parts []string
 		for _, a := range rdn.Attributes {
-			kind, value := strings.ToLower(strings.TrimPrefix(strings.ToLower(a.Type), "oid.")), a.Value
+			kind, value := strings.TrimPrefix(strings.ToLower(a.Type), "oid."), a.Value
 			if !isAttribute(kind) {
 				return bad(errors.New("a part has no attribute"))
 			}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/seal"
 )
 
 // policy answers what administrators set about accounts, as of now.
@@ -18,8 +21,26 @@ func (s *Server) policy() access.Policy {
 	return p
 }
 
+// openAccess opens who is known, and hands the first password over.
+func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, reg *prometheus.Registry) error {
+	c := s.cfg
+	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
+	var first access.FirstStart
+	var err error
+	s.access, first, err = access.New(ctx, access.Config{
+		DB: s.stores.db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
+		Seal: sealer, Policy: s.policy, Provider: s.directory.provider, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
+		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
+	})
+	if err != nil {
+		return err
+	}
+	return handOver.settle(first.Password)
+}
+
 // refreshPeople is the duty of asking the directory for those who do not log in: one node has it.
 func (s *Server) refreshPeople(ctx context.Context) error {
+	defer s.directory.close()
 	return access.Duty{Access: s.access, Holds: func(ctx context.Context) (bool, error) {
 		_, mine, err := s.node.Claim(ctx, "directory")
 		return mine, err

@@ -49,14 +49,15 @@ type Server struct {
 	clock   func() time.Time
 	hurried chan struct{} // ends the drain delay early; tests alone set it
 
-	stores   *stores
-	redis    *redis.Client // nil: none
-	settings *settings.Store
-	audit    *audit.Log
-	access   *access.Access
-	registry *registry.Registry
-	node     *cluster.Node
-	sweep    *sweep.Sweeper
+	stores    *stores
+	redis     *redis.Client // nil: none
+	settings  *settings.Store
+	audit     *audit.Log
+	access    *access.Access
+	directory *directory
+	registry  *registry.Registry
+	node      *cluster.Node
+	sweep     *sweep.Sweeper
 
 	listeners []net.Listener
 	inside    net.Listener // of the metrics address, nil if there is none
@@ -156,17 +157,9 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	s.audit = audit.New(audit.Config{
 		DB: db, Log: s.log, Clock: s.clock, Metrics: reg, Options: auditOptions(s.settings), Syslog: audit.Syslog{Host: hostName(), Roots: roots},
 	})
-	handOver := &handOver{dir: c.DataDir, terminal: o.Terminal, out: o.Stderr, log: s.log}
-	var first access.FirstStart
-	s.access, first, err = access.New(ctx, access.Config{
-		DB: db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
-		Seal: sealer, Policy: s.policy, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
-		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
-	})
-	if err == nil {
-		err = handOver.settle(first.Password)
-	}
-	if err != nil {
+	s.directory = &directory{roots: roots, log: s.log, clock: s.clock}
+	s.settings.Changed(s.directory.follow)
+	if err = s.openAccess(ctx, o, sealer, reg); err != nil {
 		return fmt.Errorf("access: %w", err)
 	}
 	sees := &sights{db: db, clock: s.clock, host: hostName()}

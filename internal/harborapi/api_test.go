@@ -131,6 +131,9 @@ func TestEveryOperationAtEveryStrangersHands(t *testing.T) {
 			s.do(o.Method, absent, nil, somebody).is(http.StatusForbidden)
 			s.do(o.Method, absent, nil).is(http.StatusNotFound)
 		}
+		if strings.Contains(path, "4711") && !o.HasBody() { // an id that is not there
+			s.do(o.Method, path, nil).is(http.StatusNotFound, "NOT_FOUND")
+		}
 		if o.HasBody() {
 			s.do(o.Method, path, "{}", header("Content-Type", "text/plain")).is(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
 			for _, garbage := range []string{"", "{", `"text"`, "[1]", `{"a":"\u0000"}`} {

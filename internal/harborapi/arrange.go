@@ -113,11 +113,7 @@ func (a *API) CopyArtifact(c *call, repositoryName string, p CopyArtifactParams)
 	if err != nil {
 		return err
 	}
-	rights, err := a.Access.Rights(c.Context(), c.who, from.Project())
-	if err != nil && (c.who.Admin || !fail.Is(err, fail.NotFound)) {
-		return err
-	}
-	if err = a.require(c, rights.May(access.Operation{Resource: "artifact", Action: "read"})); err != nil {
+	if err = a.requireIn(c, from.Project(), access.Operation{Resource: "artifact", Action: "read"}); err != nil {
 		return err
 	}
 	source, err := a.Registry.BrowseArtifact(c.Context(), from, ref)

@@ -17,7 +17,11 @@ type event struct{ operation, kind string }
 var changedConfiguration = event{"update", "configuration"}
 
 // events are those of this API and of the registry's, in the order in which they are listed.
-var events = []event{createdArtifact, deletedArtifact, pulledArtifact, createdTag, deletedTag, changedConfiguration}
+var events = []event{
+	createdArtifact, deletedArtifact, pulledArtifact, createdTag, deletedTag,
+	createdMember, changedMember, deletedMember, createdRobot, changedRobot, deletedRobot,
+	createdUser, changedUser, deletedUser, createdGroup, changedGroup, deletedGroup, changedConfiguration,
+}
 
 // audited tells that the caller did something, and of which project (0: of none). The line is written when it returns, or the log says that it was not: what was done is done.
 func (c *call) audited(e event, resource string, project int64, note string) {

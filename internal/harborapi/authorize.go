@@ -31,8 +31,26 @@ func (a *API) authorize(c *call) error {
 	case "project":
 		return a.enter(c, n.operation)
 	default:
-		return a.require(c, c.who.Admin)
+		return a.requireSystem(c, n.operation)
 	}
+}
+
+// requireSystem turns away who may not do something in the system.
+func (a *API) requireSystem(c *call, o access.Operation) error {
+	may, err := a.Access.MaySystem(c.Context(), c.who, o)
+	if err != nil {
+		return err
+	}
+	return a.require(c, may)
+}
+
+// requireIn turns away who may not do something in a project. Only administrators learn that there is no such project.
+func (a *API) requireIn(c *call, project string, o access.Operation) error {
+	rights, err := a.Access.Rights(c.Context(), c.who, project)
+	if err != nil && (c.who.Admin || !fail.Is(err, fail.NotFound)) {
+		return err
+	}
+	return a.require(c, rights.May(o))
 }
 
 // require turns away who may not.

@@ -61,7 +61,7 @@ func (b *binder) string(in where, name string, to *string) {
 	}
 }
 
-func (b *binder) integer(in where, name string, to *int64) { //nolint:unparam // numbers in paths are of operations that do not work yet
+func (b *binder) integer(in where, name string, to *int64) {
 	text, ok := b.raw(in, name)
 	if !ok || text == "" {
 		return

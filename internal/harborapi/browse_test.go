@@ -258,3 +258,16 @@ func TestStatisticsAreOfWhatTheCallerSees(t *testing.T) {
 	look(harborapi.Statistic{PublicProjectCount: 1, PublicRepoCount: 2, PrivateProjectCount: 1, PrivateRepoCount: 1}, s.join("guest", "private", access.Guest))
 	s.get("/statistics", nobody).is(http.StatusUnauthorized)
 }
+
+func TestALongManifestIsToldInFullAloneAndShortInALongList(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.push("library/app", image(`,"annotations":{"long":"`+strings.Repeat("x", 100<<10)+`"}`), "1")
+	if all := s.get("/projects/library/repositories/app/artifacts").artifacts(); len(all) != 1 || all[0].Annotations != nil || all[0].Tags[0].Name != "1" {
+		t.Errorf("%+v", all)
+	}
+	var one harborapi.Artifact
+	if s.get("/projects/library/repositories/app/artifacts/1").is(http.StatusOK).decode(&one); len(one.Annotations["long"]) != 100<<10 || one.Type != "IMAGE" {
+		t.Errorf("type %s, %d annotations", one.Type, len(one.Annotations))
+	}
+}

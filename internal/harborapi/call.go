@@ -103,6 +103,13 @@ func (c *call) done() error {
 	return nil
 }
 
+// made answers that something was made, and where it is below Base.
+func (c *call) made(at string) error {
+	c.w.Header().Set("Location", Base+at)
+	c.w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
 // list answers a page of a list: the entries, how many there are on all pages, and where the next and the previous page are. entries is not nil: clients expect [].
 func (c *call) list(entries any, total int64, ask listing.Ask) error {
 	h := c.w.Header()

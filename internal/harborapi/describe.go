@@ -19,8 +19,9 @@ const (
 
 	// maxConfig bounds the configurations that are read to describe images; of longer ones nothing is told.
 	maxConfig = 256 << 10
-	// maxKept bounds the descriptions that are kept: some KiB each.
-	maxKept = 2000
+	// maxKept bounds the descriptions that are kept, and maxKeptConfig the configurations that they are made of: together some 30 MiB at most.
+	maxKept       = 1000
+	maxKeptConfig = 8 << 10
 )
 
 // artifactTypes are Harbor's kinds of artifacts, by the media type of their configuration.
@@ -69,10 +70,15 @@ func (a *API) describe(c *call, of *registry.Artifact, to *Artifact) error {
 	if err != nil {
 		return fail.E(fail.Internal, err, "repository %s, as it is stored", of.Repository)
 	}
-	to.ExtraAttrs, err = a.kept.of(m.Config.Digest, func() (ExtraAttrs, error) {
+	read := func() (ExtraAttrs, error) {
 		config, readErr := a.readConfig(c, name, *m.Config)
 		return describeConfig(to.Type, config), readErr
-	})
+	}
+	if m.Config.Size > maxKeptConfig {
+		to.ExtraAttrs, err = read()
+	} else {
+		to.ExtraAttrs, err = a.kept.of(m.Config.Digest, read)
+	}
 	return err
 }
 

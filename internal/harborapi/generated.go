@@ -1620,10 +1620,22 @@ type offered interface {
 	UpdateConfigurations(c *call, body UpdateConfigurationsJSONRequestBody) error
 	// GetHealth: How this node and what it stands on are.
 	GetHealth(c *call) error
+	// GetPermissions: Every permission that a robot account can be given.
+	GetPermissions(c *call) error
 	// GetPing: Answers Pong.
 	GetPing(c *call) error
 	// ListArtifactsOfProject: Artifacts of all repositories of a project.
 	ListArtifactsOfProject(c *call, p ListArtifactsOfProjectParams) error
+	// ListProjectMembers: Users and groups with a role in a project.
+	ListProjectMembers(c *call, p ListProjectMembersParams) error
+	// CreateProjectMember: Give a user or a group a role in a project.
+	CreateProjectMember(c *call, body CreateProjectMemberJSONRequestBody) error
+	// DeleteProjectMember: Take a member out of a project.
+	DeleteProjectMember(c *call, mid Mid) error
+	// GetProjectMember: One member of a project.
+	GetProjectMember(c *call, mid Mid) error
+	// UpdateProjectMember: Give a member another role.
+	UpdateProjectMember(c *call, mid Mid, body UpdateProjectMemberJSONRequestBody) error
 	// GetLogExts: What was done in a project, with descriptions and results.
 	GetLogExts(c *call, p GetLogExtsParams) error
 	// GetLogs: What was done in a project.
@@ -1652,12 +1664,58 @@ type offered interface {
 	DeleteTag(c *call, repositoryName RepositoryName, reference ArtifactReference, tagName TagName) error
 	// ListAllRepositories: Repositories of all projects that the caller may see.
 	ListAllRepositories(c *call, p ListAllRepositoriesParams) error
+	// ListRobot: Robot accounts of the system or of a project.
+	ListRobot(c *call, p ListRobotParams) error
+	// CreateRobot: Make a robot account; its secret is told in this answer alone.
+	CreateRobot(c *call, body CreateRobotJSONRequestBody) error
+	// DeleteRobot: Delete a robot account.
+	DeleteRobot(c *call, robotID RobotID) error
+	// GetRobotByID: One robot account.
+	GetRobotByID(c *call, robotID RobotID) error
+	// RefreshSec: Give a robot account another secret.
+	RefreshSec(c *call, robotID RobotID, body RefreshSecJSONRequestBody) error
+	// UpdateRobot: Change a robot account.
+	UpdateRobot(c *call, robotID RobotID, body UpdateRobotJSONRequestBody) error
 	// GetStatistic: How many projects and repositories there are, public and visible to the caller.
 	GetStatistic(c *call) error
 	// GetSystemInfo: What the server is; more of it for those who are logged in.
 	GetSystemInfo(c *call) error
 	// GetVolumes: Size and free space of the blob store.
 	GetVolumes(c *call) error
+	// ListUserGroups: Groups of users.
+	ListUserGroups(c *call, p ListUserGroupsParams) error
+	// CreateUserGroup: Make a group, or let Havn know one of the directory.
+	CreateUserGroup(c *call, body CreateUserGroupJSONRequestBody) error
+	// SearchUserGroups: Groups whose name contains a text.
+	SearchUserGroups(c *call, p SearchUserGroupsParams) error
+	// DeleteUserGroup: Forget a group and its memberships.
+	DeleteUserGroup(c *call, groupID GroupID) error
+	// GetUserGroup: One group.
+	GetUserGroup(c *call, groupID GroupID) error
+	// UpdateUserGroup: Change the name of a group.
+	UpdateUserGroup(c *call, groupID GroupID, body UpdateUserGroupJSONRequestBody) error
+	// ListUsers: All users.
+	ListUsers(c *call, p ListUsersParams) error
+	// CreateUser: Make a local user.
+	CreateUser(c *call, body CreateUserJSONRequestBody) error
+	// GetCurrentUserInfo: The caller, as a user.
+	GetCurrentUserInfo(c *call) error
+	// GetCurrentUserPermissions: What the caller may do, everywhere or in one project.
+	GetCurrentUserPermissions(c *call, p GetCurrentUserPermissionsParams) error
+	// SearchUsers: Users whose name contains a text.
+	SearchUsers(c *call, p SearchUsersParams) error
+	// DeleteUser: Delete a user.
+	DeleteUser(c *call, userID UserID) error
+	// GetUser: One user.
+	GetUser(c *call, userID UserID) error
+	// UpdateUserProfile: Change name, address or comment of a user.
+	UpdateUserProfile(c *call, userID UserID, body UpdateUserProfileJSONRequestBody) error
+	// SetCliSecret: Change the CLI secret of a user who logs in through an identity provider.
+	SetCliSecret(c *call, userID UserID, body SetCliSecretJSONRequestBody) error
+	// UpdateUserPassword: Change the password of a local user.
+	UpdateUserPassword(c *call, userID UserID, body UpdateUserPasswordJSONRequestBody) error
+	// SetUserSysAdmin: Make a user a system administrator, or no more.
+	SetUserSysAdmin(c *call, userID UserID, body SetUserSysAdminJSONRequestBody) error
 }
 
 // operations are all of the document.
@@ -1845,7 +1903,10 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "getPermissions", Method: http.MethodGet, Path: "/permissions", Tag: "permissions",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				return to.GetPermissions(c)
+			},
 		},
 		{
 			ID: "getPing", Method: http.MethodGet, Path: "/ping", Tag: "ping",
@@ -1928,23 +1989,74 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "listProjectMembers", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/members", Tag: "member",
-			Access: "project member:list", Later: "people and projects",
+			Access: "project member:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListProjectMembersParams
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "entityname", &p.Entityname)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListProjectMembers(c, p)
+			},
 		},
 		{
 			ID: "createProjectMember", Method: http.MethodPost, Path: "/projects/{project_name_or_id}/members", Tag: "member",
-			Access: "project member:create", body: true, Later: "people and projects",
+			Access: "project member:create", body: true,
+			serve: func(c *call) error {
+				var body CreateProjectMemberJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateProjectMember(c, body)
+			},
 		},
 		{
 			ID: "deleteProjectMember", Method: http.MethodDelete, Path: "/projects/{project_name_or_id}/members/{mid}", Tag: "member",
-			Access: "project member:delete", Later: "people and projects",
+			Access: "project member:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var mid Mid
+				b.integer(inPath, "mid", &mid)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteProjectMember(c, mid)
+			},
 		},
 		{
 			ID: "getProjectMember", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/members/{mid}", Tag: "member",
-			Access: "project member:read", Later: "people and projects",
+			Access: "project member:read",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var mid Mid
+				b.integer(inPath, "mid", &mid)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetProjectMember(c, mid)
+			},
 		},
 		{
 			ID: "updateProjectMember", Method: http.MethodPut, Path: "/projects/{project_name_or_id}/members/{mid}", Tag: "member",
-			Access: "project member:update", body: true, Later: "people and projects",
+			Access: "project member:update", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var mid Mid
+				b.integer(inPath, "mid", &mid)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateProjectMemberJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateProjectMember(c, mid, body)
+			},
 		},
 		{
 			ID: "listProjectMetadatas", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/metadatas/", Tag: "projectMetadata",
@@ -2533,27 +2645,92 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "ListRobot", Method: http.MethodGet, Path: "/robots", Tag: "robot",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListRobotParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListRobot(c, p)
+			},
 		},
 		{
 			ID: "CreateRobot", Method: http.MethodPost, Path: "/robots", Tag: "robot",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				var body CreateRobotJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateRobot(c, body)
+			},
 		},
 		{
 			ID: "DeleteRobot", Method: http.MethodDelete, Path: "/robots/{robot_id}", Tag: "robot",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var robotID RobotID
+				b.integer(inPath, "robot_id", &robotID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteRobot(c, robotID)
+			},
 		},
 		{
 			ID: "GetRobotByID", Method: http.MethodGet, Path: "/robots/{robot_id}", Tag: "robot",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var robotID RobotID
+				b.integer(inPath, "robot_id", &robotID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetRobotByID(c, robotID)
+			},
 		},
 		{
 			ID: "RefreshSec", Method: http.MethodPatch, Path: "/robots/{robot_id}", Tag: "robot",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var robotID RobotID
+				b.integer(inPath, "robot_id", &robotID)
+				if b.err != nil {
+					return b.err
+				}
+				var body RefreshSecJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.RefreshSec(c, robotID, body)
+			},
 		},
 		{
 			ID: "UpdateRobot", Method: http.MethodPut, Path: "/robots/{robot_id}", Tag: "robot",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var robotID RobotID
+				b.integer(inPath, "robot_id", &robotID)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateRobotJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateRobot(c, robotID, body)
+			},
 		},
 		{
 			ID: "listScanners", Method: http.MethodGet, Path: "/scanners", Tag: "scanner",
@@ -2726,71 +2903,255 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "listUserGroups", Method: http.MethodGet, Path: "/usergroups", Tag: "usergroup",
-			Access: "login", Later: "people and projects",
+			Access: "system user-group:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListUserGroupsParams
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "ldap_group_dn", &p.LdapGroupDn)
+				b.string(inQuery, "group_name", &p.GroupName)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListUserGroups(c, p)
+			},
 		},
 		{
 			ID: "createUserGroup", Method: http.MethodPost, Path: "/usergroups", Tag: "usergroup",
-			Access: "system user-group:create", body: true, Later: "people and projects",
+			Access: "system user-group:create", body: true,
+			serve: func(c *call) error {
+				var body CreateUserGroupJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateUserGroup(c, body)
+			},
 		},
 		{
 			ID: "searchUserGroups", Method: http.MethodGet, Path: "/usergroups/search", Tag: "usergroup",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p SearchUserGroupsParams
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "groupname", &p.Groupname)
+				b.require(inQuery, "groupname")
+				if b.err != nil {
+					return b.err
+				}
+				return to.SearchUserGroups(c, p)
+			},
 		},
 		{
 			ID: "deleteUserGroup", Method: http.MethodDelete, Path: "/usergroups/{group_id}", Tag: "usergroup",
-			Access: "system user-group:delete", Later: "people and projects",
+			Access: "system user-group:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var groupID GroupID
+				b.integer(inPath, "group_id", &groupID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteUserGroup(c, groupID)
+			},
 		},
 		{
 			ID: "getUserGroup", Method: http.MethodGet, Path: "/usergroups/{group_id}", Tag: "usergroup",
-			Access: "system user-group:read", Later: "people and projects",
+			Access: "system user-group:read",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var groupID GroupID
+				b.integer(inPath, "group_id", &groupID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetUserGroup(c, groupID)
+			},
 		},
 		{
 			ID: "updateUserGroup", Method: http.MethodPut, Path: "/usergroups/{group_id}", Tag: "usergroup",
-			Access: "system user-group:update", body: true, Later: "people and projects",
+			Access: "system user-group:update", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var groupID GroupID
+				b.integer(inPath, "group_id", &groupID)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateUserGroupJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateUserGroup(c, groupID, body)
+			},
 		},
 		{
 			ID: "listUsers", Method: http.MethodGet, Path: "/users", Tag: "user",
-			Access: "system user:list", Later: "people and projects",
+			Access: "system user:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListUsersParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListUsers(c, p)
+			},
 		},
 		{
 			ID: "createUser", Method: http.MethodPost, Path: "/users", Tag: "user",
-			Access: "open", body: true, Later: "people and projects",
+			Access: "system user:create", body: true,
+			serve: func(c *call) error {
+				var body CreateUserJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateUser(c, body)
+			},
 		},
 		{
 			ID: "getCurrentUserInfo", Method: http.MethodGet, Path: "/users/current", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				return to.GetCurrentUserInfo(c)
+			},
 		},
 		{
 			ID: "getCurrentUserPermissions", Method: http.MethodGet, Path: "/users/current/permissions", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p GetCurrentUserPermissionsParams
+				b.string(inQuery, "scope", &p.Scope)
+				b.boolean(inQuery, "relative", &p.Relative)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetCurrentUserPermissions(c, p)
+			},
 		},
 		{
 			ID: "searchUsers", Method: http.MethodGet, Path: "/users/search", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p SearchUsersParams
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "username", &p.Username)
+				b.require(inQuery, "username")
+				if b.err != nil {
+					return b.err
+				}
+				return to.SearchUsers(c, p)
+			},
 		},
 		{
 			ID: "deleteUser", Method: http.MethodDelete, Path: "/users/{user_id}", Tag: "user",
-			Access: "system user:delete", Later: "people and projects",
+			Access: "system user:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteUser(c, userID)
+			},
 		},
 		{
 			ID: "getUser", Method: http.MethodGet, Path: "/users/{user_id}", Tag: "user",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetUser(c, userID)
+			},
 		},
 		{
 			ID: "updateUserProfile", Method: http.MethodPut, Path: "/users/{user_id}", Tag: "user",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateUserProfileJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateUserProfile(c, userID, body)
+			},
 		},
 		{
 			ID: "setCliSecret", Method: http.MethodPut, Path: "/users/{user_id}/cli_secret", Tag: "user",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				var body SetCliSecretJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.SetCliSecret(c, userID, body)
+			},
 		},
 		{
 			ID: "updateUserPassword", Method: http.MethodPut, Path: "/users/{user_id}/password", Tag: "user",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateUserPasswordJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateUserPassword(c, userID, body)
+			},
 		},
 		{
 			ID: "setUserSysAdmin", Method: http.MethodPut, Path: "/users/{user_id}/sysadmin", Tag: "user",
-			Access: "system user:update", body: true, Later: "people and projects",
+			Access: "system user:update", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				var body SetUserSysAdminJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.SetUserSysAdmin(c, userID, body)
+			},
 		},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,9 @@ func (s *service) logIn(name string) with {
 		r.Header.Set("X-Harbor-CSRF-Token", harborapi.CSRFToken(name))
 	}
 }
+
+// as logs somebody in by Basic.
+func as(name, secret string) with { return func(r *http.Request) { r.SetBasicAuth(name, secret) } }
 
 // lockedBuffer is a log that handlers write and a test reads.
 type lockedBuffer struct {
@@ -220,6 +224,17 @@ func (a *answer) has(key, value string) *answer {
 		a.Fatalf("%s: %s is %q, want %q", a.asked, key, got, value)
 	}
 	return a
+}
+
+// id answers the number at the end of the Location.
+func (a *answer) id() int64 {
+	a.Helper()
+	at := a.is(http.StatusCreated).header.Get("Location")
+	id, err := strconv.ParseInt(at[strings.LastIndexByte(at, '/')+1:], 10, 64)
+	if err != nil || !strings.HasPrefix(at, harborapi.Base+"/") {
+		a.Fatalf("%s: Location %q", a.asked, at)
+	}
+	return id
 }
 
 // says wants a text in the body.

@@ -14,8 +14,8 @@ const (
 	// maxShownTags and maxShownAttached bound what a page of artifacts tells of its entries: whoever wants all asks for the tags or the accessories of one, page by page.
 	maxShownTags     = 5000
 	maxShownAttached = 2000
-	// maxShownManifest bounds the manifests that a page of artifacts is made of; of longer ones it tells less.
-	maxShownManifest = 256 << 10
+	// maxShownManifest bounds each of the manifests that a page of artifacts is made of, some MiB together; of longer ones it tells less.
+	maxShownManifest = 64 << 10
 )
 
 // RepositorySummary is a repository as people see it. Times are microseconds since 1970.
@@ -60,7 +60,11 @@ func (r *Registry) BrowseRepository(ctx context.Context, name oci.Name) (Reposit
 
 // BrowseArtifacts answers a page of manifests with their tags and, if asked for, with what is attached to them, and how many there are on all pages.
 func (r *Registry) BrowseArtifacts(ctx context.Context, of Artifacts, ask listing.Ask, attached bool) ([]Artifact, int64, error) {
-	rows, total, err := index.ListArtifacts(ctx, r.db, of, ask, maxShownManifest)
+	return r.browseArtifacts(ctx, of, ask, attached, maxShownManifest)
+}
+
+func (r *Registry) browseArtifacts(ctx context.Context, of Artifacts, ask listing.Ask, attached bool, most int64) ([]Artifact, int64, error) {
+	rows, total, err := index.ListArtifacts(ctx, r.db, of, ask, most)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list artifacts: %w", err)
 	}
@@ -115,7 +119,7 @@ func (r *Registry) BrowseArtifact(ctx context.Context, name oci.Name, ref oci.Re
 	if err != nil {
 		return Artifact{}, fmt.Errorf("find manifest %s in %s: %w", ref, name, err)
 	}
-	page, _, err := r.BrowseArtifacts(ctx, Artifacts{Repo: row.Repo, Digest: row.Digest, Any: true}, listing.Ask{Page: 1, Size: 1}, true)
+	page, _, err := r.browseArtifacts(ctx, Artifacts{Repo: row.Repo, Digest: row.Digest, Any: true}, listing.Ask{Page: 1, Size: 1}, true, oci.MaxManifestBytes)
 	if err != nil {
 		return Artifact{}, err
 	}

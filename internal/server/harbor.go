@@ -4,17 +4,16 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/distapi"
 	"github.com/havn-registry/havn/internal/harborapi"
 )
 
 // harbor makes Harbor's REST API.
-func (s *Server) harbor(who *access.Access) http.Handler {
+func (s *Server) harbor() http.Handler {
 	origin := distapi.NewOrigin(s.cfg.HTTP.PublicURL, s.cfg.HTTP.TrustedProxies)
 	return harborapi.New(harborapi.Config{
-		Registry: s.registry, Access: who, Settings: s.settings, Audit: s.audit, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
-		URL: origin.URL, Client: origin.Client, Health: s.health, Space: s.space,
+		Registry: s.registry, Access: s.access, Settings: s.settings, Audit: s.audit, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
+		URL: origin.URL, Client: origin.Client, Health: s.health, Space: s.space, Session: s.access.Check,
 	})
 }
 

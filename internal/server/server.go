@@ -191,7 +191,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
 		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
-	harbor := s.harbor(s.access)
+	harbor := s.harbor()
 	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
 	sees.ready = s.ready
 	s.notifier = newNotifier(s.log, db.Ping)

@@ -1,0 +1,62 @@
+package harborapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// GetPermissions lists what robot accounts can be given.
+func (a *API) GetPermissions(c *call) error {
+	list := func(all []access.Operation) []Permission {
+		entries := make([]Permission, len(all))
+		for i, o := range all {
+			entries[i] = Permission{Resource: o.Resource, Action: o.Action}
+		}
+		return entries
+	}
+	return c.json(http.StatusOK, Permissions{System: list(access.RobotOperations(true)), Project: list(access.RobotOperations(false))})
+}
+
+// GetCurrentUserPermissions lists what the caller may do in a project, or in the system. Of another scope, or of a project that is not there, he may do nothing.
+func (a *API) GetCurrentUserPermissions(c *call, p GetCurrentUserPermissionsParams) error {
+	entries := []Permission{}
+	add := func(o access.Operation, may bool) {
+		if may {
+			resource := strings.TrimSuffix(p.Scope, "/") + "/" + o.Resource
+			if p.Relative {
+				resource = o.Resource
+			}
+			entries = append(entries, Permission{Resource: resource, Action: o.Action})
+		}
+	}
+	text, isProject := strings.CutPrefix(p.Scope, "/project/")
+	id, notNumber := strconv.ParseInt(strings.TrimSuffix(text, "/"), 10, 64)
+	switch {
+	case strings.TrimSuffix(p.Scope, "/") == "/system":
+		for _, o := range access.RobotOperations(true) {
+			may, err := a.Access.MaySystem(c.Context(), c.who, o)
+			if err != nil {
+				return fmt.Errorf("permissions in the system: %w", err)
+			}
+			add(o, may)
+		}
+	case isProject && notNumber == nil:
+		name, err := a.Registry.ProjectName(c.Context(), id)
+		var rights access.Rights
+		if err == nil {
+			rights, err = a.Access.Rights(c.Context(), c.who, name)
+		}
+		if err != nil && !fail.Is(err, fail.NotFound) {
+			return err
+		}
+		for _, o := range access.Operations() {
+			add(o, err == nil && rights.May(o))
+		}
+	}
+	return c.json(http.StatusOK, entries)
+}

@@ -79,7 +79,7 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 		content = file
 	}
 	a.describeBlob(w.Header(), d)
-	t := &transfer{ResponseWriter: w, pace: a.newPace(w, false), direct: c.TLS == nil && c.ProtoMajor == 1}
+	t := &transfer{ResponseWriter: w, pace: a.newPace(w, false), direct: c.TLS == nil && c.ProtoMajor == 1, waits: file == nil}
 	t.spare = func() io.Reader {
 		if in.LeaveFile() {
 			return source
@@ -95,11 +95,17 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 		source.probe()
 	}
 	switch {
+	case t.held != 0 && source.broke() != nil: // the store gave no byte: there is nothing to take back
+		for _, name := range []string{"Accept-Ranges", "Content-Range", "Docker-Content-Digest"} {
+			w.Header().Del(name)
+		}
+		return source.broke()
 	case source.broke() != nil:
 		a.refuseLate(w, c, source.broke())
 	case t.err != nil:
 		panic(http.ErrAbortHandler) // the client is gone, or it must not take a part for the whole
 	}
+	t.release()
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/blob"
+	"github.com/havn-registry/havn/internal/blob/blobtest"
 	"github.com/havn-registry/havn/internal/blob/filesystem"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
@@ -245,10 +246,41 @@ func TestALostObjectIsNeverServedAsAPart(t *testing.T) {
 	})
 	d := s.pushBlob("app", layer)
 	store.lost.Store(true)
-	if n, err := s.tryPull("/v2/app/blobs/" + d); err == nil {
+	s.do(http.MethodGet, "/v2/app/blobs/"+d, nil).is(http.StatusInternalServerError)
+	s.eventually("the loss is logged", func() bool { return strings.Contains(s.log.String(), "which a blob is made of") })
+}
+
+func TestAStoreThatGivesNoByteIsAnsweredFor(t *testing.T) {
+	t.Parallel()
+	var after atomic.Int64
+	s := start(t, func(set *settings) {
+		set.driver = &blobtest.Faulty{Driver: set.driver, OnGet: func(int64) (int64, error) {
+			return after.Swap(min(after.Load(), 0)), fail.E(fail.Unavailable, nil, "connection reset")
+		}}
+	})
+	path := "/v2/app/blobs/" + s.pushBlob("app", noisy(1<<20))
+	for _, bytes := range []int64{-1, 0} { // the object is not opened, or opened and gives nothing
+		after.Store(bytes)
+		for _, span := range []string{"", "bytes=2-5"} {
+			got := s.do(http.MethodGet, path, nil, header("Range", span)).is(http.StatusServiceUnavailable)
+			if got.header.Get("Retry-After") == "" || !strings.Contains(string(got.body), oci.CodeUnavailable) {
+				t.Errorf("after %d bytes, %q: %v %s", bytes, span, got.header, got.body)
+			}
+			for _, name := range []string{"Accept-Ranges", "Cache-Control", "Content-Range", "Docker-Content-Digest", "ETag"} {
+				if value := got.header.Get(name); value != "" {
+					t.Errorf("after %d bytes, %q: the refusal has %s: %s, which is of the blob", bytes, span, name, value)
+				}
+			}
+		}
+	}
+	after.Store(500_000) // and no more: a part is cut off
+	if n, err := s.tryPull(path); err == nil {
 		t.Errorf("%d bytes and no error", n)
 	}
-	s.eventually("the loss is logged", func() bool { return strings.Contains(s.log.String(), "which a blob is made of") })
+	empty := s.pushBlob("app", "")
+	if got := s.do(http.MethodGet, "/v2/app/blobs/"+empty, nil).is(http.StatusOK); len(got.body) != 0 || got.header.Get("Docker-Content-Digest") != empty {
+		t.Errorf("an empty blob: %v %q", got.header, got.body)
+	}
 }
 
 // unreadable is a directory whose files can't be read, as on a disk that answers EIO.

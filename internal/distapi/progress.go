@@ -188,6 +188,8 @@ type transfer struct {
 	pace    *pace
 	direct  bool // the connection is plain HTTP/1.1: a file may go by sendfile
 	refused bool // the answer is 416: its body is ours
+	waits   bool // the status waits for the first byte: the store may give none
+	held    int  // the status that waits; 0: none does
 	// spare answers what to read on where a file can't be read any more, nil if there is no other source or the file is not at fault.
 	spare func() io.Reader
 	err   error
@@ -202,13 +204,24 @@ const directBytes = 16 << 10
 // Unwrap lets http.ResponseController reach the connection.
 func (t *transfer) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// WriteHeader sends the status; 416 is held back for the caller.
+// WriteHeader sends the status; 416 is held back for the caller, and one that waits for the first byte.
 func (t *transfer) WriteHeader(status int) {
-	if status == http.StatusRequestedRangeNotSatisfiable {
+	switch {
+	case status == http.StatusRequestedRangeNotSatisfiable:
 		t.refused = true
-		return
+	case t.waits:
+		t.held = status
+	default:
+		t.ResponseWriter.WriteHeader(status)
 	}
-	t.ResponseWriter.WriteHeader(status)
+}
+
+// release sends the status if it waits.
+func (t *transfer) release() {
+	if t.held != 0 {
+		t.ResponseWriter.WriteHeader(t.held)
+		t.held = 0
+	}
 }
 
 // Write writes bytes that did not come from a file.
@@ -216,6 +229,7 @@ func (t *transfer) Write(p []byte) (int, error) {
 	if t.refused {
 		return len(p), nil
 	}
+	t.release()
 	t.pace.extend()
 	n, err := t.ResponseWriter.Write(p)
 	t.keep(err)

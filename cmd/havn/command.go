@@ -97,10 +97,14 @@ func (p *program) printJSON(v any) error {
 	return p.print(string(text) + "\n")
 }
 
-// failed marks an error of a command's work. One about the configuration counts as one of the command line.
+// failed marks an error of a command's work, unless it is marked. One about the configuration counts as one of the command line.
 func failed(err error) error {
 	if err == nil {
 		return nil
+	}
+	var marked outcome
+	if errors.As(err, &marked) {
+		return err
 	}
 	var problems config.Problems
 	if errors.As(err, &problems) {

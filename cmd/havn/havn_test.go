@@ -450,3 +450,13 @@ func TestOneSignalStopsInOrderAndASecondAtOnce(t *testing.T) {
 		t.Errorf("exit code %d, want 143\n%s", code, c.log)
 	}
 }
+
+// The failure of a command that said why itself, as a lab in the background does, is told by the exit code alone.
+func TestAFailureThatWasSaidIsNotSaidAgain(t *testing.T) {
+	t.Parallel()
+	err := failed(outcome{code: exitFailed})
+	var o outcome
+	if !errors.As(err, &o) || o.error != nil || o.code != exitFailed {
+		t.Errorf("%#v", err)
+	}
+}

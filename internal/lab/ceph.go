@@ -161,7 +161,7 @@ func (c *Ceph) install(ctx context.Context) error {
 		return err
 	}
 	for _, osd := range c.OSDs {
-		if err := osd.begin(); err != nil {
+		if err := osd.Begin(); err != nil {
 			return err
 		}
 	}

@@ -28,13 +28,14 @@ type Daemon struct {
 
 // Start starts a daemon that is down, and waits until it does its work.
 func (d *Daemon) Start(ctx context.Context) error {
-	if err := d.begin(); err != nil {
+	if err := d.Begin(); err != nil {
 		return err
 	}
 	return d.wait(ctx)
 }
 
-func (d *Daemon) begin() error {
+// Begin starts a daemon that is down. Whether it does its work is not waited for.
+func (d *Daemon) Begin() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.p != nil && !d.p.ended() {

@@ -247,11 +247,11 @@ func (d *Deployment) assemble() {
 	d.parts = append(d.parts, &part{name: "slapd", kind: "slapd", addr: d.ldap.Host, server: d.ldap, packets: alone(d.ldap.Host), check: silent(d.ldap.Check)})
 	for i, n := range d.nodes {
 		group := firstGroup(d.o.Dir) + i
-		d.parts = append(d.parts, &part{name: n.Name, kind: "havn", addr: n.Addr, server: n, kept: true, check: n.Troubles, packets: func(w *lab.Firewall) []string {
+		d.parts = append(d.parts, &part{name: n.Name, kind: "havn", addr: n.Addr, server: n, begin: n.Begin, check: n.Troubles, packets: func(w *lab.Firewall) []string {
 			return append(lab.Alone(n.Addr), w.Of(group))
 		}})
 	}
-	d.parts = append(d.parts, &part{name: "haproxy", kind: "haproxy", addr: d.proxy.Addr, server: d.proxy, kept: true, check: d.checkProxy, packets: func(*lab.Firewall) []string {
+	d.parts = append(d.parts, &part{name: "haproxy", kind: "haproxy", addr: d.proxy.Addr, server: d.proxy, begin: d.proxy.Begin, check: d.checkProxy, packets: func(*lab.Firewall) []string {
 		host, port, err := net.SplitHostPort(d.proxy.Addr)
 		if err != nil {
 			panic(err) // of our own lab

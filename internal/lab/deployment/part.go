@@ -42,8 +42,8 @@ type part struct {
 	check func(ctx context.Context) (string, error)
 	// packets answers rules that match all packets from and to the server.
 	packets func(w *lab.Firewall) []string
-	// kept: started again when it ends by itself, as a service manager does.
-	kept bool
+	// begin starts the server and does not wait for it: it is begun again when it ends by itself, as a service manager does. nil: it stays down.
+	begin func() error
 
 	mu      sync.Mutex
 	killed  bool
@@ -157,7 +157,7 @@ func (p *part) started() {
 func (p *part) lost() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.kept && !p.killed && !p.server.Running()
+	return p.begin != nil && !p.killed && !p.server.Running()
 }
 
 // fit reports whether the server runs and can be reached.

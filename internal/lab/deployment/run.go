@@ -51,7 +51,7 @@ func (d *Deployment) run(ctx context.Context, s *socket, ready func(a Access, pa
 		case <-ctx.Done():
 			return nil
 		case <-pause.C:
-			d.keep(ctx)
+			d.keep()
 		}
 	}
 }

@@ -168,8 +168,8 @@ func (d *Deployment) sever(ctx context.Context, parts []*part, off bool) error {
 	return nil
 }
 
-// keep starts again what ended by itself and is kept, as a service manager does.
-func (d *Deployment) keep(ctx context.Context) {
+// keep begins again what ended by itself, as a service manager does. It does not wait for it: that may need what is still cut off, and heal would wait behind it.
+func (d *Deployment) keep() {
 	if !d.verbs.TryLock() {
 		return
 	}
@@ -182,7 +182,7 @@ func (d *Deployment) keep(ctx context.Context) {
 		p.mu.Lock()
 		p.again++
 		p.mu.Unlock()
-		if err := p.server.Start(ctx); err != nil {
+		if err := p.begin(); err != nil {
 			d.say("%s does not start: %v", p.name, err)
 		}
 	}

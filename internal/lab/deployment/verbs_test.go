@@ -20,10 +20,24 @@ type fake struct {
 	mu              sync.Mutex
 	running, paused bool
 	starts          int
-	refuses         error // to start
+	refuses         error         // to start
+	works           chan struct{} // closed when it does its work; nil: at once
 }
 
-func (f *fake) Start(context.Context) error {
+func (f *fake) Start(ctx context.Context) error {
+	err := f.Begin()
+	if err != nil || f.works == nil {
+		return err
+	}
+	select {
+	case <-f.works:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *fake) Begin() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuses == nil {
@@ -79,7 +93,7 @@ func short(t *testing.T) string {
 	return dir
 }
 
-// newStage makes one with these parts: havn-1 is of the kind havn, and kept.
+// newStage makes one with these parts: havn-1 is of the kind havn, and begun again when it ends.
 func newStage(t *testing.T, names ...string) *stage {
 	t.Helper()
 	dir := short(t)
@@ -96,7 +110,11 @@ func newStage(t *testing.T, names ...string) *stage {
 		f := &fake{running: true}
 		s.fakes[name] = f
 		kind, _, _ := strings.Cut(name, "-")
-		s.parts = append(s.parts, &part{name: name, kind: kind, server: f, kept: kind == "havn", check: func(context.Context) (string, error) { return "fine", nil }})
+		p := &part{name: name, kind: kind, server: f, check: func(context.Context) (string, error) { return "fine", nil }}
+		if kind == "havn" {
+			p.begin = f.Begin
+		}
+		s.parts = append(s.parts, p)
 	}
 	if s.socket, err = listen(ctx, cancel, s.Deployment); err != nil {
 		t.Fatal(err)
@@ -145,7 +163,7 @@ func TestAKilledPartStaysDeadUntilItIsRestarted(t *testing.T) {
 		t.Errorf("%s %v", state, all)
 	}
 	s.do(t, "kill", Request{Names: []string{"havn-1", "redis"}})
-	s.keep(t.Context())
+	s.keep()
 	state, all := s.states(t)
 	if state != Damaged || all["havn-1"].State != Down || all["redis-1"].State != Down || all["havn-2"].State != Up {
 		t.Errorf("%s %v", state, all)
@@ -161,13 +179,33 @@ func TestANodeThatEndsByItselfIsStartedAgainAndOthersAreNot(t *testing.T) {
 	s := newStage(t, "redis-1", "havn-1")
 	s.fakes["havn-1"].Kill()
 	s.fakes["redis-1"].Kill()
-	s.keep(t.Context())
+	s.keep()
 	_, all := s.states(t)
 	if got := all["havn-1"]; got.State != Up || !strings.Contains(got.Note, "started again: 1") {
 		t.Errorf("%v", got)
 	}
 	if got := all["redis-1"]; got.State != Down || !strings.Contains(got.Note, "by itself") {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestVerbsDoNotWaitForANodeThatIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "redis-1", "havn-1")
+	// It is not ready before redis-1 is healed, say.
+	s.fakes["havn-1"].works = make(chan struct{})
+	defer close(s.fakes["havn-1"].works)
+	s.fakes["havn-1"].Kill()
+	go s.keep()
+	for deadline := time.Now().Add(time.Minute); !s.fakes["havn-1"].Running(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not started again")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if text, err := s.client.Do(ctx, "heal", Request{Names: []string{"redis-1"}}); err != nil {
+		t.Errorf("heal: %q, %v", text, err)
 	}
 }
 

@@ -15,9 +15,6 @@ import (
 	"github.com/havn-registry/havn/internal/oci"
 )
 
-// maxRanges bounds the parts of one answer: each small range costs a header of its own, so many of them would multiply what a client asks for.
-const maxRanges = 100
-
 func (a *API) headBlob(w http.ResponseWriter, c *call) error {
 	d, err := oci.ParseDigest(c.route.ref)
 	if err != nil {
@@ -57,8 +54,9 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if asked := c.Header.Get("Range"); strings.Count(asked, ",") >= maxRanges {
-		return fail.E(fail.RangeInvalid, nil, "more than %d ranges", maxRanges).Hint("ask for fewer at once")
+	asked := c.Header.Get("Range")
+	if err = checkRanges(asked); err != nil {
+		return err
 	}
 	in, url, err := a.registry.PullBlob(c.Context(), c.route.name, d, a.lifeOfURL(c))
 	if err != nil {
@@ -72,7 +70,7 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	defer a.closeQuietly(c, source)
 	content := io.ReadSeeker(source)
 	file := in.File()
-	if strings.Contains(c.Header.Get("Range"), ",") {
+	if strings.Contains(asked, ",") {
 		file = nil // the parts are glued together before they are sent
 	}
 	if file != nil {
@@ -86,10 +84,11 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 		}
 		return nil
 	}
+	withoutEmptyRanges(c.Header, in.Size())
 	http.ServeContent(t, c.Request, "", time.Time{}, content)
 	switch {
 	case t.refused:
-		return fail.E(fail.RangeInvalid, nil, "range %.100q of a blob of %d bytes", c.Header.Get("Range"), in.Size())
+		return fail.E(fail.RangeInvalid, nil, "range %.100q of a blob of %d bytes", asked, in.Size())
 	}
 	if t.err != nil && file != nil {
 		source.probe()

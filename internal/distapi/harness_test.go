@@ -52,7 +52,7 @@ func (c *clock) advance(d time.Duration) {
 
 // service is the API over a real registry and real access, behind a real listener.
 type service struct {
-	*testing.T
+	testing.TB
 	url      string
 	host     string
 	registry *registry.Registry
@@ -73,9 +73,9 @@ type settings struct {
 	wrap     func(http.Handler) http.Handler
 }
 
-func start(t *testing.T, change ...func(*settings)) *service {
+func start(t testing.TB, change ...func(*settings)) *service {
 	t.Helper()
-	s := &service{T: t, clock: &clock{}, log: &lockedBuffer{}}
+	s := &service{TB: t, clock: &clock{}, log: &lockedBuffer{}}
 	set := settings{driver: memory.New(s.clock.now), wrap: func(h http.Handler) http.Handler { return h }}
 	set.registry = registry.Config{CreateOnPush: true}
 	for _, c := range change {

@@ -1,0 +1,55 @@
+package distapi
+
+import (
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+
+	"github.com/havn-registry/havn/internal/fail"
+)
+
+// maxRanges bounds the parts of one answer: each small range costs a header of its own, so many of them would multiply what a client asks for.
+const maxRanges = 100
+
+// beyond is a range that no blob reaches.
+const beyond = "9223372036854775807-"
+
+// checkRanges refuses more than maxRanges of them.
+func checkRanges(asked string) error {
+	if strings.Count(asked, ",") >= maxRanges {
+		return fail.E(fail.RangeInvalid, nil, "more than %d ranges", maxRanges).Hint("ask for fewer at once")
+	}
+	return nil
+}
+
+// withoutEmptyRanges changes a request for ranges so that http.ServeContent answers none of no bytes, of which it says that they end before they begin: "bytes=-0" is 416 (RFC 9110, 14.1.2), and
+// of an empty blob only the whole is served (14.2). See https://github.com/golang/go/issues/81262, open in Go 1.27.
+func withoutEmptyRanges(header http.Header, size int64) {
+	list, ok := strings.CutPrefix(header.Get("Range"), "bytes=")
+	switch {
+	case !ok:
+		return
+	case size == 0:
+		header.Del("Range")
+		return
+	}
+	ranges := strings.Split(list, ",")
+	for i, r := range ranges {
+		if isLastZero(textproto.TrimString(r)) {
+			ranges[i] = beyond
+		}
+	}
+	header.Set("Range", "bytes="+strings.Join(ranges, ","))
+}
+
+// isLastZero reports whether a range is of the last 0 bytes, as net/http reads it.
+func isLastZero(r string) bool {
+	last, ok := strings.CutPrefix(r, "-")
+	last = textproto.TrimString(last)
+	if !ok || strings.HasPrefix(last, "-") {
+		return false
+	}
+	n, err := strconv.ParseInt(last, 10, 64)
+	return n == 0 && err == nil
+}

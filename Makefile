@@ -15,6 +15,8 @@ BENCHFLAGS ?=
 FIRST := harness prepare programs lab forgetfs nfs engines redis ldap stores ha chaos faults
 LAST := scale conformance deployment clients docs
 PACKAGES ?= ./...
+# Beyond so many minutes, make test warns that it has become too slow.
+TEST_MINUTES := 70
 
 .PHONY: help build generate fresh check format lint unit rest race rados prepare services test chaos fuzz bench clean
 
@@ -60,18 +62,21 @@ prepare: ## install what the tests with real services need, from Debian, the npm
 services: ## the tests with real services and real clients, one package after the other
 	cd test && go test -count=1 -p 1 -timeout 30m $(PACKAGES)
 
-test: ## everything: what .ci/run calls
-	@make --no-print-directory build
-	@cd test && go run ./prepare debian && go run ./prepare azurite
-	@log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
+test: ## everything: what .ci/run calls; says at its end how long each stage took
+	@failed= table= began=0; \
+	took() { table+=$$(printf '%6d  %s' $$((SECONDS - began)) "$$*")$$'\n'; began=$$SECONDS; }; \
+	run() { echo "=== $$*"; make --no-print-directory "$$@" || failed+="; make $$*"; took "$$*"; }; \
+	make --no-print-directory build; took build; \
+	(cd test && go run ./prepare debian && go run ./prepare azurite); took prepare; \
+	log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
-	failed=; run() { echo "=== $$*"; "$$@" || failed="$$failed; $$*"; }; \
-	for v in format fresh lint rest; do run make --no-print-directory $$v; done; \
-	for v in race rados; do run make --no-print-directory $$v; done; \
-	for p in $(FIRST); do run make --no-print-directory services PACKAGES=./$$p; done; \
+	for v in format fresh lint rest race rados; do run $$v; done; \
+	for p in $(FIRST); do run services PACKAGES=./$$p; done; \
 	echo "=== waiting for the clients"; \
-	wait $$clients || { cat "$$log"; failed="$$failed; prepare clients"; }; rm -f "$$log"; \
-	for p in $(LAST); do run make --no-print-directory services PACKAGES=./$$p; done; \
+	wait $$clients || { cat "$$log"; failed+="; prepare clients"; }; rm -f "$$log"; took "waiting for the clients"; \
+	for p in $(LAST); do run services PACKAGES=./$$p; done; \
+	printf '=== seconds\n%s%6d  in all\n' "$$table" $$SECONDS; \
+	if [ $$SECONDS -gt $$(($(TEST_MINUTES) * 60)) ]; then echo "WARNING: make test took $$((SECONDS / 60)) minutes, more than $(TEST_MINUTES)"; fi; \
 	if [ -n "$$failed" ]; then echo "FAILED:$${failed#;}"; exit 1; fi; echo "all passed"
 
 chaos: ## everything Havn stands on fails, under load, for CHAOS_TIME; writes docs/reports/chaos-DATE.md

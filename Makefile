@@ -7,7 +7,7 @@ MODULES := . test bench
 LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
 OAPI := go tool -modfile=$(CURDIR)/tools/go.mod oapi-codegen -config oapi-codegen.yaml -o
 # Packages in which goroutines share state: they run under the race detector too.
-RACE := ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/harborapi/... ./internal/server/...
+RACE := ./cmd/havn ./internal/egress ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/harborapi/... ./internal/server/...
 FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=

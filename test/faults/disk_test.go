@@ -83,6 +83,18 @@ func TestAFullDiskRefusesPushesAndServesPulls(t *testing.T) {
 	if err := l.push(t.Context(), c, source, after); err != nil {
 		t.Errorf("a small push after the large ones: %v", err)
 	}
+	// A node that has to start meanwhile serves what is there.
+	empty := fill(t, blobs, 0)
+	s.Kill(t)
+	s.Again(t)
+	l.check(t, s)
+	c = &client{s.HTTP(), s.URL}
+	a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+request.Digest([]byte("more")), request.Octets, []byte("more"), http.StatusCreated)
+	wantRefusal(t, a, err, http.StatusInsufficientStorage)
+	empty()
+	if err = l.push(t.Context(), c, source, newImage(source, "faults/app0", "last")); err != nil {
+		t.Errorf("a push when there is room again: %v", err)
+	}
 	l.check(t, s)
 }
 

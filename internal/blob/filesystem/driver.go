@@ -108,15 +108,18 @@ func makeAll(folder string) error {
 	return classified(err, "make folder %s", folder)
 }
 
-// probe writes, flushes and removes a file.
+// probe writes, flushes and removes a file. A full disk takes no bytes, but flushes all the same: what is on it is served.
 func (d *Driver) probe() (err error) {
 	f, err := os.CreateTemp(d.root, ".probe-*")
 	if err != nil {
 		return classified(err, "write a file")
 	}
 	_, err = f.WriteString("can this be flushed?\n")
-	if err == nil {
+	if err == nil || d.Classify(err) == fail.Exhausted {
 		err = flushFile(f)
+	}
+	if err != nil && d.Classify(err) == fail.Exhausted { // as NFS says it
+		err = nil
 	}
 	if err = errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
 		if kind := d.Classify(err); kind != fail.Internal {

@@ -44,42 +44,10 @@ func seed(t *testing.T, s *harness.Server, repo, tag string, what any) string {
 	return hash.String()
 }
 
-// answers is a condition for a daemon: a command that talks to it succeeds.
-func answers(t *testing.T, sh *harness.Shell, argv ...string) func() error {
-	return func() error {
-		out, err := sh.Try(t, argv...)
-		if err != nil {
-			return errors.Join(err, errors.New(strings.TrimSpace(out)))
-		}
-		return nil
-	}
-}
-
-// dockerEngine starts a Docker engine of the test's own and answers how its client is called.
-func dockerEngine(t *testing.T) (*harness.Shell, func(args ...string) []string) {
-	t.Helper()
-	harness.NeedRoot(t)
-	harness.Need(t, "docker.io", "containerd", "runc")
-	sh := harness.NewShell(t)
-	sh.Env = []string{"DOCKER_BUILDKIT=0"}
-	socket := "unix://" + sh.Path("d.sock")
-	daemon := harness.Launch(t, harness.Spawn{
-		Name: "dockerd", Dir: sh.Home, Env: sh.Environ(), Isolated: true,
-		Argv: []string{
-			"/usr/sbin/dockerd", "--host", socket, "--data-root", sh.Path("data"), "--exec-root", sh.Path("exec"), "--pidfile", sh.Path("pid"),
-			"--config-file", sh.Write(t, "daemon.json", "{}"), "--storage-driver", "vfs", "--insecure-registry", "127.0.0.0/8",
-			"--iptables=false", "--ip6tables=false", "--bridge=none", "--log-level", "warn",
-		},
-	})
-	docker := func(args ...string) []string { return append([]string{"/usr/bin/docker", "-H", socket}, args...) }
-	daemon.Await(t, answers(t, sh, docker("version")...))
-	return sh, docker
-}
-
 func TestDockerEngineLogsInBuildsPushesAndPulls(t *testing.T) {
 	s := harness.Start(t, harness.Options{})
 	base := seed(t, s, "lab/base", "v1", image(t, 21))
-	sh, docker := dockerEngine(t)
+	sh, docker := harness.DockerEngine(t)
 	ref := s.Addr + "/lab/built"
 
 	sh.Refused(t, docker("pull", s.Addr+"/lab/base:v1")...)
@@ -136,7 +104,7 @@ func TestContainerdPullsAndPushes(t *testing.T) {
 		Name: "containerd", Dir: sh.Home, Env: sh.Environ(), Isolated: true, Argv: []string{"containerd", "--config", config},
 	})
 	ctr := func(args ...string) []string { return append([]string{"ctr", "-a", socket}, args...) }
-	daemon.Await(t, answers(t, sh, ctr("version")...))
+	daemon.Await(t, sh.Answers(t, ctr("version")...))
 	plain := []string{"--plain-http", "--snapshotter", "native", "--platform", "linux/amd64"}
 	pull := func(args ...string) []string {
 		return ctr(append(append([]string{"images", "pull"}, plain...), args...)...)

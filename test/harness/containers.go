@@ -35,3 +35,24 @@ func Skopeo(t testing.TB) *Shell {
 	sh.Write(t, "policy.json", `{"default":[{"type":"insecureAcceptAnything"}]}`)
 	return sh
 }
+
+// DockerEngine starts a Docker engine of the test's own and answers how its client is called. In the shell's environment DOCKER_HOST names the engine, too.
+func DockerEngine(t testing.TB) (*Shell, func(args ...string) []string) {
+	t.Helper()
+	NeedRoot(t)
+	Need(t, "docker.io", "containerd", "runc")
+	sh := NewShell(t)
+	socket := "unix://" + sh.Path("d.sock")
+	sh.Env = []string{"DOCKER_BUILDKIT=0", "DOCKER_HOST=" + socket}
+	daemon := Launch(t, Spawn{
+		Name: "dockerd", Dir: sh.Home, Env: sh.Environ(), Isolated: true,
+		Argv: []string{
+			"/usr/sbin/dockerd", "--host", socket, "--data-root", sh.Path("data"), "--exec-root", sh.Path("exec"), "--pidfile", sh.Path("pid"),
+			"--config-file", sh.Write(t, "daemon.json", "{}"), "--storage-driver", "vfs", "--insecure-registry", "127.0.0.0/8",
+			"--iptables=false", "--ip6tables=false", "--bridge=none", "--log-level", "warn",
+		},
+	})
+	docker := func(args ...string) []string { return append([]string{"/usr/bin/docker", "-H", socket}, args...) }
+	daemon.Await(t, sh.Answers(t, docker("version")...))
+	return sh, docker
+}

@@ -116,6 +116,17 @@ func (s *Shell) Try(t testing.TB, argv ...string) (string, error) {
 	return stdout + stderr, err
 }
 
+// Answers is a condition for a daemon: a command that talks to it succeeds.
+func (s *Shell) Answers(t testing.TB, argv ...string) func() error {
+	return func() error {
+		out, err := s.Try(t, argv...)
+		if err != nil {
+			return errors.Join(err, errors.New(strings.TrimSpace(out)))
+		}
+		return nil
+	}
+}
+
 func (s *Shell) try(t testing.TB, input string, argv []string) (stdout, stderr string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)

@@ -92,6 +92,11 @@ func Unlink(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) (int64,
 	return tx.Exec(ctx, "DELETE FROM repo_blobs WHERE repo = ? AND digest = ?", repo, d.Bytes())
 }
 
+// Links lists up to limit blobs that a repository has.
+func Links(ctx context.Context, q sqldb.Querier, repo int64, limit int) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT digest FROM repo_blobs WHERE repo = ? ORDER BY digest LIMIT ?", repo, limit)
+}
+
 // LinkedRepositories answers repositories that have a blob: those of the first limit ones that are in projects which a viewer may see.
 func LinkedRepositories(ctx context.Context, q sqldb.Querier, d oci.Digest, within Viewer, limit int) ([]string, error) {
 	cond, args := within.condition()

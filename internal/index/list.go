@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/oci"
@@ -26,6 +27,15 @@ func chunks[T any](list []T, do func(part []T) error) error {
 
 // padded calls do with parts of at most 64 digests, each repeated at its end to a length that is a power of two: for IN lists, where a value may be there twice.
 func padded(list []oci.Digest, do func(marks string, args []any) error) error {
+	return paddedWith(list, oci.Digest.Bytes, do)
+}
+
+// paddedIDs is padded for ids.
+func paddedIDs(list []int64, do func(marks string, args []any) error) error {
+	return paddedWith(list, func(id int64) int64 { return id }, do)
+}
+
+func paddedWith[T, A any](list []T, arg func(T) A, do func(marks string, args []any) error) error {
 	for len(list) > 0 {
 		part := list[:min(len(list), maxList)]
 		list = list[len(part):]
@@ -35,13 +45,37 @@ func padded(list []oci.Digest, do func(marks string, args []any) error) error {
 		}
 		args := make([]any, size)
 		for i := range args {
-			args[i] = part[min(i, len(part)-1)].Bytes()
+			args[i] = arg(part[min(i, len(part)-1)])
 		}
 		if err := do(marks(size), args); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// deleteIn deletes the rows of some ids. what is "table WHERE column IN", with conditions before it for whose parameters first stands.
+func deleteIn(ctx context.Context, tx *sqldb.Tx, what string, first []any, list []int64) error {
+	return paddedIDs(list, func(marks string, args []any) error {
+		_, err := tx.Exec(ctx, "DELETE FROM "+what+" ("+marks+")", slices.Concat(first, args)...)
+		return err
+	})
+}
+
+// ids reads rows of one number.
+func ids(ctx context.Context, q sqldb.Querier, query string, args ...any) ([]int64, error) {
+	var all []int64
+	for row, err := range q.Rows(ctx, query, args...) {
+		var n int64
+		if err == nil {
+			err = row.Scan(&n)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 // marks answers n placeholders for a list.

@@ -72,19 +72,28 @@ func ManifestSizes(ctx context.Context, q sqldb.Querier, repo int64, list []oci.
 	return sizes(ctx, q, "SELECT digest, size FROM manifests WHERE repo = ? AND digest IN", repo, list)
 }
 
-// DeleteManifest removes a manifest and what it refers to by. A tag or an index that has it makes it a Conflict.
+// DeleteManifest removes a manifest, its labels and what it refers to by. A tag or an index that has it makes it a Conflict.
 func DeleteManifest(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest) (int64, error) {
 	digest := d.Bytes()
-	if _, err := tx.Exec(ctx, "DELETE FROM manifest_children WHERE repo = ? AND parent = ?", repo, digest); err != nil {
-		return 0, err
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM manifest_absent WHERE repo = ? AND parent = ?", repo, digest); err != nil {
-		return 0, err
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM manifest_blobs WHERE repo = ? AND manifest = ?", repo, digest); err != nil {
-		return 0, err
+	for _, from := range []string{
+		"manifest_children WHERE repo = ? AND parent = ?", "manifest_absent WHERE repo = ? AND parent = ?", "manifest_blobs WHERE repo = ? AND manifest = ?",
+		"manifest_labels WHERE repo = ? AND digest = ?",
+	} {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+from, repo, digest); err != nil {
+			return 0, err
+		}
 	}
 	return tx.Exec(ctx, "DELETE FROM manifests WHERE repo = ? AND digest = ?", repo, digest)
+}
+
+// Manifests lists up to limit manifests of a repository.
+func Manifests(ctx context.Context, q sqldb.Querier, repo int64, limit int) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT digest FROM manifests WHERE repo = ? ORDER BY digest LIMIT ?", repo, limit)
+}
+
+// Indexes lists up to limit manifests of a repository that have children there.
+func Indexes(ctx context.Context, q sqldb.Querier, repo int64, limit int) ([]oci.Digest, error) {
+	return digests(ctx, q, "SELECT DISTINCT parent FROM manifest_children WHERE repo = ? ORDER BY parent LIMIT ?", repo, limit)
 }
 
 // InsertManifestBlobs lets a manifest refer to blobs of its repository.

@@ -66,3 +66,15 @@ func PullTotal(ctx context.Context, q sqldb.Querier, repo int64, d oci.Digest, t
 	err = q.Row(ctx, "SELECT n, last_at FROM pull_totals WHERE repo = ? AND digest = ? AND tag = ?", repo, d.Bytes(), tag).Scan(&n, &lastAt)
 	return n, lastAt, err
 }
+
+// ForgetPulls removes the totals of up to limit manifests of a repository, and answers of how many.
+func ForgetPulls(ctx context.Context, tx *sqldb.Tx, repo int64, limit int) (int, error) {
+	list, err := digests(ctx, tx, "SELECT DISTINCT digest FROM pull_totals WHERE repo = ? LIMIT ?", repo, limit)
+	if err != nil {
+		return 0, err
+	}
+	return len(list), padded(list, func(marks string, args []any) error {
+		_, cause := tx.Exec(ctx, "DELETE FROM pull_totals WHERE repo = ? AND digest IN ("+marks+")", append([]any{repo}, args...)...)
+		return cause
+	})
+}

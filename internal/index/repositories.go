@@ -10,14 +10,31 @@ import (
 // Repository is a row of repositories.
 type Repository struct {
 	ID       int64
+	Name     string
 	PushedAt int64 // 0 until a manifest is pushed
 }
 
 // RepositoryByName finds a repository.
 func RepositoryByName(ctx context.Context, q sqldb.Querier, name oci.Name) (Repository, error) {
-	var r Repository
-	err := q.Row(ctx, "SELECT id, pushed_at FROM repositories WHERE name = ?", name.String()).Scan(&r.ID, &r.PushedAt)
+	r := Repository{Name: name.String()}
+	err := q.Row(ctx, "SELECT id, pushed_at FROM repositories WHERE name = ?", r.Name).Scan(&r.ID, &r.PushedAt)
 	return r, err
+}
+
+// RepositoriesOf lists up to limit repositories of a project behind a name, whether a manifest was pushed to them or not, in the order of the names' bytes.
+func RepositoriesOf(ctx context.Context, q sqldb.Querier, project int64, after string, limit int) ([]Repository, error) {
+	var all []Repository
+	for row, err := range q.Rows(ctx, "SELECT id, name, pushed_at FROM repositories WHERE project_id = ? AND name > ? ORDER BY name LIMIT ?", project, after, limit) {
+		var r Repository
+		if err == nil {
+			err = row.Scan(&r.ID, &r.Name, &r.PushedAt)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 // InsertRepository adds a repository to a project. No manifest was pushed to it yet.
@@ -48,4 +65,31 @@ func VisibleRepositoryNames(ctx context.Context, q sqldb.Querier, v Viewer, last
 	cond, args := v.condition()
 	args = append(args, last, limit)
 	return names(ctx, q, "SELECT r.name FROM repositories r JOIN projects p ON p.id = r.project_id WHERE "+cond+" AND r.name > ? AND r.pushed_at > 0 ORDER BY r.name LIMIT ?", args...)
+}
+
+// DeleteRepository removes a repository. What is in it makes it a Conflict.
+func DeleteRepository(ctx context.Context, tx *sqldb.Tx, repo int64) error {
+	_, err := tx.Exec(ctx, "DELETE FROM repositories WHERE id = ?", repo)
+	return err
+}
+
+// Note reads what people wrote about a repository, "" if nothing.
+func Note(ctx context.Context, q sqldb.Querier, name oci.Name) (string, error) {
+	var note *string
+	err := q.Row(ctx, "SELECT n.description FROM repositories r LEFT JOIN repository_notes n ON n.repo = r.id WHERE r.name = ?", name.String()).Scan(&note)
+	if err != nil || note == nil {
+		return "", err
+	}
+	return *note, nil
+}
+
+// SetNote keeps what people wrote about a repository; "" removes it.
+func SetNote(ctx context.Context, tx *sqldb.Tx, repo int64, note string) error {
+	if note == "" {
+		_, err := tx.Exec(ctx, "DELETE FROM repository_notes WHERE repo = ?", repo)
+		return err
+	}
+	e := tx.Engine()
+	_, err := tx.Exec(ctx, e.Upsert("repository_notes", []string{"repo", "description"}, []string{"repo"}, "description = "+e.New("description")), repo, note)
+	return err
 }

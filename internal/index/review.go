@@ -37,6 +37,16 @@ func DropReview(ctx context.Context, tx *sqldb.Tx, kind int, repo int64, d oci.D
 	return err
 }
 
+// DropReviews takes all of a repository off the list: what is not there any more may have been left on it.
+func DropReviews(ctx context.Context, tx *sqldb.Tx, repo int64) error {
+	for _, kind := range []int{ReviewManifest, ReviewLink} {
+		if _, err := tx.Exec(ctx, "DELETE FROM review WHERE kind = ? AND repo = ?", kind, repo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReviewDue answers when something is due.
 func ReviewDue(ctx context.Context, q sqldb.Querier, kind int, repo int64, d oci.Digest) (int64, error) {
 	var due int64

@@ -103,6 +103,11 @@ func DeleteUploadSeen(ctx context.Context, tx *sqldb.Tx, u Upload) (int64, error
 	return tx.Exec(ctx, "DELETE FROM uploads WHERE id = ? AND off = ? AND active_at = ? AND done_at IS NULL", u.ID, u.Off, u.ActiveAt)
 }
 
+// UploadsOf lists up to limit uploads of a repository, done or not.
+func UploadsOf(ctx context.Context, q sqldb.Querier, repo int64, limit int) ([]Upload, error) {
+	return uploads(ctx, q, "u.repo = ? LIMIT ?", repo, limit)
+}
+
 // IdleUploads lists up to limit uploads under way that were last active before a time.
 func IdleUploads(ctx context.Context, q sqldb.Querier, before int64, limit int) ([]Upload, error) {
 	return uploads(ctx, q, "u.done_at IS NULL AND u.active_at < ? ORDER BY u.active_at LIMIT ?", before, limit)

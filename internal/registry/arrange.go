@@ -117,8 +117,9 @@ func (r *Registry) attachedBelow(ctx context.Context, repo int64, d oci.Digest) 
 
 // deletePart removes a manifest that was a part of an index, if nothing holds it now, and answers its own parts.
 func (r *Registry) deletePart(ctx context.Context, name oci.Name, d oci.Digest) (parts []oci.Digest, err error) {
-	err = r.deletion(ctx, name, "part.delete", func(tx *sqldb.Tx, repo int64) error {
+	err = r.deletion(ctx, name, "part.delete", func(tx *sqldb.Tx, in index.Repository) error {
 		parts = nil
+		repo := in.ID
 		for _, held := range []func() (int, error){
 			func() (int, error) { all, e := index.TagsOf(ctx, tx, repo, d, 1); return len(all), e },
 			func() (int, error) { all, e := index.Parents(ctx, tx, repo, d, 1); return len(all), e },
@@ -139,7 +140,7 @@ func (r *Registry) deletePart(ctx context.Context, name oci.Name, d oci.Digest) 
 			return txErr
 		}
 		u := untagging{r: r, name: name, d: d}
-		return u.last(ctx, tx, repo, nil)
+		return u.last(ctx, tx, in, nil)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("delete part %s of %s: %w", d, name, err)

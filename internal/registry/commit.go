@@ -130,7 +130,7 @@ var errLookFirst = errors.New("look at the blob that is there first")
 // settle runs the transaction.
 func (c *commit) settle() error {
 	for range looksAtOthers {
-		err := c.in.r.tx(c.in.ctx, "blob.commit", c.run)
+		err := c.in.r.keyed(c.in.ctx, "blob.commit", c.run)
 		if !errors.Is(err, errLookFirst) {
 			return err
 		}

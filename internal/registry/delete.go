@@ -15,7 +15,7 @@ import (
 const maxNamed = 10
 
 // deletion runs a transaction that deletes. A second run of one that was applied must not delete what was pushed meanwhile.
-func (r *Registry) deletion(ctx context.Context, name oci.Name, title string, fn func(tx *sqldb.Tx, repo int64) error) error {
+func (r *Registry) deletion(ctx context.Context, name oci.Name, title string, fn func(tx *sqldb.Tx, repo index.Repository) error) error {
 	op := sqldb.NewToken()
 	return r.change(ctx, name, nil, title, func(tx *sqldb.Tx) error {
 		if mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now())); err != nil || !mine {
@@ -28,7 +28,7 @@ func (r *Registry) deletion(ctx context.Context, name oci.Name, title string, fn
 		if err != nil {
 			return err
 		}
-		return fn(tx, repo.ID)
+		return fn(tx, repo)
 	})
 }
 
@@ -38,18 +38,18 @@ func (r *Registry) review(ctx context.Context, tx *sqldb.Tx, kind int, repo int6
 
 // DeleteTag removes a tag, not what it points to.
 func (r *Registry) DeleteTag(ctx context.Context, name oci.Name, tag oci.Tag) error {
-	err := r.deletion(ctx, name, "tag.delete", func(tx *sqldb.Tx, repo int64) error {
-		d, err := index.TagDigest(ctx, tx, repo, tag)
+	err := r.deletion(ctx, name, "tag.delete", func(tx *sqldb.Tx, repo index.Repository) error {
+		d, err := index.TagDigest(ctx, tx, repo.ID, tag)
 		if fail.Is(err, fail.NotFound) {
 			return manifestUnknown(name, tag.String())
 		}
 		if err != nil {
 			return err
 		}
-		if _, err = index.DeleteTag(ctx, tx, repo, tag); err != nil {
+		if _, err = index.DeleteTag(ctx, tx, repo.ID, tag); err != nil {
 			return err
 		}
-		return r.review(ctx, tx, index.ReviewManifest, repo, d)
+		return r.review(ctx, tx, index.ReviewManifest, repo.ID, d)
 	})
 	if err != nil {
 		return fmt.Errorf("delete tag %s of %s: %w", tag, name, err)
@@ -71,7 +71,7 @@ func (r *Registry) DeleteManifest(ctx context.Context, name oci.Name, d oci.Dige
 	for more := true; more; {
 		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
 		var tags []string
-		err := r.deletion(ctx, name, "manifest.delete", func(tx *sqldb.Tx, repo int64) (err error) {
+		err := r.deletion(ctx, name, "manifest.delete", func(tx *sqldb.Tx, repo index.Repository) (err error) {
 			tags, more, err = u.some(ctx, tx, repo)
 			return err
 		})
@@ -97,7 +97,8 @@ type untagging struct {
 }
 
 // some removes tags, and if those were all, the manifest; more: they were not.
-func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, repo int64) (tags []string, more bool, err error) {
+func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, in index.Repository) (tags []string, more bool, err error) {
+	repo := in.ID
 	there, err := index.HasManifest(ctx, tx, repo, u.d)
 	switch {
 	case err != nil:
@@ -125,7 +126,7 @@ func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, repo int64) (tags []
 		}
 	}
 	if len(tags) <= tagsAtOnce {
-		return tags, false, u.last(ctx, tx, repo, tags)
+		return tags, false, u.last(ctx, tx, in, tags)
 	}
 	tags = tags[:tagsAtOnce]
 	slices.Sort(tags)
@@ -136,7 +137,8 @@ func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, repo int64) (tags []
 }
 
 // last removes the last tags and the manifest.
-func (u *untagging) last(ctx context.Context, tx *sqldb.Tx, repo int64, tags []string) error {
+func (u *untagging) last(ctx context.Context, tx *sqldb.Tx, in index.Repository, tags []string) error {
+	repo := in.ID
 	if err := u.r.reviewReferences(ctx, tx, repo, u.d); err != nil {
 		return err
 	}
@@ -175,8 +177,8 @@ func (r *Registry) reviewReferences(ctx context.Context, tx *sqldb.Tx, repo int6
 
 // DeleteBlob takes a blob from a repository. While a manifest there refers to it it is a Conflict, with the manifests' digests as the detail.
 func (r *Registry) DeleteBlob(ctx context.Context, name oci.Name, d oci.Digest) error {
-	err := r.deletion(ctx, name, "blob.delete", func(tx *sqldb.Tx, repo int64) error {
-		users, err := index.Users(ctx, tx, repo, d, maxNamed)
+	err := r.deletion(ctx, name, "blob.delete", func(tx *sqldb.Tx, repo index.Repository) error {
+		users, err := index.Users(ctx, tx, repo.ID, d, maxNamed)
 		if err != nil {
 			return err
 		}
@@ -184,20 +186,26 @@ func (r *Registry) DeleteBlob(ctx context.Context, name oci.Name, d oci.Digest) 
 			return fail.E(fail.Conflict, nil, "blob %s is part of manifest %s", d, listed(users)).Code(oci.CodeDenied).Detail(texts(users)).
 				Hint("delete the manifest first")
 		}
-		n, err := index.Unlink(ctx, tx, repo, d)
-		if err != nil {
-			return err
+		n, err := r.unlink(ctx, tx, repo, d)
+		if err == nil && n == 0 {
+			err = blobUnknown(name, d)
 		}
-		if n == 0 {
-			return blobUnknown(name, d)
-		}
-		if err = index.DropReview(ctx, tx, index.ReviewLink, repo, d); err != nil {
-			return err
-		}
-		return r.review(ctx, tx, index.ReviewBlob, 0, d)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("delete blob %s of %s: %w", d, name, err)
 	}
 	return nil
+}
+
+// unlink takes a blob from a repository. 0 rows: it does not have it.
+func (r *Registry) unlink(ctx context.Context, tx *sqldb.Tx, repo index.Repository, d oci.Digest) (int64, error) {
+	n, err := index.Unlink(ctx, tx, repo.ID, d)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	if err = index.DropReview(ctx, tx, index.ReviewLink, repo.ID, d); err != nil {
+		return n, err
+	}
+	return n, r.review(ctx, tx, index.ReviewBlob, 0, d)
 }

@@ -163,8 +163,18 @@ func (r *Registry) change(ctx context.Context, repo oci.Name, tags []oci.Tag, na
 // keyed is tx for functions that look before they insert a child or delete a parent. A foreign key that forbids it although the function looked is a race with
 // another node: the next look sees what it is.
 func (r *Registry) keyed(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
+	return looked(func() error { return r.tx(ctx, name, fn) })
+}
+
+// keyedRelaxed is keyed for rows whose loss is harmless.
+func (r *Registry) keyedRelaxed(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
+	return looked(func() error { return r.relaxed(ctx, name, fn) })
+}
+
+// looked runs such a transaction.
+func looked(run func() error) error {
 	for n := 1; ; n++ {
-		err := r.tx(ctx, name, fn)
+		err := run()
 		if n >= keyTries || fail.CodeOf(err) != codeFK {
 			return err
 		}

@@ -73,7 +73,7 @@ func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Alg
 	object, seq, f := r.blobs.NewName(), unsettledSeq(), firstPush(p, name)
 	u := index.Upload{ID: sqldb.NewToken(), Subject: p.Subject, Algorithm: a, Content: sqldb.NewID()}
 	var repo int64
-	err := r.relaxed(ctx, "upload.start", func(tx *sqldb.Tx) error {
+	err := r.keyedRelaxed(ctx, "upload.start", func(tx *sqldb.Tx) error {
 		now := micros(tx.Now())
 		row, err := r.ensure(ctx, tx, f)
 		if err != nil {

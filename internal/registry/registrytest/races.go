@@ -35,6 +35,7 @@ func races(t *testing.T, w *World) {
 		{"A PUT that is sent twice at once is one blob", r.finishers},
 		{"One digest has one content", r.committers},
 		{"What a manifest needs is not deleted under it", r.pushAndDelete},
+		{"A repository is deleted or pushed to", r.emptiedWhilePushed},
 		{"Expiry and cancel never take what goes on", r.endings},
 		{"A tag moves once from where all saw it", r.conditions},
 		{"Tags are linearizable", r.tags},

@@ -125,6 +125,13 @@ func (l *life) live() {
 	l.w.WantBlob(l.t, repo, oci.Sum(oci.SHA512, other), other)
 	l.w.WantBlob(l.t, second, Sum(chunked), chunked)
 	l.sweep(repo, newer)
+	l.w.label(l.t, repo, Sum(newer))
+	id := l.w.repositoryID(l.t, repo)
+	l.again("delete repository", gone, func() error { return l.w.DeleteRepository(l.t.Context(), repo) })
+	if n := l.w.rowsOf(l.t, id); n != 0 {
+		l.t.Fatalf("%d rows are left of the repository", n)
+	}
+	l.w.WantBlob(l.t, second, Sum(chunked), chunked)
 }
 
 // uploadsThatEnd begins uploads that never become blobs.

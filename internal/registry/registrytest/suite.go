@@ -41,6 +41,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 			{"An index holds its children", indexes},
 			{"A tag moves at once", tagMoves},
 			{"Deletes refuse what is in use", deletes},
+			{"A repository is deleted with all that is in it", emptied},
 			{"Referrers are listed whenever they came", referrers},
 			{"Fallback tags are merged into the referrers", fallbackReferrers},
 			{"Lists are paged in the order of bytes", lists},

@@ -199,7 +199,10 @@ type Directory struct{ Path string }
 type Registry struct{ SparseIndex bool }
 
 // Projects is how projects come to be.
-type Projects struct{ CreateOnPush bool }
+type Projects struct {
+	CreateOnPush bool
+	Quota        int64 // bytes that a new project may have; 0: no limit
+}
 
 // Uploads are the limits of pushes.
 type Uploads struct {

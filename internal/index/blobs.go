@@ -47,6 +47,11 @@ func Link(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, now int64
 	return err
 }
 
+// LinkNew is Link for a repository that may not have the blob; false: it has it, and its row was not changed.
+func LinkNew(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, now int64) (bool, error) {
+	return tx.InsertIgnore(ctx, "repo_blobs", []string{"repo", "digest", "linked_at"}, repo, d.Bytes(), now)
+}
+
 // IsLinked reports whether a repository has a blob.
 func IsLinked(ctx context.Context, q sqldb.Querier, repo int64, d oci.Digest) (bool, error) {
 	return exists(ctx, q, "SELECT 1 FROM repo_blobs WHERE repo = ? AND digest = ?", repo, d.Bytes())

@@ -40,9 +40,12 @@ func UnsettledContent(ctx context.Context, q sqldb.Querier, name string) (int64,
 	return content, err
 }
 
-// HasUnsettled reports whether a content has objects that are being written, or were when a node died.
-func HasUnsettled(ctx context.Context, q sqldb.Querier, content int64) (bool, error) {
-	return exists(ctx, q, "SELECT 1 FROM objects WHERE content = ? AND seq < 0 LIMIT 1", content)
+// HasUnsettled reports whether a content has objects that are being written, or were when a node died. quota: the project that a repository is in, if that has a quota; else 0.
+func HasUnsettled(ctx context.Context, q sqldb.Querier, content, repo int64) (unsettled bool, quota int64, err error) {
+	var some int64
+	err = q.Row(ctx, `SELECT COALESCE((SELECT 1 FROM objects WHERE content = ? AND seq < 0 LIMIT 1), 0),
+		COALESCE((SELECT q.project FROM repositories r JOIN quotas q ON q.project = r.project_id WHERE r.id = ?), 0)`, content, repo).Scan(&some, &quota)
+	return some > 0, quota, err
 }
 
 // MoveUnsettled hands all unsettled objects of a content to another content.

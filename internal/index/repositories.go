@@ -11,17 +11,18 @@ import (
 type Repository struct {
 	ID       int64
 	Name     string
+	Quota    int64 // the project that it is in, if that has a quota; else 0
 	PushedAt int64 // 0 until a manifest is pushed
 }
 
 // RepositoryByName finds a repository.
 func RepositoryByName(ctx context.Context, q sqldb.Querier, name oci.Name) (Repository, error) {
 	r := Repository{Name: name.String()}
-	err := q.Row(ctx, "SELECT id, pushed_at FROM repositories WHERE name = ?", r.Name).Scan(&r.ID, &r.PushedAt)
+	err := q.Row(ctx, "SELECT r.id, r.pushed_at, COALESCE(q.project, 0) FROM repositories r LEFT JOIN quotas q ON q.project = r.project_id WHERE r.name = ?", r.Name).Scan(&r.ID, &r.PushedAt, &r.Quota)
 	return r, err
 }
 
-// RepositoriesOf lists up to limit repositories of a project behind a name, whether a manifest was pushed to them or not, in the order of the names' bytes.
+// RepositoriesOf lists up to limit repositories of a project behind a name, whether a manifest was pushed to them or not, in the order of the names' bytes. Their quota is not told.
 func RepositoriesOf(ctx context.Context, q sqldb.Querier, project int64, after string, limit int) ([]Repository, error) {
 	var all []Repository
 	for row, err := range q.Rows(ctx, "SELECT id, name, pushed_at FROM repositories WHERE project_id = ? AND name > ? ORDER BY name LIMIT ?", project, after, limit) {

@@ -20,6 +20,7 @@ type Upload struct {
 	ActiveAt  int64
 	Op        string
 	Done      oci.Digest // zero while under way
+	Quota     int64      // the project that it is in, if that has a quota; else 0. Only FindUpload tells
 }
 
 // InsertUpload adds an upload that has received nothing.
@@ -31,13 +32,13 @@ func InsertUpload(ctx context.Context, tx *sqldb.Tx, u Upload) error {
 
 const uploadColumns = "u.id, u.repo, u.subject, u.algorithm, u.content, u.off, u.seq, u.hash, u.active_at, u.op, u.done_digest"
 
-func (u *Upload) scan(row sqldb.Scanner) error {
+func (u *Upload) scan(row sqldb.Scanner, more ...any) error {
 	var content *int64
 	var op *string
 	var done []byte
 	var algorithm, seq int64
 	*u = Upload{}
-	if err := row.Scan(&u.ID, &u.Repo, &u.Subject, &algorithm, &content, &u.Off, &seq, &u.Hash, &u.ActiveAt, &op, &done); err != nil {
+	if err := row.Scan(append([]any{&u.ID, &u.Repo, &u.Subject, &algorithm, &content, &u.Off, &seq, &u.Hash, &u.ActiveAt, &op, &done}, more...)...); err != nil {
 		return err
 	}
 	u.Algorithm, u.Seq = oci.Algorithm(algorithm), int(seq)
@@ -58,7 +59,10 @@ func (u *Upload) scan(row sqldb.Scanner) error {
 // FindUpload finds an upload of a repository, done or not.
 func FindUpload(ctx context.Context, q sqldb.Querier, name oci.Name, id string) (Upload, error) {
 	var u Upload
-	err := u.scan(q.Row(ctx, "SELECT "+uploadColumns+" FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ? AND r.name = ?", id, name.String()))
+	quota := int64(0)
+	err := u.scan(q.Row(ctx, "SELECT "+uploadColumns+", COALESCE(q.project, 0) FROM uploads u JOIN repositories r ON r.id = u.repo LEFT JOIN quotas q ON q.project = r.project_id WHERE u.id = ? AND r.name = ?",
+		id, name.String()), &quota)
+	u.Quota = quota
 	return u, err
 }
 

@@ -40,7 +40,7 @@ func (p *Projects) Deletable(ctx context.Context, id int64) (why string, err err
 
 func hasRepositories(n int64) string { return fmt.Sprintf("it has repositories: %d", n) }
 
-// Delete removes a project with its members, robots, labels and metadata. Conflict if it has repositories, and then nothing is removed.
+// Delete removes a project with its members, robots, labels, metadata and quota. Conflict if it has repositories, and then nothing is removed.
 //
 //  1. Repositories to which no manifest was pushed, which nobody sees: a push that broke off left them, or one that is under way, which is ended.
 //  2. While members, robots and labels are more than one transaction takes, some of them. A crash leaves a project with fewer of these; so does a push that comes between two of these transactions. The same
@@ -129,6 +129,9 @@ func deleteSome(ctx context.Context, tx *sqldb.Tx, id int64, begun bool) (more b
 	gone, err := index.ThinProject(ctx, tx, id, deleteAtOnce)
 	if err != nil || gone >= deleteAtOnce {
 		return err == nil, err
+	}
+	if more, err = index.ForgetQuota(ctx, tx, id, deleteAtOnce); more || err != nil {
+		return more, err
 	}
 	_, err = index.DeleteProject(ctx, tx, id)
 	return false, err

@@ -62,6 +62,7 @@ type Create struct {
 	Name     string
 	Owner    int64             // a user's number; 0: nobody
 	Metadata map[string]string // see Keys; private if "public" is not in it
+	Quota    *int64            // bytes, or registry.Unlimited; nil: what new projects get
 }
 
 // errTaken ends a transaction that found the name in use. It is not fail.Exists, after which a transaction is run again to look once more.
@@ -77,6 +78,13 @@ func (p *Projects) Create(ctx context.Context, c Create) (id int64, err error) {
 		return 0, err
 	}
 	delete(set, keyRetention) // "" is all that it may be
+	limit := p.registry.DefaultQuota()
+	if c.Quota != nil {
+		limit = *c.Quota
+	}
+	if err = registry.CheckLimit(limit); err != nil {
+		return 0, err
+	}
 	public := set[keyPublic] == strconv.FormatBool(true)
 	delete(set, keyPublic)
 	op := sqldb.NewToken()
@@ -97,6 +105,9 @@ func (p *Projects) Create(ctx context.Context, c Create) (id int64, err error) {
 		}
 		if !fresh {
 			return errTaken
+		}
+		if txErr = registry.LimitNew(ctx, tx, id, limit); txErr != nil {
+			return txErr
 		}
 		return setAll(ctx, tx, id, set)
 	})

@@ -13,6 +13,7 @@ import (
 type Summary struct {
 	Repositories int64         // that a manifest was pushed to
 	Members      map[int]int64 // users and groups, by the numbers of their roles
+	Quota        Quota
 }
 
 // Summary counts what a project has. NotFound if there is none.
@@ -25,7 +26,11 @@ func (p *Projects) Summary(ctx context.Context, id int64) (Summary, error) {
 		if s.Repositories, err = index.CountRepositories(ctx, q, id); err != nil {
 			return err
 		}
-		s.Members, err = index.CountMembers(ctx, q, id)
+		if s.Members, err = index.CountMembers(ctx, q, id); err != nil {
+			return err
+		}
+		u, err := index.FindUsage(ctx, q, id)
+		s.Quota = shownQuota(u)
 		return err
 	})
 	if fail.Is(err, fail.NotFound) {

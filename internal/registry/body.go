@@ -20,6 +20,29 @@ type body struct {
 	peeked bool
 	peek   [1]byte
 	kept   kept // of the object under way
+
+	allow func(least, most int64) (int64, error) // answers how many bytes the body may have, of so many that it would like; nil: as many as it has
+	room  int64                                  // bytes that it may have
+}
+
+const (
+	// firstRoom is what a body of unknown length is allowed before it has sent anything, if there is so much, and mostRoom what it is allowed at a time: as much as it has had, in between.
+	firstRoom = 1 << 20
+	mostRoom  = 64 << 20
+)
+
+// ask makes sure that there is room for another byte. If not, the body ends here, and err says why.
+func (b *body) ask() bool {
+	if b.allow == nil || b.n < b.room {
+		return true
+	}
+	room, err := b.allow(b.n+1, b.room+min(max(b.room, firstRoom), mostRoom))
+	if err != nil {
+		b.ended, b.peeked, b.err = true, false, err
+		return false
+	}
+	b.room = room
+	return true
 }
 
 // kept is what was read for an object, as far as it can be read again: the hash has it already.
@@ -82,6 +105,12 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		return 0, nil
+	}
+	if !b.ask() {
+		return 0, io.EOF
+	}
+	if b.allow != nil {
+		p = p[:min(int64(len(p)), b.room-b.n)]
 	}
 	n := copy(p, b.kept.bytes[b.kept.at:])
 	if n > 0 {

@@ -115,6 +115,8 @@ type commit struct {
 	whole  int64 // content of the blob that is there already, if it was looked at; 0: none was
 	unseen int64 // content that is to be looked at before it counts; 0: none
 
+	used int64 // bytes of the purse that a run counted
+
 	outcome outcome
 	done    index.Upload // outcome other
 	gone    bool         // our last object has no row any more
@@ -130,8 +132,9 @@ var errLookFirst = errors.New("look at the blob that is there first")
 // settle runs the transaction.
 func (c *commit) settle() error {
 	for range looksAtOthers {
-		err := c.in.r.keyed(c.in.ctx, "blob.commit", c.run)
+		err := c.in.purse.afford(c.in.ctx, func() error { return c.in.r.keyed(c.in.ctx, "blob.commit", c.run) })
 		if !errors.Is(err, errLookFirst) {
+			c.in.purse.counted(c.used, err)
 			return err
 		}
 		whole, err := c.in.r.wholeContent(c.in.ctx, c.digest, c.unseen)
@@ -158,7 +161,8 @@ func (c *commit) run(tx *sqldb.Tx) error {
 			return err
 		}
 	}
-	if err = c.clean(tx, now); err != nil {
+	quota, err := c.clean(tx, now)
+	if err != nil {
 		return err
 	}
 	fresh, err := index.InsertBlob(ctx, tx, c.digest, content, c.total, now)
@@ -168,10 +172,25 @@ func (c *commit) run(tx *sqldb.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err = index.Link(ctx, tx, in.up.Repo, c.digest, now); err != nil {
+	if err = c.link(tx, quota, now); err != nil {
 		return err
 	}
 	return index.Review(ctx, tx, index.ReviewLink, in.up.Repo, c.digest, micros(tx.Now().Add(in.r.cfg.SafeTime)))
+}
+
+// link lets the repository have the blob, and counts it against the quota of its project, if that has one, and what the upload held no longer.
+func (c *commit) link(tx *sqldb.Tx, quota, now int64) error {
+	in, ctx := c.in, c.in.ctx
+	if quota == 0 {
+		return index.Link(ctx, tx, in.up.Repo, c.digest, now)
+	}
+	held, err := index.FindHold(ctx, tx, in.up.ID)
+	if err != nil {
+		return err
+	}
+	used, err := in.purse.link(ctx, tx, quota, in.up.Repo, c.digest, c.total, held, now)
+	c.used = max(c.used, used)
+	return err
 }
 
 // end marks the upload done. If it is not ours to end, it finds out why, and buries our last object.
@@ -221,20 +240,20 @@ func (c *commit) end(tx *sqldb.Tx, now int64) (mine bool, err error) {
 	return false, err
 }
 
-// clean moves what others left unsettled in our content to the dead: of requests that lost or are about to, and of nodes that died.
-func (c *commit) clean(tx *sqldb.Tx, now int64) error {
+// clean moves what others left unsettled in our content to the dead: of requests that lost or are about to, and of nodes that died. It answers the project too, if that has a quota, else 0.
+func (c *commit) clean(tx *sqldb.Tx, now int64) (quota int64, err error) {
 	ctx, content := c.in.ctx, c.in.up.Content
-	left, err := index.HasUnsettled(ctx, tx, content)
+	left, quota, err := index.HasUnsettled(ctx, tx, content, c.in.up.Repo)
 	if err != nil || !left {
-		return err
+		return quota, err
 	}
 	if _, err = index.InsertContent(ctx, tx, c.stray, now); err != nil {
-		return err
+		return 0, err
 	}
 	if err = index.MoveUnsettled(ctx, tx, content, c.stray); err != nil {
-		return err
+		return 0, err
 	}
-	return index.Bury(ctx, tx, c.stray, now)
+	return quota, index.Bury(ctx, tx, c.stray, now)
 }
 
 // duplicate ends our content because the blob is there already; or, if that one is damaged, the other way round.

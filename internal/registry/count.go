@@ -63,8 +63,11 @@ func (r *Registry) CountPull(name oci.Name, ref oci.Reference, d oci.Digest) {
 	}
 }
 
-// Run writes pull counts until the context ends, and once more then.
+// Run writes pull counts, and gives back what this node has of quotas and does not use, until the context ends, and once more then.
 func (r *Registry) Run(ctx context.Context) error {
+	var slices sync.WaitGroup
+	slices.Go(func() { r.keepSlices(ctx) })
+	defer slices.Wait()
 	tick := time.NewTicker(pullRhythm)
 	defer tick.Stop()
 	for {

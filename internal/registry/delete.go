@@ -149,7 +149,10 @@ func (u *untagging) last(ctx context.Context, tx *sqldb.Tx, in index.Repository,
 	if _, err := index.DeleteManifest(ctx, tx, repo, u.d); err != nil {
 		return err
 	}
-	return index.DropReview(ctx, tx, index.ReviewManifest, repo, u.d)
+	if err := index.DropReview(ctx, tx, index.ReviewManifest, repo, u.d); err != nil {
+		return err
+	}
+	return discharge(ctx, tx, in, u.d)
 }
 
 // reviewReferences puts up for review what a manifest refers to.
@@ -207,5 +210,8 @@ func (r *Registry) unlink(ctx context.Context, tx *sqldb.Tx, repo index.Reposito
 	if err = index.DropReview(ctx, tx, index.ReviewLink, repo.ID, d); err != nil {
 		return n, err
 	}
-	return n, r.review(ctx, tx, index.ReviewBlob, 0, d)
+	if err = r.review(ctx, tx, index.ReviewBlob, 0, d); err != nil {
+		return n, err
+	}
+	return n, discharge(ctx, tx, repo, d)
 }

@@ -56,7 +56,12 @@ func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest
 	if err = c.prepare(p); err != nil {
 		return Pushed{}, err
 	}
-	err = r.change(ctx, name, c.tags, "manifest.put", func(tx *sqldb.Tx) error { return c.run(ctx, tx) })
+	c.purse = r.likelyPurse(name, int64(len(p.Body)))
+	defer c.purse.empty()
+	err = c.purse.afford(ctx, func() error {
+		return r.change(ctx, name, c.tags, "manifest.put", func(tx *sqldb.Tx) error { return c.run(ctx, tx) })
+	})
+	c.purse.counted(c.used, err)
 	if err != nil {
 		return Pushed{}, fmt.Errorf("push manifest %s to %s: %w", c.row.Digest, name, err)
 	}
@@ -80,6 +85,8 @@ type manifestPush struct {
 	tags   []oci.Tag
 	cond   *Condition
 	op     string
+	purse  purse
+	used   int64 // bytes of the purse that a run counted
 }
 
 // prepare checks what needs no database.
@@ -132,7 +139,7 @@ func (c *manifestPush) run(ctx context.Context, tx *sqldb.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err = c.store(ctx, tx, repo.ID, now, refs); err != nil {
+	if err = c.store(ctx, tx, repo, now, refs); err != nil {
 		return err
 	}
 	if err = c.point(ctx, tx, repo.ID, now); err != nil {
@@ -253,8 +260,8 @@ func sortedOnce(list []oci.Digest) []oci.Digest {
 func compareDigests(a, b oci.Digest) int { return slices.Compare(a.Bytes(), b.Bytes()) }
 
 // store inserts the manifest and its references, or raises when it was pushed.
-func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64, refs references) error {
-	row := c.row
+func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, in index.Repository, now int64, refs references) error {
+	row, repo := c.row, in.ID
 	row.Repo, row.PushedAt = repo, now
 	n, err := index.TouchManifest(ctx, tx, repo, row.Digest, now)
 	if err != nil {
@@ -279,6 +286,9 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 		if err = index.Adopt(ctx, tx, repo, row.Digest); err != nil {
 			return err
 		}
+		if err = c.count(ctx, tx, in.Quota); err != nil {
+			return err
+		}
 	} else if c.parsed.Kind == oci.Index || len(c.parsed.Foreign()) > 0 {
 		if err = c.complete(ctx, tx, repo, refs); err != nil {
 			return err
@@ -288,6 +298,16 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, repo, now int64,
 		return nil
 	}
 	return index.Review(ctx, tx, index.ReviewManifest, repo, row.Digest, micros(tx.Now().Add(c.r.cfg.SafeTime)))
+}
+
+// count counts a manifest that is new in its repository against the quota of the project, if that has one.
+func (c *manifestPush) count(ctx context.Context, tx *sqldb.Tx, quota int64) error {
+	if quota == 0 {
+		return nil
+	}
+	used, err := c.purse.charge(ctx, tx, quota, c.row.Digest, int64(len(c.row.Body)), index.Hold{})
+	c.used = max(c.used, used)
+	return err
 }
 
 // mostWaiting bounds the indexes that wait for one manifest: when it comes, one transaction lets them all refer to it.

@@ -29,15 +29,17 @@ func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, err
 	if err := r.checkRoom(ctx); err != nil {
 		return false, err
 	}
-	source, err := r.mountSource(ctx, name, m)
+	source, size, err := r.mountSource(ctx, name, m)
 	if err != nil {
 		return false, fmt.Errorf("mount blob %s to %s: %w", m.Digest, name, err)
 	}
 	if source.IsZero() {
 		return false, nil
 	}
-	f, op, mounted := firstPush(m.Pusher, name), sqldb.NewToken(), false
-	err = r.keyed(ctx, "blob.mount", func(tx *sqldb.Tx) error {
+	f, op, mounted, most := firstPush(m.Pusher, name), sqldb.NewToken(), false, int64(0)
+	p := r.likelyPurse(name, size)
+	defer p.empty()
+	link := func(tx *sqldb.Tx) error {
 		mounted = false
 		from, findErr := index.RepositoryByName(ctx, tx, source)
 		if findErr != nil {
@@ -56,11 +58,21 @@ func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, err
 		if repoErr != nil {
 			return repoErr
 		}
-		if linkErr := index.Link(ctx, tx, repo.ID, m.Digest, micros(tx.Now())); linkErr != nil {
-			return linkErr
+		now := micros(tx.Now())
+		if repo.Quota == 0 {
+			repoErr = index.Link(ctx, tx, repo.ID, m.Digest, now)
+		} else {
+			var used int64
+			used, repoErr = p.link(ctx, tx, repo.Quota, repo.ID, m.Digest, size, index.Hold{}, now)
+			most = max(most, used)
+		}
+		if repoErr != nil {
+			return repoErr
 		}
 		return index.Review(ctx, tx, index.ReviewLink, repo.ID, m.Digest, micros(tx.Now().Add(r.cfg.SafeTime)))
-	})
+	}
+	err = p.afford(ctx, func() error { return r.keyed(ctx, "blob.mount", link) })
+	p.counted(most, err)
 	if err != nil {
 		return false, fmt.Errorf("mount blob %s to %s: %w", m.Digest, name, err)
 	}
@@ -75,41 +87,42 @@ func absentIsFine(err error) error {
 	return err
 }
 
-// mountSource answers a repository that has the blob and that the caller may know of; zero if there is none. A damaged blob is nowhere: it is to be uploaded.
-func (r *Registry) mountSource(ctx context.Context, name oci.Name, m Mount) (oci.Name, error) {
+// mountSource answers a repository that has the blob and that the caller may know of, and the blob's size; zero if there is none. A damaged blob is nowhere: it is to be uploaded.
+func (r *Registry) mountSource(ctx context.Context, name oci.Name, m Mount) (source oci.Name, size int64, err error) {
 	has := func(n oci.Name) (bool, error) {
-		f, ok, err := index.FindBlob(ctx, r.db, n, m.Digest)
-		return ok && !f.Damaged, err
+		f, ok, findErr := index.FindBlob(ctx, r.db, n, m.Digest)
+		size = f.Size
+		return ok && !f.Damaged, findErr
 	}
-	if ok, err := has(name); err != nil || ok {
-		return name, err
+	if ok, findErr := has(name); findErr != nil || ok {
+		return name, size, findErr
 	}
 	if !m.From.IsZero() {
 		if m.MayPull == nil || !m.MayPull(m.From) {
-			return oci.Name{}, nil
+			return oci.Name{}, 0, nil
 		}
-		ok, err := has(m.From)
-		if err != nil || !ok {
-			return oci.Name{}, err
+		ok, findErr := has(m.From)
+		if findErr != nil || !ok {
+			return oci.Name{}, 0, findErr
 		}
-		return m.From, nil
+		return m.From, size, nil
 	}
 	// Asked for those that may be seen alone: a question for each of those that may not would tell by its time that they have the blob.
 	names, err := index.LinkedRepositories(ctx, r.db, m.Digest, index.Viewer(m.Viewer), maxMountSources)
 	if err != nil {
-		return oci.Name{}, err
+		return oci.Name{}, 0, err
 	}
 	for _, s := range names {
 		n, parseErr := oci.ParseName(s)
 		if parseErr != nil {
-			return oci.Name{}, fail.E(fail.Internal, parseErr, "stored name %q", s)
+			return oci.Name{}, 0, fail.E(fail.Internal, parseErr, "stored name %q", s)
 		}
 		if m.MayPull == nil || !m.MayPull(n) {
 			continue
 		}
 		if ok, hasErr := has(n); hasErr != nil || ok {
-			return n, hasErr
+			return n, size, hasErr
 		}
 	}
-	return oci.Name{}, nil
+	return oci.Name{}, 0, nil
 }

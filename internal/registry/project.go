@@ -35,7 +35,7 @@ func (r *Registry) EnsureProject(ctx context.Context, p Project) error {
 		return err
 	}
 	err = r.tx(ctx, "project.ensure", func(tx *sqldb.Tx) error {
-		_, addErr := index.AddProject(ctx, tx, index.Project{Name: p.Name, Public: p.Public})
+		_, addErr := r.newProject(ctx, tx, index.Project{Name: p.Name, Public: p.Public})
 		return addErr
 	})
 	if err != nil {
@@ -75,13 +75,17 @@ func (r *Registry) ensure(ctx context.Context, tx *sqldb.Tx, f first) (index.Rep
 		if !f.pusher.MayCreate || !r.cfg.CreateOnPush {
 			return repo, projectUnknown(f.name.Project())
 		}
-		p.ID, err = index.AddProject(ctx, tx, index.Project{Name: f.name.Project()})
+		p.ID, err = r.newProject(ctx, tx, index.Project{Name: f.name.Project()})
 	}
 	if err != nil {
 		return repo, err
 	}
-	repo = index.Repository{ID: f.repoID}
-	return repo, index.InsertRepository(ctx, tx, repo.ID, p.ID, f.name, now)
+	repo = index.Repository{ID: f.repoID, Name: f.name.String()}
+	if err = index.InsertRepository(ctx, tx, repo.ID, p.ID, f.name, now); err != nil {
+		return repo, err
+	}
+	repo.Quota, err = index.LimitedProject(ctx, tx, repo.ID)
+	return repo, err
 }
 
 // unknown answers NAME_UNKNOWN if the repository is absent, else the error that was given.

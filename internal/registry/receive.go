@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -26,8 +27,11 @@ type intake struct {
 	name      oci.Name
 	up        index.Upload // as far as this intake settled it
 	algorithm oci.Algorithm
-	sum       hash.Hash // of all bytes that came
-	object    string    // a name whose row is written, for the next object; or ""
+	sum       hash.Hash  // of all bytes that came
+	object    string     // a name whose row is written, for the next object; or ""
+	purse     purse      // what may be received
+	wanted    oci.Digest // what the upload is to become; zero if that is not known yet
+	settled   int64      // bytes of this request that are counted as received
 }
 
 // object is one that is written and durable, and not settled yet.
@@ -71,8 +75,9 @@ func (r *Registry) admitted(ctx context.Context, name oci.Name, u index.Upload, 
 	long, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	timer := time.AfterFunc(r.cfg.SettleTime, cancel)
 	timer.Stop()
-	in := &intake{r: r, ctx: long, timer: timer, name: name, up: u, algorithm: a, sum: sum}
+	in := &intake{r: r, ctx: long, timer: timer, name: name, up: u, algorithm: a, sum: sum, purse: r.purse(u.Quota)}
 	return in, func() {
+		in.purse.empty()
 		timer.Stop()
 		cancel()
 	}, nil
@@ -93,8 +98,19 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 		return nil, nil //nolint:nilnil // no bytes are no object, and no error
 	}
 	b := &body{from: from, sum: in.sum}
+	if size > 0 {
+		if err := in.reserve(size); err != nil {
+			in.onEnd()
+			return nil, err
+		}
+	} else if in.purse.project != 0 {
+		b.allow = func(least, most int64) (int64, error) {
+			n, err := in.purse.stretch(in.ctx, least-in.settled, most-in.settled)
+			return n + in.settled, err
+		}
+	}
 	var last *object
-	for b.more() {
+	for b.more() && b.ask() {
 		if last != nil {
 			if err := in.settle(*last); err != nil {
 				return nil, err
@@ -112,6 +128,21 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 	}
 	in.onEnd()
 	return last, b.verdict(size)
+}
+
+// reserve makes sure that a body of so many bytes may come. Denied if the quota of the project has not so much left, unless the project has the blob that it is to become: then it costs nothing.
+func (in *intake) reserve(size int64) error {
+	err := in.purse.try(in.ctx, size)
+	if !errors.Is(err, errFull) {
+		return err
+	}
+	if !in.wanted.IsZero() {
+		counted, findErr := index.HasCharge(in.ctx, in.r.db, in.purse.project, in.wanted)
+		if findErr != nil || counted {
+			return findErr
+		}
+	}
+	return in.purse.fill(in.ctx, size)
 }
 
 // store makes the next object of a body: its row, then its bytes. Where the store is Unavailable and the bytes can be had again, another object is tried, under
@@ -248,13 +279,16 @@ func (in *intake) settle(o object) error {
 	}
 	junk, lost, gone := sqldb.NewID(), false, false
 	to := in.up.Off + o.size
-	err = in.r.tx(in.ctx, "upload.settle", func(tx *sqldb.Tx) error {
+	advance := func(tx *sqldb.Tx) error {
 		lost, gone = false, false
 		n, txErr := index.Advance(in.ctx, tx, in.up.ID, in.up.Off, to, in.algorithm, hashed, micros(tx.Now()))
 		if txErr != nil {
 			return txErr
 		}
 		if n > 0 {
+			if txErr = in.purse.hold(in.ctx, tx, in.up.ID, o.size); txErr != nil {
+				return txErr
+			}
 			return in.number(tx, o)
 		}
 		settled, txErr := index.IsSettled(in.ctx, tx, o.name)
@@ -264,7 +298,11 @@ func (in *intake) settle(o object) error {
 		lost = true
 		gone, txErr = in.bury(tx, o.name, junk)
 		return txErr
-	})
+	}
+	err = in.purse.afford(in.ctx, func() error { return in.r.keyed(in.ctx, "upload.settle", advance) })
+	if !lost {
+		in.purse.counted(o.size, err)
+	}
 	if err != nil {
 		return fmt.Errorf("settle upload %s at byte %d: %w", in.up.ID, to, err)
 	}
@@ -274,6 +312,7 @@ func (in *intake) settle(o object) error {
 	}
 	in.up.Off, in.up.Algorithm, in.up.Hash = to, in.algorithm, hashed
 	in.up.Seq++
+	in.settled += o.size
 	return nil
 }
 
@@ -367,7 +406,7 @@ func (in *intake) giveUp() {
 	in, end := in.cleaning()
 	defer end()
 	u := in.up
-	err := in.r.relaxed(in.ctx, "upload.give-up", func(tx *sqldb.Tx) error {
+	remove := func(tx *sqldb.Tx) error {
 		row, err := index.UploadByID(in.ctx, tx, u.ID)
 		if fail.Is(err, fail.NotFound) {
 			return nil
@@ -379,8 +418,12 @@ func (in *intake) giveUp() {
 		if err != nil || n == 0 {
 			return err
 		}
-		return index.Bury(in.ctx, tx, row.Content, micros(tx.Now()))
-	})
+		if err = index.Bury(in.ctx, tx, row.Content, micros(tx.Now())); err != nil {
+			return err
+		}
+		return forgetHold(in.ctx, tx, row)
+	}
+	err := in.r.ending(in.ctx, func() error { return in.r.relaxed(in.ctx, "upload.give-up", remove) })
 	if err != nil {
 		in.r.cfg.Log.WarnContext(in.ctx, "a blob that broke off stays until it expires", "upload", u.ID, "error", err)
 	}

@@ -21,9 +21,11 @@ type Config struct {
 	Clock   func() time.Time      // nil: the system's
 	Metrics prometheus.Registerer // nil: none
 
-	CreateOnPush bool // a push of one who may makes a missing project
-	SparseIndex  bool // children of an index may be absent
+	CreateOnPush bool         // a push of one who may makes a missing project
+	DefaultQuota func() int64 // what new projects may have, in bytes, or Unlimited; nil: that
+	SparseIndex  bool         // children of an index may be absent
 
+	QuotaSlice           int64         // bytes that a node takes of a quota in advance, if there is plenty; default 64 MiB, below 0: none
 	MaxUploadsPerSubject int           // bodies of uploads that one subject sends to this node at once; default 256
 	SafeTime             time.Duration // how long what a push was told of is kept from review; default 24 h
 	DeadGrace            time.Duration // how long objects that were served stay after their blob; default 24 h
@@ -66,6 +68,10 @@ func (c *Config) setDefaults() {
 	if c.MaxUploadsPerSubject <= 0 {
 		c.MaxUploadsPerSubject = defaultMaxUploads
 	}
+	if c.QuotaSlice == 0 {
+		c.QuotaSlice = defaultSlice
+	}
+	c.QuotaSlice = max(0, c.QuotaSlice)
 	if c.MaxObjectBytes <= 0 {
 		c.MaxObjectBytes = defaultMaxObjectBytes
 	}
@@ -88,6 +94,7 @@ type Registry struct {
 	shared    *shared
 	pulls     *pulls
 	prepared  *prepared
+	grants    grants
 	senders   senders
 	manifests manifestRoom
 	suspects  suspects

@@ -32,11 +32,12 @@ func (r *Registry) DeleteRepository(ctx context.Context, name oci.Name) error {
 	for step := e.manifests; step != nil; {
 		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
 		var next emptyingStep
-		err := r.deletion(ctx, name, "repository.delete", func(tx *sqldb.Tx, repo index.Repository) (err error) {
+		some := func(tx *sqldb.Tx, repo index.Repository) (err error) {
 			e.ended = nil
 			next, err = step(ctx, tx, repo)
 			return err
-		})
+		}
+		err := r.ending(ctx, func() error { return r.deletion(ctx, name, "repository.delete", some) })
 		if e.begun && fail.CodeOf(err) == oci.CodeNameUnknown {
 			return nil // somebody else came to the end first
 		}
@@ -127,7 +128,7 @@ func (e *emptying) rest(ctx context.Context, tx *sqldb.Tx, in index.Repository) 
 		return nil, err
 	}
 	for _, u := range uploads {
-		if err = e.end(ctx, tx, u); err != nil {
+		if err = e.end(ctx, tx, in, u); err != nil {
 			return nil, err
 		}
 	}
@@ -158,7 +159,7 @@ func (e *emptying) rest(ctx context.Context, tx *sqldb.Tx, in index.Repository) 
 }
 
 // end ends an upload. One that goes on at this moment is looked at again.
-func (e *emptying) end(ctx context.Context, tx *sqldb.Tx, u index.Upload) error {
+func (e *emptying) end(ctx context.Context, tx *sqldb.Tx, repo index.Repository, u index.Upload) error {
 	if !u.Done.IsZero() {
 		return index.ForgetUploads(ctx, tx, []string{u.ID})
 	}
@@ -167,7 +168,10 @@ func (e *emptying) end(ctx context.Context, tx *sqldb.Tx, u index.Upload) error 
 		return err
 	}
 	e.ended = append(e.ended, u.ID)
-	return index.Bury(ctx, tx, u.Content, micros(tx.Now()))
+	if err = index.Bury(ctx, tx, u.Content, micros(tx.Now())); err != nil || repo.Quota == 0 {
+		return err
+	}
+	return forgetHold(ctx, tx, u)
 }
 
 // unlink takes a blob from the repository. A manifest that refers to it came after the others were deleted.

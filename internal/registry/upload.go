@@ -72,14 +72,13 @@ func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Alg
 	}
 	object, seq, f := r.blobs.NewName(), unsettledSeq(), firstPush(p, name)
 	u := index.Upload{ID: sqldb.NewToken(), Subject: p.Subject, Algorithm: a, Content: sqldb.NewID()}
-	var repo int64
+	var repo index.Repository
 	err := r.keyedRelaxed(ctx, "upload.start", func(tx *sqldb.Tx) error {
 		now := micros(tx.Now())
-		row, err := r.ensure(ctx, tx, f)
-		if err != nil {
+		var err error
+		if repo, err = r.ensure(ctx, tx, f); err != nil {
 			return err
 		}
-		repo = row.ID
 		fresh, err := index.InsertContent(ctx, tx, u.Content, now)
 		if err != nil || !fresh {
 			return err // not fresh: an earlier run was committed
@@ -92,9 +91,9 @@ func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Alg
 			return fail.E(fail.Exhausted, nil, "%d uploads are under way", n).Code(oci.CodeTooManyRequests).RetryAfter(busyRetry).
 				Hint("finish or cancel some; those without progress expire")
 		}
-		row2 := u
-		row2.Repo, row2.ActiveAt = repo, now
-		if err = index.InsertUpload(ctx, tx, row2); err != nil {
+		row := u
+		row.Repo, row.ActiveAt = repo.ID, now
+		if err = index.InsertUpload(ctx, tx, row); err != nil {
 			return err
 		}
 		return index.InsertObject(ctx, tx, u.Content, seq, object, now)
@@ -102,7 +101,7 @@ func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Alg
 	if err != nil {
 		return index.Upload{}, "", fmt.Errorf("start upload to %s: %w", name, err)
 	}
-	u.Repo = repo
+	u.Repo, u.Quota = repo.ID, repo.Quota
 	return u, object, nil
 }
 
@@ -213,6 +212,7 @@ func (r *Registry) finish(ctx context.Context, name oci.Name, u index.Upload, a 
 		return oci.Descriptor{}, err
 	}
 	defer end()
+	in.wanted = f.Digest
 	last, err := in.take(f.Body, f.Size)
 	if err != nil {
 		if last != nil {
@@ -266,7 +266,7 @@ func (r *Registry) PushBlob(ctx context.Context, name oci.Name, p PushBlob) (oci
 		return oci.Descriptor{}, err
 	}
 	defer end()
-	in.object = object
+	in.object, in.wanted = object, p.Digest
 	last, err := in.take(p.Body, p.Size)
 	var d oci.Descriptor
 	if err == nil {
@@ -329,21 +329,25 @@ func (r *Registry) EndUploads(ctx context.Context, subject string) error {
 }
 
 // endUpload removes an upload if nothing happened to it since it was seen, and buries its content. It is gone as well if somebody else removed it.
-func (r *Registry) endUpload(ctx context.Context, tx string, u index.Upload) (gone bool, err error) {
-	err = r.tx(ctx, tx, func(tx *sqldb.Tx) error {
+func (r *Registry) endUpload(ctx context.Context, title string, u index.Upload) (gone bool, err error) {
+	remove := func(tx *sqldb.Tx) error {
 		n, txErr := index.DeleteUploadSeen(ctx, tx, u)
 		if txErr != nil {
 			return txErr
 		}
 		if gone = n > 0; gone {
-			return index.Bury(ctx, tx, u.Content, micros(tx.Now()))
+			if txErr = index.Bury(ctx, tx, u.Content, micros(tx.Now())); txErr != nil {
+				return txErr
+			}
+			return forgetHold(ctx, tx, u)
 		}
 		_, txErr = index.UploadByID(ctx, tx, u.ID)
 		if gone = fail.Is(txErr, fail.NotFound); gone {
 			return nil
 		}
 		return txErr
-	})
+	}
+	err = r.ending(ctx, func() error { return r.tx(ctx, title, remove) })
 	return gone, err
 }
 

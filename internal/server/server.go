@@ -168,7 +168,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	}
 	s.registry, err = registry.New(ctx, registry.Config{
 		DB: db, Blobs: s.stores.blobs, Log: s.log, Clock: s.clock, Metrics: reg,
-		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex,
+		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex, DefaultQuota: func() int64 { return quota(c.Projects.Quota) },
 		MaxUploadsPerSubject: c.Uploads.MaxPerSubject, MaxObjectBytes: c.Uploads.MaxObjectSize, LowDiskBytes: c.Storage.LowDisk,
 		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis), StaleTags: c.HA.StaleTags,
 	})
@@ -211,6 +211,14 @@ func auditOptions(s *settings.Store) func() audit.Options {
 		now.Store(&o)
 	})
 	return func() audit.Options { return *now.Load() }
+}
+
+// quota answers how the registry is told of a limit of bytes, 0 being none.
+func quota(limit int64) int64 {
+	if limit == 0 {
+		return registry.Unlimited
+	}
+	return limit
 }
 
 // orNever answers how the sweep is told of a walk that never is.

@@ -172,6 +172,11 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 		{what: "finished uploads", do: full(atOnce, func(ctx context.Context) (int, error) {
 			return s.Registry.ExpireUploads(ctx, true, now.Add(-doneTime), atOnce)
 		})},
+		{what: "slices of quotas", do: full(atOnce, func(ctx context.Context) (int, error) { return s.Registry.ReturnSlices(ctx, claim.Hold, atOnce) })},
+		{what: "new quotas", slow: true, do: func(ctx context.Context) (int, bool, error) {
+			counted, err := s.Registry.CountNewQuotas(ctx, now, 1)
+			return 0, counted > 0, err
+		}},
 		{what: "epochs", slow: true, deletes: true, do: func(ctx context.Context) (int, bool, error) { return 0, false, s.beginEpoch(ctx, claim) }},
 		{what: "dead contents", deletes: true, do: func(ctx context.Context) (n int, more bool, err error) {
 			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, now, after, atOnce)

@@ -63,7 +63,7 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 	fillTables(t, db)
 	for _, table := range []string{
 		"repositories", "contents", "objects", "blobs", "repo_blobs", "manifests", "manifest_blobs", "manifest_children", "tags", "uploads", "dead", "ops", "pulls",
-		"projects", "project_details", "members", "labels", "manifest_labels",
+		"projects", "project_details", "members", "labels", "manifest_labels", "quotas", "quota_charges", "quota_holds",
 	} {
 		run(t, db, fmt.Sprintf(analyze, table))
 	}
@@ -108,7 +108,7 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 			return cause
 		},
 		"objects of a content": func(q sqldb.Querier) error { _, cause := index.Objects(ctx, q, many/2); return cause },
-		"unsettled objects":    func(q sqldb.Querier) error { _, cause := index.HasUnsettled(ctx, q, many/2); return cause },
+		"unsettled objects":    func(q sqldb.Querier) error { _, _, cause := index.HasUnsettled(ctx, q, many/2, 1); return cause },
 		"names of objects": func(q sqldb.Querier) error {
 			_, cause := index.KnownNames(ctx, q, []string{"o1", "o2", "o3"})
 			return cause
@@ -143,7 +143,17 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 			_, cause := index.Labels(ctx, q, index.LabelFilter{Project: 2}, index.LabelsByName, false, 0, wanted)
 			return cause
 		},
-		"members by role": func(q sqldb.Querier) error { _, cause := index.CountMembers(ctx, q, 1); return cause },
+		"the quota of a repository": func(q sqldb.Querier) error { _, cause := index.LimitedProject(ctx, q, many/2); return cause },
+		"what a project has": func(q sqldb.Querier) error {
+			_, cause := index.Charges(ctx, q, 2, middle.Bytes(), wanted)
+			return cause
+		},
+		"what a slice has":    func(q sqldb.Querier) error { _, cause := index.SliceCharges(ctx, q, 7, wanted); return cause },
+		"uploads of a slice":  func(q sqldb.Querier) error { _, cause := index.SliceHolds(ctx, q, 7, wanted); return cause },
+		"who has a blob":      func(q sqldb.Querier) error { _, cause := index.CountHaving(ctx, q, 1, middle); return cause },
+		"quotas that are due": func(q sqldb.Querier) error { _, cause := index.DueQuotas(ctx, q, 2, 1, wanted); return cause },
+		"use of a quota":      func(q sqldb.Querier) error { _, cause := index.FindUsage(ctx, q, 2); return cause },
+		"members by role":     func(q sqldb.Querier) error { _, cause := index.CountMembers(ctx, q, 1); return cause },
 	} {
 		t.Run(what, func(t *testing.T) {
 			need(t, db.View(ctx, "test.plan", func(q sqldb.Querier) error {
@@ -173,6 +183,10 @@ func listPlans(t *testing.T, db *sqldb.DB, rows func(t *testing.T, q sqldb.Queri
 				return cause
 			},
 			"how many": func(q sqldb.Querier) error { _, cause := index.CountProjects(ctx, q, f); return cause },
+			"with quota": func(q sqldb.Querier) error {
+				_, cause := index.Usages(ctx, q, index.QuotasByUse, true, 0, wanted)
+				return cause
+			},
 		} {
 			t.Run(fmt.Sprintf("%+v %s", v, what), func(t *testing.T) {
 				need(t, db.View(ctx, "test.plan", func(q sqldb.Querier) error {
@@ -304,6 +318,11 @@ func fillTables(t *testing.T, db *sqldb.DB) {
 	run(t, db, "INSERT INTO members (id, project, user_id, role, created_at, changed_at) SELECT id, id, 1, 3, 1, 1 FROM projects WHERE id % 5 = 0")
 	each("labels (id, scope, project, name, description, color, created_at, changed_at)", 8, func(i int) []any { return []any{i + 1, 2, 2, fmt.Sprintf("l%05d", i), "", "", 1, 1} })
 	each("manifest_labels (repo, digest, label)", 3, func(i int) []any { return []any{1, digestNumber(i).Bytes(), 1} })
+	each("quotas (project, limit_bytes, held, counts, counted_at, changed_at)", 6, func(i int) []any { return []any{i + 2, 1, 1, 2, 1, i} })
+	each("quota_charges (project, digest, size, repos, checked)", 5, func(i int) []any { return []any{2, digestNumber(i).Bytes(), 1, 1, 0} })
+	run(t, db, "INSERT INTO quota_slices (id, project, node, bytes) VALUES (7, 2, 1, 100)")
+	run(t, db, "UPDATE quota_charges SET slice = 7 WHERE digest = ?", digestNumber(many/2).Bytes())
+	each("quota_holds (upload, project, bytes)", 3, func(i int) []any { return []any{fmt.Sprint("u", i), 3, 1} })
 	each("ops (op, at)", 2, func(i int) []any { return []any{fmt.Sprint("op", i), i} })
 	each("pulls (id, repo, digest, tag, node, at, n)", 7, func(i int) []any { return []any{i, 1, base, "", 1, 1, 1} })
 }

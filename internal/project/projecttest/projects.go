@@ -267,8 +267,12 @@ func deleted(t *testing.T, w *world) {
 	data := []byte("a blob of no manifest")
 	_, err := w.registry.PushBlob(ctx, name(t, "going/unseen"), registry.PushBlob{Digest: oci.Sum(oci.SHA256, data), Size: int64(len(data)), Body: bytes.NewReader(data)})
 	need(t, err)
+	need(t, w.registry.SetQuota(ctx, id, 1000))
 	summary, err := w.Summary(ctx, id)
 	need(t, err)
+	if summary.Quota.Limit != 1000 || summary.Quota.Used != int64(len(data)) || summary.Quota.Name != "going" {
+		t.Errorf("%+v", summary.Quota)
+	}
 	if !maps.Equal(summary.Members, map[int]int64{2: 1, 3: 1}) {
 		t.Errorf("%+v", summary)
 	}
@@ -283,7 +287,7 @@ func deleted(t *testing.T, w *world) {
 	need(t, w.Delete(ctx, id))
 	want(t, w.Delete(ctx, id), fail.NotFound)
 	want(t, second(w.Get(ctx, id)), fail.NotFound)
-	for table, left := range map[string]int64{"projects": 1, "project_details": 1, "project_metadata": 0, "members": 1, "robots": 1, "robot_permissions": 1, "labels": 0, "users": 1, "uploads": 0, "repo_blobs": 0} {
+	for table, left := range map[string]int64{"projects": 1, "project_details": 1, "project_metadata": 0, "members": 1, "robots": 1, "robot_permissions": 1, "labels": 0, "users": 1, "uploads": 0, "repo_blobs": 0, "quotas": 0, "quota_charges": 0, "quota_slices": 0} {
 		if n := w.count(t, "SELECT COUNT(*) FROM "+table); n != left {
 			t.Errorf("%d rows of %s are left, want %d", n, table, left)
 		}
@@ -351,5 +355,63 @@ func once(t *testing.T, w *world) {
 	need(t, w.Delete(ctx, id))
 	if p, err := w.ByName(ctx, "made"); err != nil || !p.Public {
 		t.Errorf("what was made later is deleted: %+v, %v", p, err)
+	}
+}
+
+func quotas(t *testing.T, w *world) {
+	ctx := t.Context()
+	bytes := func(n int64) *int64 { return &n }
+	ids := map[string]int64{}
+	for _, c := range []struct {
+		name  string
+		limit *int64
+	}{{"much", bytes(1 << 40)}, {"default", nil}, {"nothing", bytes(0)}, {"all", bytes(registry.Unlimited)}, {"some", bytes(1 << 20)}} {
+		id, err := w.Create(ctx, project.Create{Name: c.name, Quota: c.limit})
+		need(t, err)
+		ids[c.name] = id
+		q, err := w.Quota(ctx, id)
+		need(t, err)
+		want := int64(registry.Unlimited)
+		if c.limit != nil {
+			want = *c.limit
+		}
+		if q.Limit != want || q.Project != id || q.Name != c.name || (q.Used != 0) != (want < 0) || time.Since(q.CreatedAt) > time.Minute || q.ChangedAt.Before(q.CreatedAt) {
+			t.Errorf("%s: %+v", c.name, q)
+		}
+	}
+	want(t, second(w.Create(ctx, project.Create{Name: "negative", Quota: bytes(-2)})), fail.Invalid)
+	want(t, second(w.Quota(ctx, 999)), fail.NotFound)
+	_, err := w.registry.PushBlob(ctx, name(t, "nothing/app"), registry.PushBlob{Digest: oci.Sum(oci.SHA256, []byte("x")), Size: 1, Body: strings.NewReader("x")})
+	want(t, err, fail.Denied)
+	_, err = w.registry.PushBlob(ctx, name(t, "some/app"), registry.PushBlob{Digest: oci.Sum(oci.SHA256, []byte("x")), Size: 1, Body: strings.NewReader("x")})
+	need(t, err)
+	need(t, w.registry.SetQuota(ctx, ids["nothing"], 5))
+	need(t, w.registry.SetQuota(ctx, ids["much"], registry.Unlimited))
+	for _, c := range []struct {
+		order         project.QuotaOrder
+		down          bool
+		offset, limit int
+		want          string
+	}{
+		{project.QuotasByProject, false, 0, 0, "much default nothing all some"},
+		{project.QuotasByProject, true, 1, 2, "all nothing"},
+		{project.QuotasByLimit, false, 0, 0, "nothing some much default all"},
+		{project.QuotasByLimit, true, 0, 4, "all default much some"},
+		{project.QuotasByUse, true, 0, 1, "some"},
+		{project.QuotasByChange, true, 0, 1, "nothing"},
+		{project.QuotasByProject, false, 5, 0, ""},
+	} {
+		page, total, listErr := w.Quotas(ctx, c.order, c.down, c.offset, c.limit)
+		need(t, listErr)
+		var got []string
+		for _, q := range page {
+			got = append(got, q.Name)
+		}
+		if !slices.Equal(got, strings.Fields(c.want)) && len(got)+len(c.want) > 0 || total != 5 {
+			t.Errorf("%+v: %v of %d", c, got, total)
+		}
+	}
+	if q, getErr := w.Quota(ctx, ids["some"]); getErr != nil || q.Used != 1 {
+		t.Errorf("%+v, %v", q, getErr)
 	}
 }

@@ -36,6 +36,7 @@ func Run(t *testing.T, fresh func(t *testing.T) sqldbtest.Opener) {
 		{"What is said to be unknown happens once", once},
 		{"Labels mark manifests", labels},
 		{"A repository is described", notes},
+		{"Projects have quotas", quotas},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t, fresh(t))) })
 	}

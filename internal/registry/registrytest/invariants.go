@@ -23,6 +23,7 @@ func CheckInvariants(t *testing.T, db *sqldb.DB, store *blob.Store) {
 	c.owners()
 	c.files()
 	c.manifests()
+	c.quotas()
 	c.none("a link to no blob", "SELECT COUNT(*) FROM repo_blobs l LEFT JOIN blobs b ON b.digest = l.digest WHERE b.digest IS NULL")
 	c.none("a tag of no manifest", "SELECT COUNT(*) FROM tags t LEFT JOIN manifests m ON m.repo = t.repo AND m.digest = t.digest WHERE m.digest IS NULL")
 	c.none("a reference of a manifest to no link", "SELECT COUNT(*) FROM manifest_blobs x LEFT JOIN repo_blobs l ON l.repo = x.repo AND l.digest = x.digest WHERE l.digest IS NULL")

@@ -36,6 +36,8 @@ func races(t *testing.T, w *World) {
 		{"One digest has one content", r.committers},
 		{"What a manifest needs is not deleted under it", r.pushAndDelete},
 		{"A repository is deleted or pushed to", r.emptiedWhilePushed},
+		{"A quota is never exceeded, and every byte counts", r.quotas},
+		{"A quota comes and goes under pushes", r.quotaComesAndGoes},
 		{"Expiry and cancel never take what goes on", r.endings},
 		{"A tag moves once from where all saw it", r.conditions},
 		{"Tags are linearizable", r.tags},

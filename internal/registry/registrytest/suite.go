@@ -42,6 +42,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 			{"A tag moves at once", tagMoves},
 			{"Deletes refuse what is in use", deletes},
 			{"A repository is deleted with all that is in it", emptied},
+			{"A quota counts each thing of a project once", quotaCounts},
+			{"A quota refuses what does not fit, to the last byte", quotaRefuses},
+			{"A new quota counts what is there", quotaCounted},
 			{"Referrers are listed whenever they came", referrers},
 			{"Fallback tags are merged into the referrers", fallbackReferrers},
 			{"Lists are paged in the order of bytes", lists},
@@ -61,7 +64,12 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 		sparse(t, Open(t, fresh(t), func(c *registry.Config) { c.SparseIndex = true }))
 	})
 	t.Run("many tags", func(t *testing.T) { manyTags(t, fresh(t)) })
+	t.Run("slices", func(t *testing.T) { quotaSlices(t, fresh(t)) })
 	t.Run("limits", func(t *testing.T) { limits(t, fresh(t)) })
 	t.Run("races", func(t *testing.T) { races(t, Open(t, fresh(t), nil)) })
 	t.Run("every step", func(t *testing.T) { everyStep(t, Open(t, fresh(t), nil)) })
+	t.Run("every step with a quota", func(t *testing.T) {
+		w := Open(t, fresh(t), func(c *registry.Config) { c.QuotaSlice, c.DefaultQuota = 1000, func() int64 { return 1 << 30 } })
+		everyStep(t, w)
+	})
 }

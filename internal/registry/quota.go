@@ -1,0 +1,121 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/index"
+	"github.com/havn-registry/havn/internal/sqldb"
+)
+
+// Unlimited is the limit of a project without a quota.
+const Unlimited = index.Unlimited
+
+// forgetAtOnce bounds what one transaction forgets of a quota that is taken away.
+const forgetAtOnce = 500
+
+// CheckLimit checks the limit of a quota, in bytes. Invalid if it can't be one.
+func CheckLimit(limit int64) error {
+	if limit < Unlimited {
+		return fail.E(fail.Invalid, nil, "quota of %d bytes", limit).Hint("use a number of bytes, or -1 for as many as there are")
+	}
+	return nil
+}
+
+// newProject makes a project unless there is one of its name, with the quota that new projects get.
+func (r *Registry) newProject(ctx context.Context, tx *sqldb.Tx, p index.Project) (id int64, err error) {
+	id, fresh, err := index.InsertProject(ctx, tx, p)
+	if err != nil {
+		return 0, err
+	}
+	if !fresh {
+		found, findErr := index.FindProject(ctx, tx, p.Name)
+		return found.ID, findErr
+	}
+	return id, LimitNew(ctx, tx, id, r.DefaultQuota())
+}
+
+// DefaultQuota answers what new projects may have, in bytes, or Unlimited.
+func (r *Registry) DefaultQuota() int64 {
+	if r.cfg.DefaultQuota == nil {
+		return Unlimited
+	}
+	return max(Unlimited, r.cfg.DefaultQuota())
+}
+
+// LimitNew gives a project a quota, in the transaction that makes it.
+func LimitNew(ctx context.Context, tx *sqldb.Tx, project, limit int64) error {
+	if limit < 0 {
+		return nil
+	}
+	_, err := index.InsertQuota(ctx, tx, project, limit, countTimes)
+	return err
+}
+
+// SetQuota gives a project a limit in bytes, which may be below what it has: then nothing can be pushed to it until enough is deleted. Unlimited takes its quota away. NotFound if there is no such project.
+//
+// Where the project had no quota:
+//
+//  1. The quota, with nothing counted. A crash leaves it so, and the sweep counts.
+//  2. What the project has is counted: see CountQuota.
+func (r *Registry) SetQuota(ctx context.Context, project, limit int64) error {
+	if err := CheckLimit(limit); err != nil {
+		return err
+	}
+	if limit == Unlimited {
+		return r.removeQuota(ctx, project)
+	}
+	fresh, op := false, sqldb.NewToken()
+	err := r.keyed(ctx, "quota.set", func(tx *sqldb.Tx) error {
+		mine, txErr := index.ClaimOp(ctx, tx, op, micros(tx.Now()))
+		if txErr != nil || !mine {
+			return txErr // an earlier run was committed, and knows what it did
+		}
+		if _, txErr = index.ProjectByID(ctx, tx, project); txErr != nil {
+			return txErr
+		}
+		n, txErr := index.SetLimit(ctx, tx, project, limit)
+		if fresh = n == 0; !fresh || txErr != nil {
+			return txErr
+		}
+		_, txErr = index.InsertQuota(ctx, tx, project, limit, 0)
+		return txErr
+	})
+	if fail.Is(err, fail.NotFound) || fail.CodeOf(err) == codeFK {
+		return fail.E(fail.NotFound, nil, "project %d", project)
+	}
+	if err == nil && fresh {
+		err = r.CountQuota(ctx, project)
+	}
+	if err != nil {
+		return fmt.Errorf("set the quota of project %d: %w", project, err)
+	}
+	return nil
+}
+
+// removeQuota takes a project's quota away, with all that was counted, in transactions of bounded size: a crash leaves a quota of which less is counted, and a count puts that right.
+func (r *Registry) removeQuota(ctx context.Context, project int64) error {
+	for more := true; more; {
+		op := sqldb.NewToken()
+		err := r.keyed(ctx, "quota.remove", func(tx *sqldb.Tx) error {
+			// A second run of an applied transaction leaves what the first one answered.
+			mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now()))
+			if err != nil || !mine {
+				return err
+			}
+			if _, err = index.ProjectByID(ctx, tx, project); err != nil {
+				return err
+			}
+			more, err = index.ForgetQuota(ctx, tx, project, forgetAtOnce)
+			return err
+		})
+		if fail.Is(err, fail.NotFound) {
+			return fail.E(fail.NotFound, nil, "project %d", project)
+		}
+		if err != nil {
+			return fmt.Errorf("take the quota of project %d away: %w", project, err)
+		}
+	}
+	return nil
+}

@@ -186,7 +186,7 @@ func (w *world) robot(t *testing.T, of, scope int64, resource, action, effect st
 		permitted = scope
 	}
 	id := sqldb.NewID()
-	w.exec(t, "INSERT INTO robots (id, scope, project, name, description, secret, disabled, duration, creator, created_at, changed_at) VALUES (?, ?, ?, ?, '', ?, ?, -1, '', 1, 1)",
+	w.exec(t, "INSERT INTO robots (id, scope, project, name, description, secret, disabled, duration, creator_type, creator, created_at, changed_at) VALUES (?, ?, ?, ?, '', ?, ?, -1, '', 0, 1, 1)",
 		id, of, project, sqldb.NewToken(), []byte{1}, false)
 	w.exec(t, "INSERT INTO robot_permissions (robot, scope, project, resource, action, effect) VALUES (?, ?, ?, ?, ?, ?)", id, scope, permitted, resource, action, effect)
 	return id

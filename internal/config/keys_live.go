@@ -17,7 +17,7 @@ func liveKeys() []key {
 
 func liveGeneralKeys() []key {
 	return []key{
-		choice("settings.auth_mode", "db_auth", "Who knows the passwords of users that are not Havn's own: nobody, a directory (LDAP, Active Directory), or an identity provider (OIDC). Havn's own users, robots and tokens work in every mode."+fixes,
+		choice("settings.auth_mode", "db_auth", "Who knows the passwords of users that are not Havn's own: nobody, a directory (LDAP, Active Directory), or an identity provider (OIDC: it can be named already, and its people can't log in yet). Havn's own users, robots and tokens work in every mode."+fixes,
 			func(c *Config) *AuthMode { return &c.Live.AuthMode }, []string{"db_auth", "ldap_auth", "oidc_auth"}, []AuthMode{AuthLocal, AuthLDAP, AuthOIDC}, equal),
 		toggle("settings.primary_auth_mode", false, "With OIDC: send browsers to the identity provider at once.", func(c *Config) *bool { return &c.Live.PrimaryAuthMode }),
 		toggle("settings.self_registration", false, "Let anybody make an account of his own. It has no effect with a directory or an identity provider.", func(c *Config) *bool { return &c.Live.SelfRegistration }),

@@ -26,7 +26,7 @@ func (r *reading) identity() {
 		r.give("auth_mode", "settings.auth_mode", always, mode)
 	case "uaa_auth":
 		if r.give("auth_mode", "settings.auth_mode", always, string(config.AuthOIDC)) {
-			r.warns("auth_mode", "Harbor took passwords for UAA; Havn sends browsers there (register its address with /c/oidc/callback at the client), and docker logs in with the CLI secret that everybody finds in his profile")
+			r.warns("auth_mode", "people of an identity provider can't log in yet: that follows; until then only Havn's own users, robots and tokens do")
 		}
 	default:
 		r.wrong("auth_mode", "settings.auth_mode", always, "is none of Harbor's", "db_auth, ldap_auth or uaa_auth")

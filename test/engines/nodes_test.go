@@ -115,7 +115,7 @@ func firstStarts(t *testing.T, open sqldbtest.Opener) {
 	_, err = nodes[0].SetDisabled(t.Context(), admin.ID, true)
 	need(t, err)
 	refused := fmt.Sprint("not ", made[0])
-	if _, err := nodes[1].Authenticate(t.Context(), "admin", refused, "192.0.2.1"); !fail.Is(err, fail.Unauthenticated) {
+	if _, err = nodes[1].Authenticate(t.Context(), "admin", refused, "192.0.2.1"); !fail.Is(err, fail.Unauthenticated) {
 		t.Errorf("a wrong password of a disabled user: %v", err)
 	}
 }

@@ -15,9 +15,18 @@ func TestAccountsThatAreOff(t *testing.T) {
 		off              bool
 	}{
 		{"cn", "Alice", false},
-		{"useraccountcontrol", "512", false}, {"userAccountControl", "514", true}, {"userAccountControl", "66050", true}, {"userAccountControl", "66048", false}, {"userAccountControl", "-2147483646", true}, {"userAccountControl", "off", false},
-		{"nsAccountLock", "TRUE", true}, {"nsaccountlock", "true", true}, {"nsAccountLock", "false", false},
-		{"accountExpires", "0", false}, {"accountExpires", "9223372036854775807", false}, {"accountExpires", "never", false},
+		{"useraccountcontrol", "512", false},
+		{"userAccountControl", "514", true},
+		{"userAccountControl", "66050", true},
+		{"userAccountControl", "66048", false},
+		{"userAccountControl", "-2147483646", true},
+		{"userAccountControl", "off", false},
+		{"nsAccountLock", "TRUE", true},
+		{"nsaccountlock", "true", true},
+		{"nsAccountLock", "false", false},
+		{"accountExpires", "0", false},
+		{"accountExpires", "9223372036854775807", false},
+		{"accountExpires", "never", false},
 		{"accountExpires", "134272512000000000", true},  // the last of June
 		{"accountExpires", "134299296000000000", false}, // the last of July
 	} {

@@ -458,11 +458,12 @@ func pullCounts(t *testing.T, w *World) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w.CountPull(repo, Ref("v1"), d)
 	cancel()
-	if err := w.Run(ctx); err != nil {
+	if err = w.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := w.FoldPulls(t.Context(), Free, 10); err != nil || n != 1 {
-		t.Fatalf("%d, %v", n, err)
+	folded, err := w.FoldPulls(t.Context(), Free, 10)
+	if err != nil || folded != 1 {
+		t.Fatalf("%d, %v", folded, err)
 	}
 }
 

@@ -368,9 +368,7 @@ func TestAMovedRedisIsFoundByBeginningAnew(t *testing.T) {
 		return c.link.Load().store == store(second)
 	})
 	until(t, "found again", reached(c))
-	if !first.closed.Load() {
-		t.Error("the former connection is left open")
-	}
+	until(t, "the former connection is closed", first.closed.Load)
 }
 
 func TestAConfigurationThatCantWorkIsRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/listing"
@@ -21,6 +22,16 @@ const (
 	// standing is what a row m of manifests is that people count: neither a part of an index that has no tag of its own, nor attached to another one that is there.
 	standing = `NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject)
 		AND (NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.repo = m.repo AND c.child = m.digest) OR EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest))`
+
+	// standingIn is standing in one repository, twice a parameter: what is a part alone is looked for once, not for each manifest.
+	standingIn = `(m.subject IS NULL OR NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject))
+		AND m.digest NOT IN (SELECT c.child FROM manifest_children c WHERE c.repo = ? AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repo = c.repo AND t.digest = c.child)) AND m.repo = ?`
+
+	// standingCount counts what is standing in a row r of repositories: all, without what is attached and what is a part alone. Of all, that looks at keys only.
+	standingCount = `((SELECT COUNT(*) FROM manifests m WHERE m.repo = r.id)
+		- (SELECT COUNT(*) FROM manifests m WHERE m.repo = r.id AND m.subject IS NOT NULL AND EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject))
+		- (SELECT COUNT(DISTINCT c.child) FROM manifest_children c WHERE c.repo = r.id AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repo = c.repo AND t.digest = c.child)
+			AND NOT EXISTS (SELECT 1 FROM manifests m JOIN manifests s ON s.repo = m.repo AND s.digest = m.subject WHERE m.repo = c.repo AND m.digest = c.child)))`
 
 	repositoryPulls = "(SELECT COALESCE(SUM(u.n), 0) FROM pull_totals u WHERE u.repo = r.id AND u.tag = '')"
 	repositoryNote  = "COALESCE((SELECT n.description FROM repository_notes n WHERE n.repo = r.id), '')"
@@ -53,8 +64,10 @@ func ListRepositories(ctx context.Context, q sqldb.Querier, v Viewer, project in
 	if err = q.Row(ctx, "SELECT COUNT(*)"+from, args...).Scan(&total); err != nil {
 		return nil, 0, err
 	}
-	const columns = "SELECT r.id, r.project_id, r.name, " + repositoryNote + ", r.created_at, r.pushed_at, (SELECT COUNT(*) FROM manifests m WHERE m.repo = r.id AND " + standing + "), " + repositoryPulls
-	for row, cause := range q.Rows(ctx, columns+from+" ORDER BY "+order+" LIMIT ? OFFSET ?", append(args, ask.Size, ask.Offset())...) {
+	// What is told of each is looked up for those of the page alone: engines would do it for all that they sort.
+	const columns = "SELECT r.id, r.project_id, r.name, " + repositoryNote + ", r.created_at, r.pushed_at, " + standingCount + ", " + repositoryPulls
+	query := columns + " FROM (SELECT r.id AS id" + from + " ORDER BY " + order + " LIMIT ? OFFSET ?) page JOIN repositories r ON r.id = page.id ORDER BY " + order
+	for row, cause := range q.Rows(ctx, query, append(args, ask.Size, ask.Offset())...) {
 		var s RepositorySummary
 		if cause == nil {
 			cause = row.Scan(&s.ID, &s.Project, &s.Name, &s.Description, &s.CreatedAt, &s.PushedAt, &s.Artifacts, &s.Pulls)
@@ -100,8 +113,8 @@ var artifactFields = listing.Fields{
 type Artifacts struct {
 	Project int64
 	Repo    int64
-	Subject oci.Digest // those that are attached to it; else those that are standing
-	Any     bool       // those too that are neither
+	Subject oci.Digest // those of Repo that are attached to it; else those that are standing
+	Any     bool       // those of Repo, whatever they are
 	Digest  oci.Digest
 	Tags    []listing.Filter // on the name of a tag that they have
 	Tagged  *bool            // whether they have one at all
@@ -109,18 +122,25 @@ type Artifacts struct {
 	Latest  bool             // only the last pushed one of each repository
 }
 
+// whole reports whether all that is standing in a repository is asked for.
+func (a Artifacts) whole() bool {
+	return a.Repo != 0 && a.Subject.IsZero() && a.Digest.IsZero() && !a.Any && !a.Latest && a.Project == 0 && a.Tagged == nil && len(a.Tags)+len(a.Labels) == 0
+}
+
 // condition answers what a row m must meet.
 func (a Artifacts) condition() (string, []any, error) {
-	all, args := []string{standing}, []any(nil)
+	var all []string
+	var args []any
 	add := func(text string, values ...any) { all, args = append(all, text), append(args, values...) }
-	if a.Any || !a.Subject.IsZero() {
-		all = []string{"1 = 1"}
-	}
-	if !a.Subject.IsZero() {
-		add("m.subject = ?", a.Subject.Bytes())
-	}
-	if a.Repo != 0 {
+	switch {
+	case !a.Subject.IsZero():
+		add("m.subject = ? AND m.repo = ?", a.Subject.Bytes(), a.Repo)
+	case a.Any:
 		add("m.repo = ?", a.Repo)
+	case a.Repo != 0:
+		add(standingIn, a.Repo, a.Repo)
+	default:
+		add(standing)
 	}
 	if a.Project != 0 {
 		add("r.project_id = ?", a.Project)
@@ -128,20 +148,23 @@ func (a Artifacts) condition() (string, []any, error) {
 	if !a.Digest.IsZero() {
 		add("m.digest = ?", a.Digest.Bytes())
 	}
-	const tagged = "EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest"
+	tagged, of := "EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest", []any(nil)
+	if a.Repo != 0 { // looked for once, not for each manifest
+		tagged, of = "m.digest IN (SELECT t.digest FROM tags t WHERE t.repo = ?", []any{a.Repo}
+	}
 	if len(a.Tags) > 0 {
 		name, values, err := listing.Fields{"tags": {Column: "t.name"}}.Where(listing.Ask{Filters: a.Tags})
 		if err != nil {
 			return "", nil, err
 		}
-		add(tagged+" AND "+name+")", values...)
+		add(tagged+" AND "+name+")", slices.Concat(of, values)...)
 	}
-	if a.Tagged != nil {
-		not := ""
-		if !*a.Tagged {
-			not = "NOT "
-		}
-		add(not + tagged + ")")
+	switch {
+	case a.Tagged == nil:
+	case *a.Tagged:
+		add(tagged+")", of...)
+	default:
+		add("NOT ("+tagged+"))", of...)
 	}
 	for _, label := range a.Labels {
 		add("EXISTS (SELECT 1 FROM manifest_labels l WHERE l.repo = m.repo AND l.digest = m.digest AND l.label = ?)", label)
@@ -168,12 +191,18 @@ func ListArtifacts(ctx context.Context, q sqldb.Querier, of Artifacts, ask listi
 	}
 	args = append(more, args...)
 	from := " FROM manifests m JOIN repositories r ON r.id = m.repo WHERE " + narrow + " AND " + where
-	if err = q.Row(ctx, "SELECT COUNT(*)"+from, args...).Scan(&total); err != nil {
+	count, counted := "SELECT COUNT(*)"+from, args
+	if of.whole() && len(ask.Filters) == 0 {
+		count, counted = "SELECT "+standingCount+" FROM repositories r WHERE r.id = ?", []any{of.Repo}
+	}
+	if err = q.Row(ctx, count, counted...).Scan(&total); err != nil {
 		return nil, 0, err
 	}
+	// See ListRepositories.
 	const columns = "SELECT m.repo, r.project_id, r.name, m.digest, m.media_type, m.artifact_type, m.size, CASE WHEN m.size > ? THEN NULL ELSE m.body END, m.pushed_at, " + artifactBytes + ", " + artifactPulled
+	query := columns + " FROM (SELECT m.repo AS repo, m.digest AS digest" + from + " ORDER BY " + order + " LIMIT ? OFFSET ?) page JOIN manifests m ON m.repo = page.repo AND m.digest = page.digest JOIN repositories r ON r.id = m.repo ORDER BY " + order
 	args = append(append([]any{most}, args...), ask.Size, ask.Offset())
-	for row, cause := range q.Rows(ctx, columns+from+" ORDER BY "+order+" LIMIT ? OFFSET ?", args...) {
+	for row, cause := range q.Rows(ctx, query, args...) {
 		var s ArtifactSummary
 		var raw []byte
 		if cause == nil {

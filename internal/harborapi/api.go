@@ -13,6 +13,7 @@ import (
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/project"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/settings"
 )
@@ -31,6 +32,7 @@ const (
 // Config is what the API is made of.
 type Config struct {
 	Registry *registry.Registry
+	Projects *project.Projects
 	Access   *access.Access
 	Settings *settings.Store
 	Audit    *audit.Log

@@ -11,13 +11,16 @@ import (
 	"github.com/havn-registry/havn/internal/registry"
 )
 
-// The events of artifacts and tags, which the registry has too.
+// The events of artifacts and tags, which the registry has too, and of repositories.
 var (
 	createdArtifact = event{"create", "artifact"}
 	deletedArtifact = event{"delete", "artifact"}
 	pulledArtifact  = event{"pull", "artifact"}
 	createdTag      = event{"create", "tag"}
 	deletedTag      = event{"delete", "tag"}
+
+	changedRepository = event{"update", "repository"}
+	deletedRepository = event{"delete", "repository"}
 )
 
 // writable refuses while administrators let nothing be pushed or deleted.
@@ -26,6 +29,35 @@ func (a *API) writable() error {
 		return fail.E(fail.Denied, nil, "the registry is read only").Hint("an administrator has set read_only; pulls go on")
 	}
 	return nil
+}
+
+// UpdateRepository changes the description of a repository.
+func (a *API) UpdateRepository(c *call, repositoryName string, body UpdateRepositoryJSONRequestBody) error {
+	name, err := c.repository(repositoryName)
+	if err == nil {
+		err = a.Projects.SetNote(c.Context(), name, body.Description)
+	}
+	if err != nil {
+		return err
+	}
+	c.audited(changedRepository, name.String(), c.rights.Project.ID, "description")
+	return c.done()
+}
+
+// DeleteRepository removes a repository with everything in it.
+func (a *API) DeleteRepository(c *call, repositoryName string) error {
+	name, err := c.repository(repositoryName)
+	if err == nil {
+		err = a.writable()
+	}
+	if err == nil {
+		err = a.Registry.DeleteRepository(c.Context(), name)
+	}
+	if err != nil {
+		return err
+	}
+	c.audited(deletedRepository, name.String(), c.rights.Project.ID, "")
+	return c.done()
 }
 
 // DeleteArtifact removes an artifact with its tags and what is attached to it. A part of an index can't go before the index: 412, as in Harbor.

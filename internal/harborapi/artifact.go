@@ -29,7 +29,7 @@ func (a *API) ListArtifacts(c *call, repositoryName string, p ListArtifactsParam
 	if of.Repo, err = a.Registry.RepositoryID(c.Context(), name); err != nil {
 		return err
 	}
-	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory})
+	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory, labels: p.WithLabel})
 }
 
 // ListArtifactsOfProject lists what is in all repositories of a project.
@@ -43,7 +43,7 @@ func (a *API) ListArtifactsOfProject(c *call, p ListArtifactsOfProjectParams) er
 		return err
 	}
 	of.Project, of.Latest = c.rights.Project.ID, p.LatestInRepository
-	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory})
+	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory, labels: p.WithLabel})
 }
 
 func (a *API) listArtifacts(c *call, of registry.Artifacts, ask listing.Ask, want shown) error {
@@ -54,6 +54,11 @@ func (a *API) listArtifacts(c *call, of registry.Artifacts, ask listing.Ask, wan
 	entries := make([]Artifact, len(page))
 	for i := range page {
 		if entries[i], err = a.artifact(c, &page[i], want); err != nil {
+			return err
+		}
+	}
+	if want.labels {
+		if err = a.withLabels(c, page, entries); err != nil {
 			return err
 		}
 	}
@@ -100,7 +105,13 @@ func (a *API) GetArtifact(c *call, repositoryName, text string, p GetArtifactPar
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, answer)
+	all := []Artifact{answer}
+	if p.WithLabel {
+		if err = a.withLabels(c, []registry.Artifact{found}, all); err != nil {
+			return err
+		}
+	}
+	return c.json(http.StatusOK, all[0])
 }
 
 func (a *API) find(c *call, repositoryName, text string) (registry.Artifact, error) {
@@ -165,7 +176,7 @@ func number(repo int64, of []byte) int64 {
 }
 
 // shown is what of an artifact is asked for.
-type shown struct{ tags, accessories bool }
+type shown struct{ tags, accessories, labels bool }
 
 func (a *API) artifact(c *call, of *registry.Artifact, want shown) (Artifact, error) {
 	answer := Artifact{

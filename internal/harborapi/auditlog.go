@@ -19,6 +19,7 @@ var changedConfiguration = event{"update", "configuration"}
 // events are those of this API and of the registry's, in the order in which they are listed.
 var events = []event{
 	createdArtifact, deletedArtifact, pulledArtifact, createdTag, deletedTag,
+	createdProject, changedProject, deletedProject, changedRepository, deletedRepository, createdLabel, changedLabel, deletedLabel, changedQuota,
 	createdMember, changedMember, deletedMember, createdRobot, changedRobot, deletedRobot,
 	createdUser, changedUser, deletedUser, createdGroup, changedGroup, deletedGroup, changedConfiguration,
 }

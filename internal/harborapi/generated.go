@@ -1620,10 +1620,34 @@ type offered interface {
 	UpdateConfigurations(c *call, body UpdateConfigurationsJSONRequestBody) error
 	// GetHealth: How this node and what it stands on are.
 	GetHealth(c *call) error
+	// ListLabels: Labels of the system or of a project.
+	ListLabels(c *call, p ListLabelsParams) error
+	// CreateLabel: Make a label.
+	CreateLabel(c *call, body CreateLabelJSONRequestBody) error
+	// DeleteLabel: Delete a label, also from what it is on.
+	DeleteLabel(c *call, labelID LabelID) error
+	// GetLabelByID: One label.
+	GetLabelByID(c *call, labelID LabelID) error
+	// UpdateLabel: Change a label.
+	UpdateLabel(c *call, labelID LabelID, body UpdateLabelJSONRequestBody) error
 	// GetPermissions: Every permission that a robot account can be given.
 	GetPermissions(c *call) error
 	// GetPing: Answers Pong.
 	GetPing(c *call) error
+	// ListProjects: Projects that the caller may see.
+	ListProjects(c *call, p ListProjectsParams) error
+	// HeadProject: Whether there is a project of this name.
+	HeadProject(c *call, p HeadProjectParams) error
+	// CreateProject: Make a project.
+	CreateProject(c *call, p CreateProjectParams, body CreateProjectJSONRequestBody) error
+	// DeleteProject: Delete a project that has no repositories.
+	DeleteProject(c *call) error
+	// GetProject: One project.
+	GetProject(c *call) error
+	// UpdateProject: Change a project's visibility, metadata, allowlist or quota.
+	UpdateProject(c *call, body UpdateProjectJSONRequestBody) error
+	// GetProjectDeletable: Whether a project could be deleted now, and why not.
+	GetProjectDeletable(c *call) error
 	// ListArtifactsOfProject: Artifacts of all repositories of a project.
 	ListArtifactsOfProject(c *call, p ListArtifactsOfProjectParams) error
 	// ListProjectMembers: Users and groups with a role in a project.
@@ -1636,14 +1660,30 @@ type offered interface {
 	GetProjectMember(c *call, mid Mid) error
 	// UpdateProjectMember: Give a member another role.
 	UpdateProjectMember(c *call, mid Mid, body UpdateProjectMemberJSONRequestBody) error
+	// ListProjectMetadatas: All metadata of a project.
+	ListProjectMetadatas(c *call) error
+	// AddProjectMetadatas: Add one piece of metadata to a project.
+	AddProjectMetadatas(c *call, body AddProjectMetadatasJSONRequestBody) error
+	// DeleteProjectMetadata: Remove one piece of a project's metadata.
+	DeleteProjectMetadata(c *call, metaName MetaName) error
+	// GetProjectMetadata: One piece of a project's metadata.
+	GetProjectMetadata(c *call, metaName MetaName) error
+	// UpdateProjectMetadata: Change one piece of a project's metadata.
+	UpdateProjectMetadata(c *call, metaName MetaName, body UpdateProjectMetadataJSONRequestBody) error
+	// GetProjectSummary: Numbers of a project: repositories, members by role, quota.
+	GetProjectSummary(c *call) error
 	// GetLogExts: What was done in a project, with descriptions and results.
 	GetLogExts(c *call, p GetLogExtsParams) error
 	// GetLogs: What was done in a project.
 	GetLogs(c *call, p GetLogsParams) error
 	// ListRepositories: Repositories of a project.
 	ListRepositories(c *call, p ListRepositoriesParams) error
+	// DeleteRepository: Delete a repository with all that is in it.
+	DeleteRepository(c *call, repositoryName RepositoryName) error
 	// GetRepository: One repository.
 	GetRepository(c *call, repositoryName RepositoryName) error
+	// UpdateRepository: Change the description of a repository.
+	UpdateRepository(c *call, repositoryName RepositoryName, body UpdateRepositoryJSONRequestBody) error
 	// ListArtifacts: Artifacts of a repository.
 	ListArtifacts(c *call, repositoryName RepositoryName, p ListArtifactsParams) error
 	// CopyArtifact: Copy an artifact, with what refers to it, from another repository.
@@ -1656,12 +1696,22 @@ type offered interface {
 	ListAccessories(c *call, repositoryName RepositoryName, reference ArtifactReference, p ListAccessoriesParams) error
 	// GetAddition: A part of an artifact for readers: build history, or the README, values and dependencies of a chart.
 	GetAddition(c *call, repositoryName RepositoryName, reference ArtifactReference, addition Addition) error
+	// AddLabel: Put a label on an artifact.
+	AddLabel(c *call, repositoryName RepositoryName, reference ArtifactReference, body AddLabelJSONRequestBody) error
+	// RemoveLabel: Take a label off an artifact.
+	RemoveLabel(c *call, repositoryName RepositoryName, reference ArtifactReference, labelID LabelID) error
 	// ListTags: Tags of an artifact.
 	ListTags(c *call, repositoryName RepositoryName, reference ArtifactReference, p ListTagsParams) error
 	// CreateTag: Give an artifact one more tag.
 	CreateTag(c *call, repositoryName RepositoryName, reference ArtifactReference, body CreateTagJSONRequestBody) error
 	// DeleteTag: Remove a tag from an artifact.
 	DeleteTag(c *call, repositoryName RepositoryName, reference ArtifactReference, tagName TagName) error
+	// ListQuotas: Quotas of projects.
+	ListQuotas(c *call, p ListQuotasParams) error
+	// GetQuota: One quota.
+	GetQuota(c *call, id ID) error
+	// UpdateQuota: Change the limits of a quota.
+	UpdateQuota(c *call, id ID, body UpdateQuotaJSONRequestBody) error
 	// ListAllRepositories: Repositories of all projects that the caller may see.
 	ListAllRepositories(c *call, p ListAllRepositoriesParams) error
 	// ListRobot: Robot accounts of the system or of a project.
@@ -1676,6 +1726,8 @@ type offered interface {
 	RefreshSec(c *call, robotID RobotID, body RefreshSecJSONRequestBody) error
 	// UpdateRobot: Change a robot account.
 	UpdateRobot(c *call, robotID RobotID, body UpdateRobotJSONRequestBody) error
+	// Search: Projects and repositories whose name contains a text.
+	Search(c *call, p SearchParams) error
 	// GetStatistic: How many projects and repositories there are, public and visible to the caller.
 	GetStatistic(c *call) error
 	// GetSystemInfo: What the server is; more of it for those who are logged in.
@@ -1839,23 +1891,78 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "ListLabels", Method: http.MethodGet, Path: "/labels", Tag: "label",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListLabelsParams
+				b.string(inQuery, "q", &p.Q)
+				b.string(inQuery, "sort", &p.Sort)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "name", &p.Name)
+				b.string(inQuery, "scope", &p.Scope)
+				b.integer(inQuery, "project_id", &p.ProjectID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListLabels(c, p)
+			},
 		},
 		{
 			ID: "CreateLabel", Method: http.MethodPost, Path: "/labels", Tag: "label",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				var body CreateLabelJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateLabel(c, body)
+			},
 		},
 		{
 			ID: "DeleteLabel", Method: http.MethodDelete, Path: "/labels/{label_id}", Tag: "label",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var labelID LabelID
+				b.integer(inPath, "label_id", &labelID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteLabel(c, labelID)
+			},
 		},
 		{
 			ID: "GetLabelByID", Method: http.MethodGet, Path: "/labels/{label_id}", Tag: "label",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var labelID LabelID
+				b.integer(inPath, "label_id", &labelID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetLabelByID(c, labelID)
+			},
 		},
 		{
 			ID: "UpdateLabel", Method: http.MethodPut, Path: "/labels/{label_id}", Tag: "label",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var labelID LabelID
+				b.integer(inPath, "label_id", &labelID)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateLabelJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateLabel(c, labelID, body)
+			},
 		},
 		{
 			ID: "searchLdapGroup", Method: http.MethodGet, Path: "/ldap/groups/search", Tag: "ldap",
@@ -1917,31 +2024,89 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "listProjects", Method: http.MethodGet, Path: "/projects", Tag: "project",
-			Access: "open", Later: "people and projects",
+			Access: "open",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListProjectsParams
+				b.string(inQuery, "q", &p.Q)
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "sort", &p.Sort)
+				b.string(inQuery, "name", &p.Name)
+				b.maybeBoolean(inQuery, "public", &p.Public)
+				b.string(inQuery, "owner", &p.Owner)
+				p.WithDetail = true
+				b.boolean(inQuery, "with_detail", &p.WithDetail)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListProjects(c, p)
+			},
 		},
 		{
 			ID: "headProject", Method: http.MethodHead, Path: "/projects", Tag: "project",
-			Access: "login", Later: "people and projects",
+			Access: "login",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p HeadProjectParams
+				b.string(inQuery, "project_name", &p.ProjectName)
+				b.require(inQuery, "project_name")
+				if b.err != nil {
+					return b.err
+				}
+				return to.HeadProject(c, p)
+			},
 		},
 		{
 			ID: "createProject", Method: http.MethodPost, Path: "/projects", Tag: "project",
-			Access: "login", body: true, Later: "people and projects",
+			Access: "login", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p CreateProjectParams
+				b.boolean(inHeader, "X-Resource-Name-In-Location", &p.XResourceNameInLocation)
+				if b.err != nil {
+					return b.err
+				}
+				var body CreateProjectJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateProject(c, p, body)
+			},
 		},
 		{
 			ID: "deleteProject", Method: http.MethodDelete, Path: "/projects/{project_name_or_id}", Tag: "project",
-			Access: "project project:delete", Later: "people and projects",
+			Access: "project project:delete",
+			serve: func(c *call) error {
+				return to.DeleteProject(c)
+			},
 		},
 		{
 			ID: "getProject", Method: http.MethodGet, Path: "/projects/{project_name_or_id}", Tag: "project",
-			Access: "project project:read", Later: "people and projects",
+			Access: "project project:read",
+			serve: func(c *call) error {
+				return to.GetProject(c)
+			},
 		},
 		{
 			ID: "updateProject", Method: http.MethodPut, Path: "/projects/{project_name_or_id}", Tag: "project",
-			Access: "project project:update", body: true, Later: "people and projects",
+			Access: "project project:update", body: true,
+			serve: func(c *call) error {
+				var body UpdateProjectJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateProject(c, body)
+			},
 		},
 		{
 			ID: "getProjectDeletable", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/_deletable", Tag: "project",
-			Access: "project project:delete", Later: "people and projects",
+			Access: "project project:delete",
+			serve: func(c *call) error {
+				return to.GetProjectDeletable(c)
+			},
 		},
 		{
 			ID: "listArtifactsOfProject", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/artifacts", Tag: "project",
@@ -2060,23 +2225,64 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "listProjectMetadatas", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/metadatas/", Tag: "projectMetadata",
-			Access: "project metadata:list", Later: "people and projects",
+			Access: "project metadata:list",
+			serve: func(c *call) error {
+				return to.ListProjectMetadatas(c)
+			},
 		},
 		{
 			ID: "addProjectMetadatas", Method: http.MethodPost, Path: "/projects/{project_name_or_id}/metadatas/", Tag: "projectMetadata",
-			Access: "project metadata:create", body: true, Later: "people and projects",
+			Access: "project metadata:create", body: true,
+			serve: func(c *call) error {
+				var body AddProjectMetadatasJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.AddProjectMetadatas(c, body)
+			},
 		},
 		{
 			ID: "deleteProjectMetadata", Method: http.MethodDelete, Path: "/projects/{project_name_or_id}/metadatas/{meta_name}", Tag: "projectMetadata",
-			Access: "project metadata:delete", Later: "people and projects",
+			Access: "project metadata:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var metaName MetaName
+				b.string(inPath, "meta_name", &metaName)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteProjectMetadata(c, metaName)
+			},
 		},
 		{
 			ID: "getProjectMetadata", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/metadatas/{meta_name}", Tag: "projectMetadata",
-			Access: "project metadata:read", Later: "people and projects",
+			Access: "project metadata:read",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var metaName MetaName
+				b.string(inPath, "meta_name", &metaName)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetProjectMetadata(c, metaName)
+			},
 		},
 		{
 			ID: "updateProjectMetadata", Method: http.MethodPut, Path: "/projects/{project_name_or_id}/metadatas/{meta_name}", Tag: "projectMetadata",
-			Access: "project metadata:update", body: true, Later: "people and projects",
+			Access: "project metadata:update", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var metaName MetaName
+				b.string(inPath, "meta_name", &metaName)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateProjectMetadataJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateProjectMetadata(c, metaName, body)
+			},
 		},
 		{
 			ID: "ListRobotV1", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/robots", Tag: "robot",
@@ -2112,7 +2318,10 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "getProjectSummary", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/summary", Tag: "project",
-			Access: "project project:read", Later: "people and projects",
+			Access: "project project:read",
+			serve: func(c *call) error {
+				return to.GetProjectSummary(c)
+			},
 		},
 		{
 			ID: "GetSupportedEventTypes", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/webhook/events", Tag: "webhook",
@@ -2262,7 +2471,16 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "deleteRepository", Method: http.MethodDelete, Path: "/projects/{project_name}/repositories/{repository_name}", Tag: "repository",
-			Access: "project repository:delete", Later: "people and projects",
+			Access: "project repository:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteRepository(c, repositoryName)
+			},
 		},
 		{
 			ID: "getRepository", Method: http.MethodGet, Path: "/projects/{project_name}/repositories/{repository_name}", Tag: "repository",
@@ -2279,7 +2497,20 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "updateRepository", Method: http.MethodPut, Path: "/projects/{project_name}/repositories/{repository_name}", Tag: "repository",
-			Access: "project repository:update", body: true, Later: "people and projects",
+			Access: "project repository:update", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateRepositoryJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateRepository(c, repositoryName, body)
+			},
 		},
 		{
 			ID: "listArtifacts", Method: http.MethodGet, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts", Tag: "artifact",
@@ -2416,11 +2647,39 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "addLabel", Method: http.MethodPost, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels", Tag: "artifact",
-			Access: "project artifact-label:create", body: true, Later: "people and projects",
+			Access: "project artifact-label:create", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var reference ArtifactReference
+				b.string(inPath, "reference", &reference)
+				if b.err != nil {
+					return b.err
+				}
+				var body AddLabelJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.AddLabel(c, repositoryName, reference, body)
+			},
 		},
 		{
 			ID: "removeLabel", Method: http.MethodDelete, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels/{label_id}", Tag: "artifact",
-			Access: "project artifact-label:delete", Later: "people and projects",
+			Access: "project artifact-label:delete",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var repositoryName RepositoryName
+				b.string(inPath, "repository_name", &repositoryName)
+				var reference ArtifactReference
+				b.string(inPath, "reference", &reference)
+				var labelID LabelID
+				b.integer(inPath, "label_id", &labelID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.RemoveLabel(c, repositoryName, reference, labelID)
+			},
 		},
 		{
 			ID: "scanArtifact", Method: http.MethodPost, Path: "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/scan", Tag: "scan",
@@ -2495,15 +2754,52 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "listQuotas", Method: http.MethodGet, Path: "/quotas", Tag: "quota",
-			Access: "system quota:list", Later: "people and projects",
+			Access: "system quota:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p ListQuotasParams
+				p.Page = 1
+				b.integer(inQuery, "page", &p.Page)
+				p.PageSize = 10
+				b.integer(inQuery, "page_size", &p.PageSize)
+				b.string(inQuery, "reference", &p.Reference)
+				b.string(inQuery, "reference_id", &p.ReferenceID)
+				b.string(inQuery, "sort", &p.Sort)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListQuotas(c, p)
+			},
 		},
 		{
 			ID: "getQuota", Method: http.MethodGet, Path: "/quotas/{id}", Tag: "quota",
-			Access: "system quota:read", Later: "people and projects",
+			Access: "system quota:read",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var id ID
+				b.integer(inPath, "id", &id)
+				if b.err != nil {
+					return b.err
+				}
+				return to.GetQuota(c, id)
+			},
 		},
 		{
 			ID: "updateQuota", Method: http.MethodPut, Path: "/quotas/{id}", Tag: "quota",
-			Access: "system quota:update", body: true, Later: "people and projects",
+			Access: "system quota:update", body: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var id ID
+				b.integer(inPath, "id", &id)
+				if b.err != nil {
+					return b.err
+				}
+				var body UpdateQuotaJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.UpdateQuota(c, id, body)
+			},
 		},
 		{
 			ID: "listRegistries", Method: http.MethodGet, Path: "/registries", Tag: "registry",
@@ -2782,7 +3078,17 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "search", Method: http.MethodGet, Path: "/search", Tag: "search",
-			Access: "open", Later: "people and projects",
+			Access: "open",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p SearchParams
+				b.string(inQuery, "q", &p.Q)
+				b.require(inQuery, "q")
+				if b.err != nil {
+					return b.err
+				}
+				return to.Search(c, p)
+			},
 		},
 		{
 			ID: "getSecuritySummary", Method: http.MethodGet, Path: "/security/summary", Tag: "securityhub",

@@ -24,6 +24,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/harborapi"
 	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/project"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/settings"
@@ -72,7 +73,7 @@ func start(t *testing.T) *service {
 	s.ok(err)
 	s.audit = audit.New(audit.Config{DB: s.db, Log: log})
 	api := harborapi.New(harborapi.Config{
-		Registry: s.registry, Access: s.access, Settings: s.settings, Audit: s.audit, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
+		Registry: s.registry, Projects: project.New(s.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
 		URL:    func(r *http.Request) string { return "https://" + r.Host },
 		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") },
 		Health: func(context.Context) []harborapi.Part { s.mu.Lock(); defer s.mu.Unlock(); return s.parts },

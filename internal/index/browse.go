@@ -14,6 +14,7 @@ import (
 type RepositorySummary struct {
 	ID, Project         int64
 	Name, Description   string
+	Public              bool // its project
 	CreatedAt, PushedAt int64
 	Artifacts, Pulls    int64
 }
@@ -65,12 +66,12 @@ func ListRepositories(ctx context.Context, q sqldb.Querier, v Viewer, project in
 		return nil, 0, err
 	}
 	// What is told of each is looked up for those of the page alone: engines would do it for all that they sort.
-	const columns = "SELECT r.id, r.project_id, r.name, " + repositoryNote + ", r.created_at, r.pushed_at, " + standingCount + ", " + repositoryPulls
-	query := columns + " FROM (SELECT r.id AS id" + from + " ORDER BY " + order + " LIMIT ? OFFSET ?) page JOIN repositories r ON r.id = page.id ORDER BY " + order
+	const columns = "SELECT r.id, r.project_id, r.name, p.public, " + repositoryNote + ", r.created_at, r.pushed_at, " + standingCount + ", " + repositoryPulls
+	query := columns + " FROM (SELECT r.id AS id" + from + " ORDER BY " + order + " LIMIT ? OFFSET ?) page JOIN repositories r ON r.id = page.id JOIN projects p ON p.id = r.project_id ORDER BY " + order
 	for row, cause := range q.Rows(ctx, query, append(args, ask.Size, ask.Offset())...) {
 		var s RepositorySummary
 		if cause == nil {
-			cause = row.Scan(&s.ID, &s.Project, &s.Name, &s.Description, &s.CreatedAt, &s.PushedAt, &s.Artifacts, &s.Pulls)
+			cause = row.Scan(&s.ID, &s.Project, &s.Name, &s.Public, &s.Description, &s.CreatedAt, &s.PushedAt, &s.Artifacts, &s.Pulls)
 		}
 		if cause != nil {
 			return nil, 0, cause

@@ -23,13 +23,6 @@ func FindProject(ctx context.Context, q sqldb.Querier, name string) (Project, er
 	return p, err
 }
 
-// ProjectName finds a project's name by its number.
-func ProjectName(ctx context.Context, q sqldb.Querier, id int64) (string, error) {
-	var name string
-	err := q.Row(ctx, "SELECT name FROM projects WHERE id = ?", id).Scan(&name)
-	return name, err
-}
-
 // ProjectByID finds a project, without its owner.
 func ProjectByID(ctx context.Context, q sqldb.Querier, id int64) (Project, error) {
 	p := Project{ID: id}

@@ -152,14 +152,14 @@ func (r *Registry) RepositoryID(ctx context.Context, name oci.Name) (int64, erro
 
 // ProjectName answers the name of a project by its number: NotFound.
 func (r *Registry) ProjectName(ctx context.Context, id int64) (string, error) {
-	name, err := index.ProjectName(ctx, r.db, id)
+	found, err := index.ProjectByID(ctx, r.db, id)
 	if fail.Is(err, fail.NotFound) {
 		return "", fail.E(fail.NotFound, nil, "project %d", id)
 	}
 	if err != nil {
 		return "", fmt.Errorf("find project %d: %w", id, err)
 	}
-	return name, nil
+	return found.Name, nil
 }
 
 // Statistic is how much a viewer sees. Bytes is of all blobs, 0 for who does not see everything.

@@ -1,0 +1,2 @@
+// Package harbor drives Havn with the client that Harbor's own project publishes for its API, unchanged.
+package harbor

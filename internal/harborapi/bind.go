@@ -96,7 +96,7 @@ func (b *binder) maybeBoolean(in where, name string, to **bool) {
 }
 
 // require wants a parameter to be sent.
-func (b *binder) require(in where, name string) {
+func (b *binder) require(in where, name string) { //nolint:unparam // generated code says where
 	if text, ok := b.raw(in, name); !ok || text == "" {
 		b.refuse(in, name, text, "needed")
 	}

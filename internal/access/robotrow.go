@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
-	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -19,18 +18,28 @@ func findPlaces(ctx context.Context, tx *sqldb.Tx, project string, all []Permiss
 		names = append(names, p.In)
 	}
 	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		if _, known := places[name]; known {
-			continue
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { _, known := places[name]; return known })
+	for part := range slices.Chunk(names, rowsAtOnce) {
+		args := make([]any, len(part))
+		for i, name := range part {
+			args[i] = name
 		}
-		p, err := index.FindProject(ctx, tx, name)
-		if fail.Is(err, fail.NotFound) {
+		for row, err := range tx.Rows(ctx, "SELECT id, name FROM projects WHERE name IN (?"+strings.Repeat(", ?", len(part)-1)+")", args...) {
+			if err != nil {
+				return nil, err
+			}
+			var id int64
+			var name string
+			if err = row.Scan(&id, &name); err != nil {
+				return nil, err
+			}
+			places[name] = id
+		}
+	}
+	for _, name := range names {
+		if places[name] == 0 {
 			return nil, fail.E(fail.NotFound, nil, "project %s", name)
 		}
-		if err != nil {
-			return nil, err
-		}
-		places[name] = p.ID
 	}
 	return places, nil
 }
@@ -134,9 +143,12 @@ func insertPermissions(ctx context.Context, tx *sqldb.Tx, robot int64, all []Per
 }
 
 func deletePermissions(ctx context.Context, tx *sqldb.Tx, robot int64, all []Permission, places map[string]int64) error {
-	for _, p := range all {
-		_, err := tx.Exec(ctx, "DELETE FROM robot_permissions WHERE robot = ? AND scope = ? AND resource = ? AND action = ?", robot, places[p.In], p.Resource, p.Action)
-		if err != nil {
+	for part := range slices.Chunk(all, rowsAtOnce) {
+		args := []any{robot}
+		for _, p := range part {
+			args = append(args, places[p.In], p.Resource, p.Action)
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM robot_permissions WHERE robot = ? AND (scope, resource, action) IN ((?, ?, ?)"+strings.Repeat(", (?, ?, ?)", len(part)-1)+")", args...); err != nil {
 			return err
 		}
 	}

@@ -78,8 +78,8 @@ func (a *Access) memberOf(ctx context.Context, s MemberSpec) (column string, id 
 		g, groupErr := a.Group(ctx, s.Group)
 		return "group_id", g.ID, groupErr
 	case s.UserName != "":
-		id, err = a.meetUser(ctx, s.UserName)
-		return "user_id", id, err
+		u, userErr := a.MeetUser(ctx, s.UserName)
+		return "user_id", u.ID, userErr
 	case s.GroupKey != "":
 		id, err = a.meetGroup(ctx, s.Origin, s.GroupKey, s.GroupName)
 		return "group_id", id, err
@@ -90,25 +90,29 @@ func (a *Access) memberOf(ctx context.Context, s MemberSpec) (column string, id 
 	return "", 0, fail.E(fail.Invalid, nil, "a member who is nobody").Hint("name a user or a group")
 }
 
-// meetUser answers the number of a user, whom the directory may have to tell of.
-func (a *Access) meetUser(ctx context.Context, name string) (int64, error) {
+// MeetUser finds a user by his name, and takes in one whom only the directory knows, as if he had logged in; his groups come when he does. NotFound; Exists if the directory means
+// somebody whose name is taken; Unavailable.
+func (a *Access) MeetUser(ctx context.Context, name string) (User, error) {
 	u, err := a.UserByName(ctx, name)
 	from, searches := a.Provider().(Searcher)
 	if !fail.Is(err, fail.NotFound) || !searches || a.isRobotName(name) {
-		return u.ID, err
+		return u, err
 	}
 	p, err := from.Lookup(ctx, name)
 	if err == nil {
 		p, err = cleanPerson(p)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look for user %s: %w", name, err)
+		return User{}, fmt.Errorf("look for user %s: %w", name, err)
 	}
 	if u, err = a.UserOf(ctx, FromLDAP, p.Subject); !fail.Is(err, fail.NotFound) {
-		return u.ID, err // under another name
+		return u, err // under another name
 	}
 	s, err := a.writePerson(ctx, FromLDAP, p, "")
-	return s.id, err
+	if err != nil {
+		return User{}, err
+	}
+	return a.User(ctx, s.id)
 }
 
 // meetGroup answers the number of a group, which may not be known yet.

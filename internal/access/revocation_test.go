@@ -112,13 +112,17 @@ func TestEveryNodeHearsOfARevocation(t *testing.T) {
 	behind, w, dir := &watch{now: time.Now().Add(-3 * time.Hour)}, &watch{now: time.Now()}, t.TempDir()
 	db := databaseIn(t, dir, w.time)
 	ends := make(chan string, 10)
-	b, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Clock: w.time, AdminPassword: password, Cost: cheap, EndUploads: func(_ context.Context, subject string) error {
-		ends <- subject
-		return nil
-	}})
-	if err != nil {
-		t.Fatal(err)
+	node := func() *access.Access {
+		n, _, err := access.New(t.Context(), access.Config{Seal: sealed(t, db), DB: db, Clock: w.time, AdminPassword: password, Cost: cheap, EndUploads: func(_ context.Context, subject string) error {
+			ends <- subject
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
 	}
+	b := node()
 	a := open(t, databaseIn(t, dir, behind.time), behind)
 	makeUser(t, b, "joe")
 	joe := tokenOf(t, b, "joe", joesPassword)
@@ -127,7 +131,8 @@ func TestEveryNodeHearsOfARevocation(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
 	alive(t, b, joe, "before")
-	if err = a.Revoke(t.Context(), "joe"); err != nil {
+	goesOn(t, b, cookie, "before")
+	if err := a.Revoke(t.Context(), "joe"); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -142,10 +147,10 @@ func TestEveryNodeHearsOfARevocation(t *testing.T) {
 	ended(t, b, cookie, "on the other node")
 	alive(t, b, tokenOf(t, b, "joe", joesPassword), "the next")
 	stop()
-	if err = <-done; err != nil {
+	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	c := open(t, db, w)
+	c := node()
 	dead(t, c, joe, "on a node that starts later")
 	select {
 	case subject := <-ends:

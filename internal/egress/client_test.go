@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -394,5 +395,19 @@ func TestNothingIsUnbounded(t *testing.T) {
 		if made, err := NewClient(c); err == nil {
 			t.Errorf("%+v makes %v", c, made)
 		}
+	}
+}
+
+func TestACertificateIsVerifiedUnlessTheOperatorSaysNo(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(hello))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	if _, err := get(t, client(t, Config{Allow: here}), s.URL); !fail.Is(err, fail.Unavailable) || !Hopeless(err) {
+		t.Errorf("an authority that is not known: %v, kind %v", err, fail.KindOf(err))
+	}
+	if text, err := get(t, client(t, Config{Allow: here, SkipVerify: true}), s.URL); err != nil || text != "hello" {
+		t.Errorf("without verification: %q, %v", text, err)
 	}
 }

@@ -91,6 +91,8 @@ func TestForeignPackagesStayInTheirRooms(t *testing.T) {
 		"github.com/go-ldap/ldap/v3":               {"access/ldap"},
 		"github.com/go-asn1-ber/asn1-ber":          {"access/ldap"},
 		"golang.org/x/crypto/argon2":               {"access"},
+		"github.com/coreos/go-oidc/v3":             {"access/oidc"},
+		"golang.org/x/oauth2":                      {"access/oidc"},
 		"github.com/spf13/cobra":                   {"cmd/havn"},
 		"github.com/goccy/go-yaml":                 {"config", "harborapi"},
 		"go.opentelemetry.io/otel/sdk":             {"server"},

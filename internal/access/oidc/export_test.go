@@ -1,0 +1,7 @@
+package oidc
+
+// What the fuzzers try.
+var (
+	Cleaned = cleaned
+	Local   = local
+)

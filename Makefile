@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or a machine that does nothing else.
-FIRST := harness prepare programs lab forgetfs nfs harbor engines redis ldap stores ha chaos faults
+FIRST := harness prepare programs lab forgetfs nfs harbor engines redis ldap oidc stores ha chaos faults
 LAST := scale conformance deployment clients docs
 PACKAGES ?= ./...
 # Beyond so many minutes, make test warns that it has become too slow.

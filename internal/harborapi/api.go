@@ -36,15 +36,17 @@ type Config struct {
 	Access   *access.Access
 	Settings *settings.Store
 	Audit    *audit.Log
-	Log      *slog.Logger
-	Clock    func() time.Time
-	Version  string                                                            // Havn's
-	Storage  string                                                            // the driver of the blob store
-	URL      func(*http.Request) string                                        // what a client calls the server, without a slash at the end
-	Client   func(*http.Request) netip.Addr                                    // who sent a request
-	Health   func(context.Context) []Part                                      // how this node and what it stands on are
-	Space    func(context.Context) Space                                       // of the blob store
-	Session  func(ctx context.Context, cookie string) (access.Identity, error) // who is logged in with it; Unauthenticated: nobody any more. nil: there are no sessions
+	// Directory is the LDAP directory of the settings. Its methods answer Conflict if there is none.
+	Directory Directory
+	Log       *slog.Logger
+	Clock     func() time.Time
+	Version   string                                                            // Havn's
+	Storage   string                                                            // the driver of the blob store
+	URL       func(*http.Request) string                                        // what a client calls the server, without a slash at the end
+	Client    func(*http.Request) netip.Addr                                    // who sent a request
+	Health    func(context.Context) []Part                                      // how this node and what it stands on are
+	Space     func(context.Context) Space                                       // of the blob store
+	Session   func(ctx context.Context, cookie string) (access.Identity, error) // who is logged in with it; Unauthenticated: nobody any more. nil: there are no sessions
 }
 
 // Part is one of what a node stands on.

@@ -380,6 +380,53 @@ type Label struct {
 	UpdateTime Time `json:"update_time,omitempty,omitzero"`
 }
 
+// LdapConf Without an address, what the configuration says is tried
+type LdapConf struct {
+	LdapBaseDn string `json:"ldap_base_dn,omitempty,omitzero"`
+
+	// LdapConnectionTimeout Seconds
+	LdapConnectionTimeout int64  `json:"ldap_connection_timeout,omitempty,omitzero"`
+	LdapFilter            string `json:"ldap_filter,omitempty,omitzero"`
+
+	// LdapScope 0 the base, 1 one level, 2 the whole tree
+	LdapScope    int64  `json:"ldap_scope,omitempty,omitzero"`
+	LdapSearchDn string `json:"ldap_search_dn,omitempty,omitzero"`
+
+	// LdapSearchPassword Empty: that of the configuration, if the address is its own
+	LdapSearchPassword string `json:"ldap_search_password,omitempty,omitzero"`
+	LdapUID            string `json:"ldap_uid,omitempty,omitzero"`
+
+	// LdapURL Addresses with spaces between
+	LdapURL        string `json:"ldap_url,omitempty,omitzero"`
+	LdapVerifyCert bool   `json:"ldap_verify_cert,omitempty,omitzero"`
+}
+
+// LdapFailedImportUser defines model for LdapFailedImportUser.
+type LdapFailedImportUser struct {
+	Error string `json:"error,omitempty,omitzero"`
+	UID   string `json:"uid,omitempty,omitzero"`
+}
+
+// LdapImportUsers defines model for LdapImportUsers.
+type LdapImportUsers struct {
+	// LdapUIDList Names that they log in with
+	LdapUIDList []string `json:"ldap_uid_list,omitzero"`
+}
+
+// LdapPingResult defines model for LdapPingResult.
+type LdapPingResult struct {
+	// Message Which step failed, at which server, and what to do
+	Message string `json:"message,omitempty,omitzero"`
+	Success bool   `json:"success"`
+}
+
+// LdapUser defines model for LdapUser.
+type LdapUser struct {
+	Email    string `json:"email,omitempty,omitzero"`
+	Realname string `json:"realname,omitempty,omitzero"`
+	Username string `json:"username,omitempty,omitzero"`
+}
+
 // NativeReportSummary defines model for NativeReportSummary.
 type NativeReportSummary struct {
 	CompletePercent int64                `json:"complete_percent,omitempty,omitzero"`
@@ -1081,6 +1128,21 @@ type ListLabelsParams struct {
 	ProjectID int64 `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
+// SearchLdapGroupParams defines parameters for SearchLdapGroup.
+type SearchLdapGroupParams struct {
+	// Groupname A part of the name
+	Groupname string `form:"groupname,omitempty" json:"groupname,omitempty,omitzero"`
+
+	// Groupdn The distinguished name
+	Groupdn string `form:"groupdn,omitempty" json:"groupdn,omitempty,omitzero"`
+}
+
+// SearchLdapUserParams defines parameters for SearchLdapUser.
+type SearchLdapUserParams struct {
+	// Username A part of the name
+	Username string `form:"username,omitempty" json:"username,omitempty,omitzero"`
+}
+
 // ListProjectsParams defines parameters for ListProjects.
 type ListProjectsParams struct {
 	// Q What to filter by, several with commas between: `k=v` exactly, `k=~v` contains, `k=[a~b]` between, `k={a b}` one of, `k=(a b)` all of
@@ -1546,6 +1608,12 @@ type CreateLabelJSONRequestBody = Label
 // UpdateLabelJSONRequestBody defines body for UpdateLabel for application/json ContentType.
 type UpdateLabelJSONRequestBody = Label
 
+// PingLdapJSONRequestBody defines body for PingLdap for application/json ContentType.
+type PingLdapJSONRequestBody = LdapConf
+
+// ImportLdapUserJSONRequestBody defines body for ImportLdapUser for application/json ContentType.
+type ImportLdapUserJSONRequestBody = LdapImportUsers
+
 // CreateProjectJSONRequestBody defines body for CreateProject for application/json ContentType.
 type CreateProjectJSONRequestBody = ProjectReq
 
@@ -1630,6 +1698,14 @@ type offered interface {
 	GetLabelByID(c *call, labelID LabelID) error
 	// UpdateLabel: Change a label.
 	UpdateLabel(c *call, labelID LabelID, body UpdateLabelJSONRequestBody) error
+	// SearchLdapGroup: Groups of the directory.
+	SearchLdapGroup(c *call, p SearchLdapGroupParams) error
+	// PingLdap: Try a connection to a directory and say which step failed.
+	PingLdap(c *call, body PingLdapJSONRequestBody) error
+	// ImportLdapUser: Let users of the directory be known before they log in.
+	ImportLdapUser(c *call, body ImportLdapUserJSONRequestBody) error
+	// SearchLdapUser: Users of the directory.
+	SearchLdapUser(c *call, p SearchLdapUserParams) error
 	// GetPermissions: Every permission that a robot account can be given.
 	GetPermissions(c *call) error
 	// GetPing: Answers Pong.
@@ -1966,19 +2042,52 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "searchLdapGroup", Method: http.MethodGet, Path: "/ldap/groups/search", Tag: "ldap",
-			Later: "LDAP",
+			Access: "system ldap-user:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p SearchLdapGroupParams
+				b.string(inQuery, "groupname", &p.Groupname)
+				b.string(inQuery, "groupdn", &p.Groupdn)
+				if b.err != nil {
+					return b.err
+				}
+				return to.SearchLdapGroup(c, p)
+			},
 		},
 		{
 			ID: "pingLdap", Method: http.MethodPost, Path: "/ldap/ping", Tag: "ldap",
-			Later: "LDAP",
+			Access: "system configuration:update", body: true,
+			serve: func(c *call) error {
+				var body PingLdapJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.PingLdap(c, body)
+			},
 		},
 		{
 			ID: "importLdapUser", Method: http.MethodPost, Path: "/ldap/users/import", Tag: "ldap",
-			Later: "LDAP",
+			Access: "system ldap-user:create", body: true,
+			serve: func(c *call) error {
+				var body ImportLdapUserJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.ImportLdapUser(c, body)
+			},
 		},
 		{
 			ID: "searchLdapUser", Method: http.MethodGet, Path: "/ldap/users/search", Tag: "ldap",
-			Later: "LDAP",
+			Access: "system ldap-user:list",
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var p SearchLdapUserParams
+				b.string(inQuery, "username", &p.Username)
+				if b.err != nil {
+					return b.err
+				}
+				return to.SearchLdapUser(c, p)
+			},
 		},
 		{
 			ID: "ListInstances", Method: http.MethodGet, Path: "/p2p/preheat/instances", Tag: "preheat",

@@ -44,10 +44,11 @@ type service struct {
 	db       *sqldb.DB
 	log      *lockedBuffer
 
-	mu      sync.Mutex
-	parts   []harborapi.Part
-	space   harborapi.Space
-	session map[string]access.Identity
+	directory directory
+	mu        sync.Mutex
+	parts     []harborapi.Part
+	space     harborapi.Space
+	session   map[string]access.Identity
 }
 
 func start(t *testing.T) *service {
@@ -73,7 +74,7 @@ func start(t *testing.T) *service {
 	s.ok(err)
 	s.audit = audit.New(audit.Config{DB: s.db, Log: log})
 	api := harborapi.New(harborapi.Config{
-		Registry: s.registry, Projects: project.New(s.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
+		Registry: s.registry, Projects: project.New(s.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Directory: &s.directory, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
 		URL:    func(r *http.Request) string { return "https://" + r.Host },
 		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") },
 		Health: func(context.Context) []harborapi.Part { s.mu.Lock(); defer s.mu.Unlock(); return s.parts },

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/x509"
 	"log/slog"
 	"strings"
@@ -97,6 +98,56 @@ func (d *directory) provider() access.Provider {
 		return now
 	}
 	return nil
+}
+
+// Try tests a directory as settings would have it, at all its servers, and answers which step failed, where, and what to do; "" if all went well.
+func (d *directory) Try(ctx context.Context, l config.LDAP) string {
+	c, err := d.config(l)
+	var tried *ldap.Directory
+	if err == nil {
+		tried, err = ldap.New(c)
+	}
+	if err != nil {
+		return strings.TrimSuffix(err.Error()+": "+fail.HintOf(err), ": ")
+	}
+	defer tried.Close()
+	var problems []string
+	for _, r := range tried.Test(ctx) {
+		for _, step := range r.Steps {
+			if step.Err != nil {
+				problems = append(problems, strings.TrimSuffix(r.Server+": "+step.Name+": "+step.Err.Error()+": "+step.Hint, ": "))
+			}
+		}
+	}
+	return strings.Join(problems, "; ")
+}
+
+// People and Groups find who and what is called so, some of them.
+func (d *directory) People(ctx context.Context, text string) ([]access.Person, error) {
+	now := d.now.Load()
+	if now == nil {
+		return nil, noDirectory()
+	}
+	people, _, err := now.Users(ctx, text, 0)
+	return people, err
+}
+
+// Groups answers one group if dn is not "".
+func (d *directory) Groups(ctx context.Context, text, dn string) ([]access.Group, error) {
+	now := d.now.Load()
+	if now == nil {
+		return nil, noDirectory()
+	}
+	if dn != "" {
+		one, err := now.Group(ctx, dn)
+		return []access.Group{one}, err
+	}
+	groups, _, err := now.Groups(ctx, text, 0)
+	return groups, err
+}
+
+func noDirectory() error {
+	return fail.E(fail.Conflict, nil, "no directory is used").Hint("set auth_mode to ldap_auth, and ldap_url")
 }
 
 // close ends the connections.

@@ -13,7 +13,7 @@ import (
 func (s *Server) harbor() http.Handler {
 	origin := distapi.NewOrigin(s.cfg.HTTP.PublicURL, s.cfg.HTTP.TrustedProxies)
 	return harborapi.New(harborapi.Config{
-		Registry: s.registry, Projects: project.New(s.stores.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
+		Registry: s.registry, Projects: project.New(s.stores.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Directory: s.directory, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
 		URL: origin.URL, Client: origin.Client, Health: s.health, Space: s.space, Session: s.access.Check,
 	})
 }

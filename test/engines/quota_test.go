@@ -11,6 +11,7 @@ import (
 
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/blob/memory"
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/internal/oci"
@@ -22,6 +23,9 @@ import (
 
 // pushers is how many push to one project at once; images is how many each of them pushes in a round.
 const pushers, images, quotaRounds = 32, 2, 3
+
+// clientTries is how often a client pushes an image that a busy cluster could not take.
+const clientTries = 5
 
 // What 32 clients that push to one project, through three nodes, lose by its quota is logged; that nothing is lost of what they push, and every byte is counted, is checked. "One by one" is a quota of which nothing is
 // taken in advance: each push changes its row.
@@ -94,7 +98,11 @@ func manyPushers(t *testing.T, nodes int, open func(i int) sqldb.Config) {
 			for who := range pushers {
 				all.Go(func() {
 					for k := range images {
-						if err := pushImage(ctx, sites[m.name][who%nodes], fmt.Sprintf("p%d/r%d", i, who), fmt.Sprint(m.name, round, who, k)); err != nil {
+						err := pushImage(ctx, sites[m.name][who%nodes], fmt.Sprintf("p%d/r%d", i, who), fmt.Sprint(m.name, round, who, k))
+						for tries := 1; fail.Is(err, fail.Unavailable) && tries < clientTries; tries++ { // 503 with Retry-After: a client tries again
+							err = pushImage(ctx, sites[m.name][who%nodes], fmt.Sprintf("p%d/r%d", i, who), fmt.Sprint(m.name, round, who, k))
+						}
+						if err != nil {
 							t.Errorf("%s: %v", m.name, err)
 						}
 					}

@@ -6,6 +6,9 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"math"
+	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,7 +109,19 @@ func (h *hasher) key(ctx context.Context, addr, password string, salt []byte, c 
 	}
 	defer func() { <-h.places }()
 	h.made.Add(1)
-	return argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, threads, keySize), nil
+	key := argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, threads, keySize)
+	if c.MemoryKiB<<10 >= liveHeap()/2 {
+		runtime.GC()
+	}
+	return key, nil
+}
+
+// liveHeap is what the last collection left, in bytes. A collection while a hash is made takes its memory for live and lets the heap grow to twice of it; where that is much of what
+// the program has at all, one more brings the heap back. It takes a fraction of the hash's time, as there is little to look through.
+func liveHeap() uint32 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return uint32(min(sample[0].Value.Uint64(), math.MaxUint32))
 }
 
 // hash answers the PHC string of a password. It is asked for by this process itself, never by a stranger.

@@ -39,7 +39,7 @@ type Syslog struct {
 // were handed to a connection which then breaks may be lost too: syslog has no answers.
 type sender struct {
 	cfg   Config
-	queue chan item
+	queue chan *item // pointers: the queue has room from the start, and hardly ever a line
 	lost  prometheus.Counter
 
 	to   string
@@ -52,7 +52,7 @@ type item struct {
 }
 
 func newSender(c Config) *sender {
-	return &sender{cfg: c, queue: make(chan item, mostSending), lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_audit_lines_unsent_total", Help: "Lines of the audit log that could not be sent by syslog."})}
+	return &sender{cfg: c, queue: make(chan *item, mostSending), lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "havn_audit_lines_unsent_total", Help: "Lines of the audit log that could not be sent by syslog."})}
 }
 
 // send queues a line. It never waits.
@@ -61,7 +61,7 @@ func (s *sender) send(to string, line Line) {
 		return
 	}
 	select {
-	case s.queue <- item{to, line}:
+	case s.queue <- &item{to, line}:
 	default:
 		s.lost.Inc()
 	}
@@ -98,7 +98,7 @@ func (s *sender) drain(ctx context.Context) {
 }
 
 // deliver tries until the line is sent or the context ends.
-func (s *sender) deliver(ctx context.Context, i item) {
+func (s *sender) deliver(ctx context.Context, i *item) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := s.try(ctx, i)
 		if err == nil {
@@ -125,7 +125,7 @@ func (s *sender) deliver(ctx context.Context, i item) {
 }
 
 // try sends a line over the connection that is there, or over a new one.
-func (s *sender) try(ctx context.Context, i item) error {
+func (s *sender) try(ctx context.Context, i *item) error {
 	if s.conn != nil && s.to != i.to {
 		s.hangUp()
 	}
@@ -137,7 +137,7 @@ func (s *sender) try(ctx context.Context, i item) error {
 	return err
 }
 
-func (s *sender) write(ctx context.Context, i item) error {
+func (s *sender) write(ctx context.Context, i *item) error {
 	if s.conn == nil {
 		conn, err := s.dial(ctx, i.to)
 		if err != nil {

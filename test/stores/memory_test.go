@@ -2,6 +2,7 @@ package stores
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +22,11 @@ const (
 	// manyUploads at once must fit into mostMemory: what a node promises for stores that want parts.
 	manyUploads = 200
 	mostMemory  = 250 << 20
+	// inDirectory is the promise of the embedded default, which writes as it reads: this much, and perUpload for each upload under way.
+	inDirectory = 64 << 20
+	perUpload   = 512 << 10
+	// gibibyte of content in one blob must take no more than small ones do.
+	gibibyte = 1 << 30
 )
 
 // gate lets readers through when all have come to it.
@@ -49,12 +55,18 @@ func (h held) Read(p []byte) (int, error) {
 func TestMemoryStaysFlatUnderManyUploads(t *testing.T) {
 	c := ceph(t)
 	for name, env := range map[string][]string{"S3": s3Env(t, c), "Swift": swiftEnv(c), "Azure": startAzurite(t).env()} {
-		t.Run(name, func(t *testing.T) { flat(t, env) })
+		t.Run(name, func(t *testing.T) { flat(t, env, mostMemory) })
 	}
 }
 
+// TestMemoryOfTheEmbeddedDefault holds SQLite and a directory to what they promise.
+func TestMemoryOfTheEmbeddedDefault(t *testing.T) {
+	t.Run("ManyUploads", func(t *testing.T) { flat(t, nil, inDirectory+manyUploads*perUpload) })
+	t.Run("LargeBlobs", large)
+}
+
 // flat holds many uploads in their middle, more than fit in memory, and then lets all of them end.
-func flat(t *testing.T, env []string) {
+func flat(t *testing.T, env []string, most int64) {
 	t.Helper()
 	s := harness.Start(t, harness.Options{Env: env})
 	data := blobtest.Noise(9, 5<<18)
@@ -86,9 +98,75 @@ func flat(t *testing.T, env []string) {
 	all.Wait()
 	peak := peakMemory(t, s.PID())
 	t.Logf("%d uploads at once took %s and %d MiB of memory at most", manyUploads, time.Since(began).Round(time.Second), peak>>20)
-	if peak > mostMemory {
-		t.Errorf("%d MiB of memory, more than %d", peak>>20, int64(mostMemory)>>20)
+	if peak > most {
+		t.Errorf("%d MiB of memory, more than %d", peak>>20, most>>20)
 	}
+}
+
+// large pushes and pulls some blobs of a gibibyte at once.
+func large(t *testing.T) {
+	const blobs = 3
+	s := harness.Start(t, harness.Options{})
+	c := newClient(t, s)
+	c.http.Timeout = 0 // a slow disk may take its time
+	piece := blobtest.Noise(11, 1<<20)
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range blobs {
+		all.Go(func() {
+			digest, err := c.pushLarge(t, byte(i), piece)
+			if err == nil {
+				err = c.pullLarge(t, digest)
+			}
+			if err != nil {
+				t.Errorf("blob %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	peak, most := peakMemory(t, s.PID()), int64(inDirectory+blobs*perUpload)
+	t.Logf("%d blobs of 1 GiB at once took %s and %d MiB of memory at most", blobs, time.Since(began).Round(time.Second), peak>>20)
+	if peak > most {
+		t.Errorf("%d MiB of memory, more than %d", peak>>20, most>>20)
+	}
+}
+
+// pushLarge sends a gibibyte that begins with a byte and then repeats a piece, and answers its digest.
+func (c *client) pushLarge(t *testing.T, first byte, piece []byte) (string, error) {
+	parts := []io.Reader{bytes.NewReader([]byte{first})}
+	for sent := 1; sent < gibibyte; sent += len(piece) {
+		parts = append(parts, bytes.NewReader(piece[:min(len(piece), gibibyte-sent)]))
+	}
+	sum := sha256.New()
+	at, err := c.want(t, http.StatusAccepted, http.MethodPost, "/v2/stores/large/blobs/uploads/", nil)
+	if err == nil {
+		at, err = c.want(t, http.StatusAccepted, http.MethodPatch, at, io.TeeReader(io.MultiReader(parts...), sum))
+	}
+	digest := fmt.Sprintf("sha256:%x", sum.Sum(nil))
+	if err == nil {
+		_, err = c.want(t, http.StatusCreated, http.MethodPut, at+"?digest="+url.QueryEscape(digest), nil)
+	}
+	return digest, err
+}
+
+// pullLarge reads a blob of a gibibyte and compares its digest.
+func (c *client) pullLarge(t *testing.T, digest string) error {
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.s.URL+"/v2/stores/large/blobs/"+digest, nil)
+	if err != nil {
+		return err
+	}
+	r.SetBasicAuth(harness.User, harness.Password)
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	sum := sha256.New()
+	n, err := io.Copy(sum, answer.Body)
+	if got := fmt.Sprintf("sha256:%x", sum.Sum(nil)); err != nil || n != gibibyte || got != digest {
+		return fmt.Errorf("pulled %d bytes of %s with status %d, want %d of %s: %w", n, got, answer.StatusCode, gibibyte, digest, err)
+	}
+	return nil
 }
 
 // upload sends a blob in three requests.

@@ -77,6 +77,7 @@ type operation struct {
 	Access                string // see need
 	Later                 string // the work that brings it
 	Never                 string // why it will not come
+	Own                   bool   // Harbor does not have it
 
 	body  bool              // it has one
 	serve func(*call) error // nil: it does not work yet

@@ -45,8 +45,14 @@ func TestTheTableInTheDocumentationIsThatOfTheCode(t *testing.T) {
 func TestTheDocumentHasEveryOperationOfHarborAndSaysOfEachWhoMay(t *testing.T) {
 	t.Parallel()
 	all := harborapi.Operations()
-	if len(all) != 208 { // 203 of Harbor 2.13, and 5 that 2.12 still had
-		t.Errorf("%d operations, want 208", len(all))
+	harbors := 0
+	for _, o := range all {
+		if !o.Own {
+			harbors++
+		}
+	}
+	if harbors != 208 { // 203 of Harbor 2.13, and 5 that 2.12 still had
+		t.Errorf("%d operations of Harbor, want 208", harbors)
 	}
 	seen := map[string]bool{}
 	known := access.Operations()

@@ -21,7 +21,7 @@ var events = []event{
 	createdArtifact, deletedArtifact, pulledArtifact, createdTag, deletedTag,
 	createdProject, changedProject, deletedProject, changedRepository, deletedRepository, createdLabel, changedLabel, deletedLabel, changedQuota,
 	createdMember, changedMember, deletedMember, createdRobot, changedRobot, deletedRobot,
-	createdUser, changedUser, deletedUser, createdGroup, changedGroup, deletedGroup, changedConfiguration,
+	createdUser, changedUser, deletedUser, createdUserToken, deletedUserToken, createdGroup, changedGroup, deletedGroup, changedConfiguration,
 }
 
 // audited tells that the caller did something, and of which project (0: of none). The line is written when it returns, or the log says that it was not: what was done is done.

@@ -956,6 +956,45 @@ type UserSysAdminFlag struct {
 	SysadminFlag bool `json:"sysadmin_flag,omitempty,omitzero"`
 }
 
+// UserToken defines model for UserToken.
+type UserToken struct {
+	// CreationTime When it was made
+	CreationTime Time `json:"creation_time,omitempty,omitzero"`
+
+	// ExpiresAt Seconds since 1970; -1: never
+	ExpiresAt int64 `json:"expires_at,omitempty,omitzero"`
+	ID        int64 `json:"id,omitempty,omitzero"`
+
+	// Name Empty: the CLI secret of a user who logs in through an identity provider
+	Name string `json:"name"`
+
+	// UseTime When it was used last, to an hour. Year 1: never
+	UseTime Time `json:"use_time,omitempty,omitzero"`
+}
+
+// UserTokenCreated defines model for UserTokenCreated.
+type UserTokenCreated struct {
+	// CreationTime When it was made
+	CreationTime Time `json:"creation_time,omitempty,omitzero"`
+
+	// ExpiresAt Seconds since 1970; -1: never
+	ExpiresAt int64  `json:"expires_at,omitempty,omitzero"`
+	ID        int64  `json:"id,omitempty,omitzero"`
+	Name      string `json:"name,omitempty,omitzero"`
+
+	// Token The secret, instead of a password. It is not told again
+	Token string `json:"token,omitempty,omitzero"`
+}
+
+// UserTokenReq defines model for UserTokenReq.
+type UserTokenReq struct {
+	// ExpiresAt Seconds since 1970; 0 or -1: never
+	ExpiresAt int64 `json:"expires_at,omitempty,omitzero"`
+
+	// Name What it is for; no two of a user have the same
+	Name string `json:"name,omitempty,omitzero"`
+}
+
 // VulnerabilitySummary defines model for VulnerabilitySummary.
 type VulnerabilitySummary struct {
 	Fixable int64            `json:"fixable"`
@@ -1061,6 +1100,9 @@ type TaskID = int64
 
 // Tid defines model for tid.
 type Tid = int64
+
+// TokenID defines model for token_id.
+type TokenID = int64
 
 // UserID defines model for user_id.
 type UserID = int64
@@ -1674,6 +1716,9 @@ type UpdateUserPasswordJSONRequestBody = PasswordReq
 // SetUserSysAdminJSONRequestBody defines body for SetUserSysAdmin for application/json ContentType.
 type SetUserSysAdminJSONRequestBody = UserSysAdminFlag
 
+// CreateUserTokenJSONRequestBody defines body for CreateUserToken for application/json ContentType.
+type CreateUserTokenJSONRequestBody = UserTokenReq
+
 // offered are the operations that work: one method each. The others of the document answer 501.
 type offered interface {
 	// ListAuditLogs: What was done.
@@ -1844,6 +1889,12 @@ type offered interface {
 	UpdateUserPassword(c *call, userID UserID, body UpdateUserPasswordJSONRequestBody) error
 	// SetUserSysAdmin: Make a user a system administrator, or no more.
 	SetUserSysAdmin(c *call, userID UserID, body SetUserSysAdminJSONRequestBody) error
+	// ListUserTokens: Personal access tokens of a user, without their secrets; at most 100.
+	ListUserTokens(c *call, userID UserID) error
+	// CreateUserToken: Make a personal access token of one's own; its secret is told in this answer alone.
+	CreateUserToken(c *call, userID UserID, body CreateUserTokenJSONRequestBody) error
+	// DeleteUserToken: End a personal access token.
+	DeleteUserToken(c *call, userID UserID, tokenID TokenID) error
 }
 
 // operations are all of the document.
@@ -3566,6 +3617,51 @@ func operations(to offered) []operation {
 					return err
 				}
 				return to.SetUserSysAdmin(c, userID, body)
+			},
+		},
+		{
+			ID: "listUserTokens", Method: http.MethodGet, Path: "/users/{user_id}/tokens", Tag: "user",
+			Access: "login", Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListUserTokens(c, userID)
+			},
+		},
+		{
+			ID: "createUserToken", Method: http.MethodPost, Path: "/users/{user_id}/tokens", Tag: "user",
+			Access: "login", body: true, Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				var body CreateUserTokenJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.CreateUserToken(c, userID, body)
+			},
+		},
+		{
+			ID: "deleteUserToken", Method: http.MethodDelete, Path: "/users/{user_id}/tokens/{token_id}", Tag: "user",
+			Access: "login", Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				var tokenID TokenID
+				b.integer(inPath, "token_id", &tokenID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.DeleteUserToken(c, userID, tokenID)
 			},
 		},
 	}

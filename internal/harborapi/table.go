@@ -19,6 +19,9 @@ func Table() string {
 			state, never = "will not come: "+o.Never, never+1
 		case o.Later != "":
 			state, later = "answers 501: comes with "+o.Later, later+1
+		case o.Own:
+			state = "works, and is Havn's own"
+			works++
 		default:
 			works++
 		}

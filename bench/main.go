@@ -130,7 +130,8 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 	var sites []*site
 	var ops []operation
 	for _, p := range chosen {
-		if p.static && !w.pulls || w.alone && p.name != "havn" && p.addr == "" {
+		onlyPulls, onlyBlobs := p.static, p.bare && o.store == inDirectory
+		if onlyPulls && !w.pulls || onlyBlobs && !w.blobs || w.alone && p.name != "havn" && p.addr == "" {
 			continue
 		}
 		s, cause := open(ctx, programs, p, running, o.store, filepath.Join(dir, p.name), o.rounds)
@@ -188,7 +189,7 @@ func open(ctx context.Context, programs *binaries, p peer, running *services, ki
 		peer: p, dir: dir, addrs: []string{p.addr}, rounds: rounds, source: rand.New(rand.NewPCG(seed.Sum64(), uint64(rounds))), services: running, store: kind,
 	}
 	switch {
-	case p.bare:
+	case p.bare && running.ceph != nil:
 		s.addrs[0] = running.ceph.GatewayHost
 	case p.addr == "":
 		s.addrs[0] = fmt.Sprintf("127.0.0.1:%d", port)

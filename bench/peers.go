@@ -20,7 +20,7 @@ type peer struct {
 	name string
 	// static: it serves files only, so content is laid down for it and nothing is pushed.
 	static bool
-	// bare: it is the store itself, without a registry before it.
+	// bare: it is the store itself, without a registry before it: S3, or the disk with every file flushed.
 	bare bool
 	// beside are the stores of Havn that it is measured beside.
 	beside []store
@@ -48,6 +48,7 @@ var peers = []peer{
 	{name: "distribution", beside: stores, start: startDistribution},
 	{name: "docker-registry", beside: []store{inDirectory, onS3, cluster}, start: startDockerRegistry},
 	{name: "nginx", static: true, beside: []store{inDirectory, cached}, start: startNginx},
+	{name: "disk", bare: true, beside: []store{inDirectory}, start: startNothing},
 	{name: "s3", bare: true, beside: []store{onS3, onSwift}, start: startNothing},
 }
 

@@ -23,7 +23,7 @@ func liveGeneralKeys() []key {
 		toggle("settings.self_registration", false, "Let anybody make an account of his own. It has no effect with a directory or an identity provider.", func(c *Config) *bool { return &c.Live.SelfRegistration }),
 		choice("settings.project_creation_restriction", "everyone", "Who may make projects: everyone who is logged in, or administrators only.",
 			func(c *Config) *CreationRestriction { return &c.Live.ProjectCreationRestriction }, []string{"everyone", "adminonly"}, []CreationRestriction{EveryoneCreates, AdminsCreate}, equal),
-		toggle("settings.read_only", false, "Refuse every push and every delete; pulls go on.", func(c *Config) *bool { return &c.Live.ReadOnly }),
+		toggle("settings.read_only", false, "Let nothing be changed: pushes and deletes are refused, and all that changes something through the REST API but the settings. Pulls and logins go on.", func(c *Config) *bool { return &c.Live.ReadOnly }),
 		number("settings.session_timeout", 60, "Minutes after which a browser that does nothing is logged out.", func(c *Config) *int { return &c.Live.SessionTimeout }, 1, 30*24*60),
 		number("settings.robot_token_duration", 30, "Days that a robot account is good if its maker does not say.", func(c *Config) *int { return &c.Live.RobotTokenDuration }, 1, 36500),
 		text("settings.robot_name_prefix", "1 to 32 of letters, digits and -_.+$@", "robot$", "Begins the name of every robot account. With another prefix, all robots log in under new names.",

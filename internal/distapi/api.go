@@ -31,6 +31,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose forwarded headers count
 	// ProgressTimeout ends a request of whose bodies no byte moved for so long; 0: never.
 	ProgressTimeout time.Duration
+	// ReadOnly reports, as of now, whether administrators let nothing be changed. nil: never.
+	ReadOnly func() bool
 	// Redirect sends GETs of blobs to the store, where it gives URLs, for clients in RedirectNetworks; empty: for all.
 	Redirect         bool
 	RedirectNetworks []netip.Prefix
@@ -45,6 +47,7 @@ type API struct {
 	clock    func() time.Time
 	origin   *Origin
 	patience time.Duration
+	readOnly func() bool
 	table    [endpoints]methods
 	fixed    fixed
 
@@ -58,12 +61,15 @@ type fixed struct{ nosniff, version, revalidate, immutable []string }
 // New makes the API.
 func New(c Config) *API {
 	a := &API{
-		registry: c.Registry, access: c.Access, audit: c.Audit, log: c.Log, clock: c.Clock, origin: NewOrigin(c.PublicURL, c.TrustedProxies), patience: c.ProgressTimeout,
+		registry: c.Registry, access: c.Access, audit: c.Audit, log: c.Log, clock: c.Clock, origin: NewOrigin(c.PublicURL, c.TrustedProxies), patience: c.ProgressTimeout, readOnly: c.ReadOnly,
 		redirect: c.Redirect, near: c.RedirectNetworks,
 		fixed: fixed{
 			nosniff: []string{"nosniff"}, version: []string{"registry/2.0"}, revalidate: []string{"private, no-cache"},
 			immutable: []string{"private, max-age=31536000, immutable"},
 		},
+	}
+	if a.readOnly == nil {
+		a.readOnly = func() bool { return false }
 	}
 	a.table = a.operations()
 	return a
@@ -160,7 +166,15 @@ func (a *API) serve(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if c.op.changes() && a.readOnly() {
+		return fail.E(fail.Denied, nil, "the registry is read only").Code(oci.CodeDenied).Hint("an administrator has set read_only; pulls go on")
+	}
 	return c.op.serve(w, c)
+}
+
+// changes reports whether an operation changes something that people pushed, or are pushing.
+func (o *operation) changes() bool {
+	return o.action >= push && o.method != http.MethodGet && o.method != http.MethodHead
 }
 
 // tellSubject tells the server in front, for its access log, who asks.

@@ -13,6 +13,7 @@ import (
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/project"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/settings"
@@ -195,7 +196,18 @@ func (a *API) run(c *call) error {
 	if err := a.authorize(c); err != nil {
 		return err
 	}
+	if err := a.writable(c); err != nil {
+		return err
+	}
 	return c.op.serve(c)
+}
+
+// writable refuses what changes something while administrators let nothing be changed, as Harbor does: all but the setting that says so.
+func (a *API) writable(c *call) error {
+	if c.op.Method == http.MethodGet || c.op.Method == http.MethodHead || c.op.ID == "updateConfigurations" || !a.Settings.Live().ReadOnly {
+		return nil
+	}
+	return fail.E(fail.Denied, nil, "the registry is read only").Code(oci.CodeDenied).Hint("an administrator has set read_only; pulls go on")
 }
 
 func (o *operation) notYet() error {

@@ -23,14 +23,6 @@ var (
 	deletedRepository = event{"delete", "repository"}
 )
 
-// writable refuses while administrators let nothing be pushed or deleted.
-func (a *API) writable() error {
-	if a.Settings.Live().ReadOnly {
-		return fail.E(fail.Denied, nil, "the registry is read only").Hint("an administrator has set read_only; pulls go on")
-	}
-	return nil
-}
-
 // UpdateRepository changes the description of a repository.
 func (a *API) UpdateRepository(c *call, repositoryName string, body UpdateRepositoryJSONRequestBody) error {
 	name, err := c.repository(repositoryName)
@@ -47,9 +39,6 @@ func (a *API) UpdateRepository(c *call, repositoryName string, body UpdateReposi
 // DeleteRepository removes a repository with everything in it.
 func (a *API) DeleteRepository(c *call, repositoryName string) error {
 	name, err := c.repository(repositoryName)
-	if err == nil {
-		err = a.writable()
-	}
 	if err == nil {
 		err = a.Registry.DeleteRepository(c.Context(), name)
 	}
@@ -78,9 +67,6 @@ func (a *API) DeleteArtifact(c *call, repositoryName, text string) error {
 }
 
 func (a *API) findToChange(c *call, repositoryName, text string) (registry.Artifact, oci.Name, error) {
-	if err := a.writable(); err != nil {
-		return registry.Artifact{}, oci.Name{}, err
-	}
 	name, err := c.repository(repositoryName)
 	if err != nil {
 		return registry.Artifact{}, oci.Name{}, err
@@ -134,9 +120,6 @@ func (a *API) DeleteTag(c *call, repositoryName, text, tagName string) error {
 
 // CopyArtifact copies an artifact, with its parts, tags and attachments, from a repository that the caller may read.
 func (a *API) CopyArtifact(c *call, repositoryName string, p CopyArtifactParams) error {
-	if err := a.writable(); err != nil {
-		return err
-	}
 	to, err := c.repository(repositoryName)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/oci"
 )
 
 // Codes of Harbor's errors that stand for a status of their own. They are given to errors with Code; codes of other surfaces are passed over here.
@@ -55,6 +56,8 @@ func (a *API) refuse(c *call, err error) {
 	is := refusals[kind]
 	if code := fail.CodeOf(err); statuses[code] != 0 {
 		is.status, is.code = statuses[code], code
+	} else if code == oci.CodeDenied && kind == fail.Denied { // what the registry refuses to everybody, as Harbor calls it: a quota, read_only
+		is.code = code
 	}
 	h := c.w.Header()
 	id := h.Get("X-Request-Id")

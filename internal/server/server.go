@@ -189,7 +189,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	api := distapi.New(distapi.Config{
 		Registry: s.registry, Access: s.access, Log: s.log, Clock: s.clock, Audit: s.audit,
 		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, ProgressTimeout: c.HTTP.ProgressTimeout,
-		Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
+		ReadOnly: func() bool { return s.settings.Live().ReadOnly }, Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
 	harbor := s.harbor()
 	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}

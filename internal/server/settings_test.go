@@ -1,0 +1,89 @@
+package server_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// ask sends a request as admin. A body that begins with a brace is JSON.
+func (r *running) ask(t *testing.T, method, path, body string) answer {
+	t.Helper()
+	kind := "application/octet-stream"
+	if strings.HasPrefix(body, "{") {
+		kind = "application/json"
+	}
+	a, err := do(t, http.DefaultClient, method, r.URL()+path, strings.NewReader(body), append(basic(), "Content-Type", kind)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// set changes settings as administrators do.
+func (r *running) set(t *testing.T, settings string) {
+	t.Helper()
+	if a := r.ask(t, http.MethodPut, "/api/v2.0/configurations", settings); a.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %s", settings, a.Status, a.body)
+	}
+}
+
+// push pushes a blob in one request.
+func (r *running) push(t *testing.T, repo, blob string) answer {
+	t.Helper()
+	return r.ask(t, http.MethodPost, fmt.Sprintf("/v2/%s/blobs/uploads/?digest=sha256:%x", repo, sha256.Sum256([]byte(blob))), blob)
+}
+
+// pushImage pushes an image without layers under a tag.
+func (r *running) pushImage(t *testing.T, repo, tag string) {
+	t.Helper()
+	const config = "{}"
+	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%x","size":2},"layers":[]}`, sha256.Sum256([]byte(config)))
+	if a := r.push(t, repo, config); a.StatusCode != http.StatusCreated {
+		t.Fatalf("push: %s %s", a.Status, a.body)
+	}
+	a, err := do(t, http.DefaultClient, http.MethodPut, r.URL()+"/v2/"+repo+"/manifests/"+tag, strings.NewReader(manifest), append(basic(), "Content-Type", "application/vnd.oci.image.manifest.v1+json")...)
+	if err != nil || a.StatusCode != http.StatusCreated {
+		t.Fatalf("push: %v %v %s", err, a.Response, a.body)
+	}
+}
+
+// is wants a status, and a text in the body.
+func (a answer) is(t *testing.T, status int, text string) {
+	t.Helper()
+	if a.StatusCode != status || !strings.Contains(a.body, text) {
+		t.Errorf("%s %s: %s %s, want %d and %q", a.Request.Method, a.Request.URL, a.Status, a.body, status, text)
+	}
+}
+
+func TestNothingIsChangedWhileTheRegistryIsReadOnly(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.pushImage(t, "library/app", "1")
+	begun := strings.TrimPrefix(r.upload(t), r.URL())
+	r.set(t, `{"read_only":true}`)
+	for _, refused := range [][3]string{
+		{http.MethodPost, "/v2/library/app/blobs/uploads/", ""}, {http.MethodPatch, begun, "some"}, {http.MethodDelete, begun, ""},
+		{http.MethodPut, "/v2/library/app/manifests/2", "{}"}, {http.MethodDelete, "/v2/library/app/manifests/1", ""}, {http.MethodDelete, "/v2/library/app/blobs/sha256:" + emptyHash, ""},
+		{http.MethodPost, "/api/v2.0/projects", `{"project_name":"new"}`}, {http.MethodDelete, "/api/v2.0/projects/library/repositories/app", ""},
+		{http.MethodPut, "/api/v2.0/projects/library/repositories/app", `{"description":"x"}`}, {http.MethodPost, "/api/v2.0/labels", `{"name":"x","scope":"g"}`},
+	} {
+		r.ask(t, refused[0], refused[1], refused[2]).is(t, http.StatusForbidden, `"code":"DENIED"`)
+	}
+	if a := get(t, r.URL()+"/api/v2.0/labels?scope=g"); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("who is not let in: %s", a.Status)
+	}
+	r.ask(t, http.MethodGet, "/v2/library/app/manifests/1", "").is(t, http.StatusOK, "schemaVersion")
+	r.ask(t, http.MethodGet, begun, "").is(t, http.StatusNoContent, "")
+	r.ask(t, http.MethodGet, "/api/v2.0/projects", "").is(t, http.StatusOK, "library")
+	r.ask(t, http.MethodGet, "/api/v2.0/systeminfo", "").is(t, http.StatusOK, `"read_only":true`)
+	a, err := do(t, http.DefaultClient, http.MethodPost, r.URL()+"/service/token", strings.NewReader("grant_type=password&username=admin&password="+password), "Content-Type", "application/x-www-form-urlencoded")
+	if err != nil || a.StatusCode != http.StatusOK {
+		t.Errorf("a login: %v %s", err, a.body)
+	}
+	r.set(t, `{"read_only":false}`)
+	r.ask(t, http.MethodPatch, begun, "some").is(t, http.StatusAccepted, "")
+	r.ask(t, http.MethodDelete, "/v2/library/app/manifests/1", "").is(t, http.StatusAccepted, "")
+}

@@ -199,10 +199,7 @@ type Directory struct{ Path string }
 type Registry struct{ SparseIndex bool }
 
 // Projects is how projects come to be.
-type Projects struct {
-	CreateOnPush bool
-	Quota        int64 // bytes that a new project may have; 0: no limit
-}
+type Projects struct{ CreateOnPush bool }
 
 // Uploads are the limits of pushes.
 type Uploads struct {

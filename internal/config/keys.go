@@ -116,8 +116,6 @@ func registryKeys() []key {
 	return []key{
 		toggle("registry.sparse_index", false, "Accept an index (multi-platform image) some of whose manifests are absent.", func(c *Config) *bool { return &c.Registry.SparseIndex }),
 		toggle("projects.create_on_push", true, "A push by an administrator makes a project that is not there, private.", func(c *Config) *bool { return &c.Projects.CreateOnPush }),
-		size("projects.quota", "0", "What a project may have, from when it is made: the sum of its blobs, each counted once, and manifests. Those that are there keep what they have.",
-			func(c *Config) *int64 { return &c.Projects.Quota }, extent{min: mib, max: 1024 * tib, off: "no limit"}),
 		duration("uploads.expire_after", "24h", "An upload that had no byte for so long is removed.",
 			func(c *Config) *time.Duration { return &c.Uploads.ExpireAfter }, span{min: time.Minute, max: 90 * day}),
 		number("uploads.max_per_subject", 256, "Upload bodies and manifests that one user may send to one node at once; more get 429. Each takes half a MiB of memory, a manifest what it has.", func(c *Config) *int { return &c.Uploads.MaxPerSubject }, 1, 100000),

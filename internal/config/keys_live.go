@@ -28,8 +28,9 @@ func liveGeneralKeys() []key {
 		number("settings.robot_token_duration", 30, "Days that a robot account is good if its maker does not say.", func(c *Config) *int { return &c.Live.RobotTokenDuration }, 1, 36500),
 		text("settings.robot_name_prefix", "1 to 32 of letters, digits and -_.+$@", "robot$", "Begins the name of every robot account. With another prefix, all robots log in under new names.",
 			func(c *Config) *string { return &c.Live.RobotNamePrefix }, robotPrefix),
-		number("settings.storage_per_project", -1, "Quota in bytes of projects that are made from now on; -1 for none.", func(c *Config) *int { return &c.Live.StoragePerProject }, -1, 1<<50),
-		toggle("settings.quota_per_project_enable", true, "Hold projects to their quotas.", func(c *Config) *bool { return &c.Live.QuotaPerProject }),
+		quota("settings.storage_per_project", "What a project may have in bytes, from when it is made: the sum of its blobs, each counted once, and manifests. -1 is no limit. Projects that are there keep what they may have.",
+			func(c *Config) *int64 { return &c.Live.StoragePerProject }),
+		toggle("settings.quota_per_project_enable", true, "Hold projects to their quotas, and give new ones settings.storage_per_project. While it is off, what projects have is counted, and nothing is refused.", func(c *Config) *bool { return &c.Live.QuotaPerProject }),
 		text("settings.banner_message", "at most 2048 bytes", "", "Shown to everybody at the top of the console, in the form of Harbor's configuration.",
 			func(c *Config) *string { return &c.Live.BannerMessage }, upTo(2048)).empty("none"),
 		toggle("settings.notification_enable", true, "Let projects have webhooks.", func(c *Config) *bool { return &c.Live.NotificationEnable }),
@@ -101,6 +102,23 @@ func liveOIDCKeys() []key {
 }
 
 func upTo(most int) func(string) error {
+// mostQuota is the largest quota, in bytes.
+const mostQuota = 1024 * tib
+
+// quota is a key that takes a number of bytes, or -1 for as many as there are.
+func quota(path, doc string, at func(*Config) *int64) key {
+	return parsed(path, "number", fmt.Sprintf("1 to %d, or -1 (no limit)", int64(mostQuota)), "-1", doc, at, func(s string) (int64, error) {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a whole number", s)
+		}
+		if n != -1 && (n < 1 || n > mostQuota) {
+			return 0, fmt.Errorf("%d is out of range", n)
+		}
+		return n, nil
+	}, func(n int64) any { return n })
+}
+
 	return func(s string) error {
 		if len(s) > most {
 			return fmt.Errorf("has %d bytes, too many", len(s))

@@ -17,7 +17,7 @@ type Live struct {
 	SessionTimeout             int // minutes
 	RobotTokenDuration         int // days
 	RobotNamePrefix            string
-	StoragePerProject          int // bytes, -1 for no limit
+	StoragePerProject          int64 // bytes, -1 for no limit
 	QuotaPerProject            bool
 	BannerMessage              string
 

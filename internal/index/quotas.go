@@ -36,6 +36,11 @@ func HoldBytes(ctx context.Context, tx *sqldb.Tx, project, n int64) (int64, erro
 	return tx.Exec(ctx, "UPDATE quotas SET held = held + ? WHERE project = ? AND held + ? <= limit_bytes", n, project, n)
 }
 
+// HoldBeyond is HoldBytes, whatever the limit. 0 rows: there is no quota.
+func HoldBeyond(ctx context.Context, tx *sqldb.Tx, project, n int64) (int64, error) {
+	return tx.Exec(ctx, "UPDATE quotas SET held = held + ? WHERE project = ?", n, project)
+}
+
 // AddHeld changes what is held of a quota, whatever the limit.
 func AddHeld(ctx context.Context, tx *sqldb.Tx, project, n int64) error {
 	if n == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -201,7 +202,7 @@ func (r *Registry) grow(ctx context.Context, g *grant, n int64) error {
 			return nil // another push took it meanwhile
 		}
 		short := n - left
-		q, err := index.FindQuota(ctx, r.db, g.project)
+		q, err := r.findQuota(ctx, g.project)
 		if err != nil {
 			return err
 		}
@@ -215,8 +216,12 @@ func (r *Registry) grow(ctx context.Context, g *grant, n int64) error {
 			}
 			return errFull
 		}
-		// What is taken is settled before the transaction: one that ran more often than once took it once.
-		give := short + min(r.cfg.QuotaSlice, (q.Limit-q.Held-short)/plenty)
+		// What is taken is settled before the transaction: one that ran more often than once took it once. Of a quota that is switched off nothing is taken in advance: it would be used when the
+		// quota holds again.
+		give := short
+		if !r.cfg.QuotasOff() {
+			give += max(0, min(r.cfg.QuotaSlice, (q.Limit-q.Held-short)/plenty))
+		}
 		if slice, err = r.takeQuota(ctx, g.project, slice, give); errors.Is(err, errTaken) {
 			continue
 		}
@@ -240,7 +245,7 @@ func (r *Registry) takeQuota(ctx context.Context, project, slice, n int64) (int6
 		if err != nil || !mine {
 			return err // not mine: an earlier run was committed
 		}
-		held, err := index.HoldBytes(ctx, tx, project, n)
+		held, err := r.holdBytes(ctx, tx, project, n)
 		if err != nil {
 			return err
 		}
@@ -380,8 +385,28 @@ const smallPart = 4 << 10
 // leftOf answers how much of a quota may still be promised on this node.
 func (r *Registry) leftOf(ctx context.Context, project int64) (int64, error) {
 	_, own := r.grants.of(project).has()
-	q, err := index.FindQuota(ctx, r.db, project)
+	q, err := r.findQuota(ctx, project)
 	return max(0, own+q.Limit-q.Held), absentIsFine(err)
+}
+
+// farOff is the limit of a quota that is switched off: so far from what is held that nothing reaches it, and that sums of both can be written.
+const farOff = math.MaxInt64 / 4
+
+// findQuota answers the quota of a project as it counts now.
+func (r *Registry) findQuota(ctx context.Context, project int64) (index.Quota, error) {
+	q, err := index.FindQuota(ctx, r.db, project)
+	if err == nil && r.cfg.QuotasOff() {
+		q.Limit = q.Held + farOff
+	}
+	return q, err
+}
+
+// holdBytes takes bytes of a quota, if it has so many left or is switched off. 0 rows: it has not, or there is none.
+func (r *Registry) holdBytes(ctx context.Context, tx *sqldb.Tx, project, n int64) (int64, error) {
+	if r.cfg.QuotasOff() {
+		return index.HoldBeyond(ctx, tx, project, n)
+	}
+	return index.HoldBytes(ctx, tx, project, n)
 }
 
 // wait waits a little, if other nodes have slices of a quota of which they may give something back, or answers that the quota has no n bytes left.

@@ -23,6 +23,7 @@ type Config struct {
 
 	CreateOnPush bool         // a push of one who may makes a missing project
 	DefaultQuota func() int64 // what new projects may have, in bytes, or Unlimited; nil: that
+	QuotasOff    func() bool  // quotas hold nobody back, as of now; they are counted all the same. nil: they do
 	SparseIndex  bool         // children of an index may be absent
 
 	QuotaSlice           int64         // bytes that a node takes of a quota in advance, if there is plenty; default 64 MiB, below 0: none
@@ -110,6 +111,9 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	exact := cfg.DB.Sole() && cfg.Lost == nil
 	if cfg.Lost == nil {
 		cfg.Lost = cfg.DB.Lost
+	}
+	if cfg.QuotasOff == nil {
+		cfg.QuotasOff = func() bool { return false }
 	}
 	r := &Registry{
 		cfg: cfg, db: cfg.DB, blobs: cfg.Blobs, recent: newRecent(exact, cfg.Clock), stale: stale{clock: cfg.Clock, log: cfg.Log}, shared: newShared(cfg), pulls: newPulls(), prepared: newPrepared(),

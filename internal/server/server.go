@@ -168,7 +168,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	}
 	s.registry, err = registry.New(ctx, registry.Config{
 		DB: db, Blobs: s.stores.blobs, Log: s.log, Clock: s.clock, Metrics: reg,
-		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex, DefaultQuota: func() int64 { return quota(c.Projects.Quota) },
+		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex, DefaultQuota: s.newQuota, QuotasOff: func() bool { return !s.settings.Live().QuotaPerProject },
 		MaxUploadsPerSubject: c.Uploads.MaxPerSubject, MaxObjectBytes: c.Uploads.MaxObjectSize, LowDiskBytes: c.Storage.LowDisk,
 		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis), StaleTags: c.HA.StaleTags,
 	})
@@ -213,12 +213,13 @@ func auditOptions(s *settings.Store) func() audit.Options {
 	return func() audit.Options { return *now.Load() }
 }
 
-// quota answers how the registry is told of a limit of bytes, 0 being none.
-func quota(limit int64) int64 {
-	if limit == 0 {
+// newQuota answers what projects that are made now may have, in bytes.
+func (s *Server) newQuota() int64 {
+	live := s.settings.Live()
+	if !live.QuotaPerProject {
 		return registry.Unlimited
 	}
-	return limit
+	return live.StoragePerProject
 }
 
 // orNever answers how the sweep is told of a walk that never is.

@@ -58,6 +58,44 @@ func (a answer) is(t *testing.T, status int, text string) {
 	}
 }
 
+func TestProjectsGetTheQuotaThatAdministratorsSet(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	hard := func(project string) string { return `"hard":{"storage":` + project + `}` }
+	make := func(name string) {
+		t.Helper()
+		r.ask(t, http.MethodPost, "/api/v2.0/projects", `{"project_name":"`+name+`"}`).is(t, http.StatusCreated, "")
+	}
+	make("before")
+	r.set(t, `{"storage_per_project":100}`)
+	make("with")
+	r.ask(t, http.MethodGet, "/api/v2.0/projects/before/summary", "").is(t, http.StatusOK, hard("-1"))
+	r.ask(t, http.MethodGet, "/api/v2.0/projects/with/summary", "").is(t, http.StatusOK, hard("100"))
+	r.push(t, "with/app", strings.Repeat("x", 200)).is(t, http.StatusForbidden, "DENIED")
+	r.push(t, "pushed/app", strings.Repeat("x", 200)).is(t, http.StatusForbidden, "DENIED") // the project is made by the push
+	r.set(t, `{"storage_per_project":-1}`)
+	make("without")
+	r.ask(t, http.MethodGet, "/api/v2.0/projects/without/summary", "").is(t, http.StatusOK, hard("-1"))
+	r.ask(t, http.MethodGet, "/api/v2.0/projects/with/summary", "").is(t, http.StatusOK, hard("100"))
+	r.ask(t, http.MethodPut, "/api/v2.0/configurations", `{"storage_per_project":0}`).is(t, http.StatusBadRequest, "BAD_REQUEST")
+}
+
+func TestQuotasThatAreSwitchedOffRefuseNothing(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.set(t, `{"storage_per_project":100}`)
+	r.push(t, "team/app", "small").is(t, http.StatusCreated, "")
+	r.push(t, "team/app", strings.Repeat("x", 200)).is(t, http.StatusForbidden, "DENIED")
+	r.set(t, `{"quota_per_project_enable":false}`)
+	r.push(t, "team/app", strings.Repeat("x", 200)).is(t, http.StatusCreated, "")
+	r.push(t, "other/app", strings.Repeat("x", 200)).is(t, http.StatusCreated, "")
+	r.ask(t, http.MethodGet, "/api/v2.0/projects/team/summary", "").is(t, http.StatusOK, `"used":{"storage":205}`)
+	r.ask(t, http.MethodGet, "/api/v2.0/projects/other/summary", "").is(t, http.StatusOK, `"hard":{"storage":-1}`)
+	r.set(t, `{"quota_per_project_enable":true}`)
+	r.push(t, "team/app", "more").is(t, http.StatusForbidden, "DENIED")
+	r.push(t, "other/app", "more").is(t, http.StatusCreated, "")
+}
+
 func TestNothingIsChangedWhileTheRegistryIsReadOnly(t *testing.T) {
 	t.Parallel()
 	r := start(t)

@@ -38,7 +38,7 @@ input with --stdin, so that it is in no list of processes. HAVN_ADMIN_PASSWORD c
 
 On SQLite, stop Havn first. With a database of its own it may go on; a node takes the old password for ten seconds more at most.
 
-Whoever is logged in by a refresh token logs in again. Access tokens are good until they end (tokens.ttl); 'havn key rotate --revoke' ends
+Whoever is logged in by a refresh token logs in again. Access tokens are good until they end (settings.token_expiration); 'havn key rotate --revoke' ends
 them at once.
 
 ` + exitText,

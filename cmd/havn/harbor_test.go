@@ -69,7 +69,7 @@ func TestServingOnAHarborCfg(t *testing.T) {
 	}
 	log := c.log.String()
 	for _, want := range []string{
-		`keys=token_expiration fate=used havn=tokens.ttl`, `keys=email_server fate=ignored`, `keys="db_host db_password" fate=ignored`, "level=WARN msg=\"" + cfg + ":14 registry_storage_provider_config: ",
+		`keys=token_expiration fate=used havn=settings.token_expiration`, `keys=email_server fate=ignored`, `keys="db_host db_password" fate=ignored`, "level=WARN msg=\"" + cfg + ":14 registry_storage_provider_config: ",
 		`keys=ui_url_protocol fate=overridden`,
 	} {
 		if strings.Count(log, want) != 1 {

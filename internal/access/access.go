@@ -16,7 +16,6 @@ import (
 // Defaults of Config.
 const (
 	DefaultService    = "harbor-registry"
-	DefaultTokenTTL   = 30 * time.Minute
 	DefaultRefreshTTL = 30 * 24 * time.Hour
 	DefaultUploadTime = 24 * time.Hour
 )
@@ -61,7 +60,6 @@ type Config struct {
 	Guesses Guesses
 
 	Service    string        // the audience of tokens; "": DefaultService
-	TokenTTL   time.Duration // life of an access token; 0: the default
 	RefreshTTL time.Duration // life of a refresh token; 0: the default
 	UploadTime time.Duration // how long after its end a token finishes the upload that it began; 0: the default
 	Cost       Cost          // of a password's hash; zero: DefaultCost. Less is for tests: hashes of another cost are made anew when their user logs in.
@@ -114,7 +112,6 @@ func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
 	if c.AdminPatience == 0 && !c.DB.Sole() {
 		c.AdminPatience = DefaultAdminPatience
 	}
-	c.TokenTTL = orDefault(c.TokenTTL, DefaultTokenTTL)
 	c.RefreshTTL = orDefault(c.RefreshTTL, DefaultRefreshTTL)
 	c.UploadTime = orDefault(c.UploadTime, DefaultUploadTime)
 	c.RefreshAge = orDefault(c.RefreshAge, DefaultRefreshAge)

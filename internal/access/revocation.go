@@ -19,8 +19,6 @@ const (
 	// blindTime is how long a node may be without such a look. Beyond it, it changes nothing for a token before it has looked: see Current. The other nodes declare a node dead that can't reach
 	// the database for so long.
 	blindTime = 30 * time.Second
-	// longestToken is the longest life that an access token can be given by the configuration.
-	longestToken = 24 * time.Hour
 	// revokedAtOnce bounds one look.
 	revokedAtOnce = 1000
 )
@@ -193,7 +191,7 @@ func (a *Access) lookOnce(ctx context.Context) (n int, err error) {
 
 // revokedLife is how long the row of a revocation matters: as long as the longest-lived token of before it finishes its upload, and some more.
 func (a *Access) revokedLife() time.Duration {
-	return max(a.TokenTTL, longestToken) + a.UploadTime + time.Hour
+	return MaxTokenLife + a.UploadTime + time.Hour
 }
 
 // Hold says, inside a write transaction, whether the caller still has the duty for which it writes: see cluster.Claim. It fails the transaction if not.

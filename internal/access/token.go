@@ -151,12 +151,12 @@ func invalidToken(cause error) error {
 
 // Issue makes an access token that holds what was granted.
 func (a *Access) Issue(_ context.Context, who Identity, service string, granted []Scope) (Token, error) {
-	now := a.Clock()
-	raw, err := a.tokens.sign(a.payload(who, service, kindAccess, now, a.TokenTTL, granted))
+	now, life := a.Clock(), a.tokenLife()
+	raw, err := a.tokens.sign(a.payload(who, service, kindAccess, now, life, granted))
 	if err != nil {
 		return Token{}, fail.E(fail.Internal, err, "sign a token")
 	}
-	return Token{Raw: raw, ExpiresIn: a.TokenTTL, IssuedAt: now}, nil
+	return Token{Raw: raw, ExpiresIn: life, IssuedAt: now}, nil
 }
 
 // IssueRefresh makes a refresh token for somebody whom Authenticate answered, "" for one who logged in by a secret: clients keep that as well as they would keep the token, and it

@@ -13,25 +13,25 @@ func TestWhatAnotherProgramsFileSaysComesLast(t *testing.T) {
 	base := []config.Given{
 		{Key: "storage.driver", Value: []string{"memory"}, Where: where},
 		{Key: "storage.low_disk", Value: []string{"0"}, Where: where, Only: config.Condition{Key: "storage.driver", Value: "memory"}},
-		{Key: "tokens.ttl", Value: []string{"45m"}, Where: where},
+		{Key: "uploads.expire_after", Value: []string{"45m"}, Where: where},
 		{Key: "http.addr", Value: []string{":1", ":2"}, Where: where},
 		{Key: "log.level", Where: where, Wrong: "is odd"},
 		{Wrong: "is odd too", Where: where, Only: config.Condition{Key: "storage.driver", Value: "memory"}},
 	}
 	c := load(t, config.Source{File: file(t, "storage:\n  driver: filesystem\n"), Env: []string{"HAVN_LOG_LEVEL=warn"}, Flags: map[string]string{"http.addr": ":3"}, Base: base})
-	for key, want := range map[string]any{"storage.driver": "filesystem", "storage.low_disk": "512MiB", "tokens.ttl": "45m", "log.level": "warn"} {
+	for key, want := range map[string]any{"storage.driver": "filesystem", "storage.low_disk": "512MiB", "uploads.expire_after": "45m", "log.level": "warn"} {
 		if got := setting(t, c, key); got.Value != want {
 			t.Errorf("%s is %v, want %v", key, got, want)
 		}
 	}
-	if c.Origin("tokens.ttl") != where || c.Origin("http.addr") != "flag --http-addr" || c.Origin("data_dir") != "default" {
-		t.Errorf("from %s, %s, %s", c.Origin("tokens.ttl"), c.Origin("http.addr"), c.Origin("data_dir"))
+	if c.Origin("uploads.expire_after") != where || c.Origin("http.addr") != "flag --http-addr" || c.Origin("data_dir") != "default" {
+		t.Errorf("from %s, %s, %s", c.Origin("uploads.expire_after"), c.Origin("http.addr"), c.Origin("data_dir"))
 	}
-	p := refused(t, config.Source{Base: append(base, config.Given{Key: "tokens.tll", Value: []string{"1m"}, Where: where}, config.Given{Key: "log.format", Value: []string{"xml"}, Where: where})})
+	p := refused(t, config.Source{Base: append(base, config.Given{Key: "uploads.expire_aftr", Value: []string{"1m"}, Where: where}, config.Given{Key: "log.format", Value: []string{"xml"}, Where: where})})
 	if len(p) != 4 {
 		t.Fatalf("%v", p)
 	}
-	for i, want := range []string{where + ": is odd", where + ": is odd too", where + ": tokens.tll: is an unknown key; did you mean tokens.ttl?", where + `: log.format: "xml" is not one of them`} {
+	for i, want := range []string{where + ": is odd", where + ": is odd too", where + ": uploads.expire_aftr: is an unknown key; did you mean uploads.expire_after?", where + `: log.format: "xml" is not one of them`} {
 		if !strings.HasPrefix(p[i].String(), want) {
 			t.Errorf("%s\nwant %s", p[i], want)
 		}

@@ -88,7 +88,6 @@ type Config struct {
 	Projects Projects
 	Uploads  Uploads
 	Sweep    Sweep
-	Tokens   Tokens
 	Live     Live
 	Outbound Outbound
 	Tracing  Tracing
@@ -215,9 +214,6 @@ type Sweep struct {
 	SafeTime       time.Duration
 	DeadGrace      time.Duration
 }
-
-// Tokens is how long tokens live.
-type Tokens struct{ TTL time.Duration }
 
 // Outbound is how Havn calls others.
 type Outbound struct {

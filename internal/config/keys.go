@@ -121,8 +121,6 @@ func registryKeys() []key {
 		number("uploads.max_per_subject", 256, "Upload bodies and manifests that one user may send to one node at once; more get 429. Each takes half a MiB of memory, a manifest what it has.", func(c *Config) *int { return &c.Uploads.MaxPerSubject }, 1, 100000),
 		size("uploads.max_object_size", "512MiB", "Largest object in the blob store. A larger blob is cut into several, at most 10,000, which is also what bounds the size of a blob.",
 			func(c *Config) *int64 { return &c.Uploads.MaxObjectSize }, extent{min: mib, max: 5 * tib}),
-		duration("tokens.ttl", "30m", "How long an access token is good. A push that takes longer is not cut off: the upload that it began may be finished.",
-			func(c *Config) *time.Duration { return &c.Tokens.TTL }, span{min: time.Minute, max: day}),
 	}
 }
 

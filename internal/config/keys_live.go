@@ -25,6 +25,7 @@ func liveGeneralKeys() []key {
 			func(c *Config) *CreationRestriction { return &c.Live.ProjectCreationRestriction }, []string{"everyone", "adminonly"}, []CreationRestriction{EveryoneCreates, AdminsCreate}, equal),
 		toggle("settings.read_only", false, "Let nothing be changed: pushes and deletes are refused, and all that changes something through the REST API but the settings. Pulls and logins go on.", func(c *Config) *bool { return &c.Live.ReadOnly }),
 		number("settings.session_timeout", 60, "Minutes after which a browser that does nothing is logged out.", func(c *Config) *int { return &c.Live.SessionTimeout }, 1, 30*24*60),
+		number("settings.token_expiration", 30, "Minutes that an access token of a docker client is good. A push that takes longer is not cut off: the upload that it began may be finished.", func(c *Config) *int { return &c.Live.TokenExpiration }, 1, 24*60),
 		number("settings.robot_token_duration", 30, "Days that a robot account is good if its maker does not say.", func(c *Config) *int { return &c.Live.RobotTokenDuration }, 1, 36500),
 		text("settings.robot_name_prefix", "1 to 32 of letters, digits and -_.+$@", "robot$", "Begins the name of every robot account. With another prefix, all robots log in under new names.",
 			func(c *Config) *string { return &c.Live.RobotNamePrefix }, robotPrefix),
@@ -101,7 +102,6 @@ func liveOIDCKeys() []key {
 	}
 }
 
-func upTo(most int) func(string) error {
 // mostQuota is the largest quota, in bytes.
 const mostQuota = 1024 * tib
 
@@ -119,6 +119,7 @@ func quota(path, doc string, at func(*Config) *int64) key {
 	}, func(n int64) any { return n })
 }
 
+func upTo(most int) func(string) error {
 	return func(s string) error {
 		if len(s) > most {
 			return fmt.Errorf("has %d bytes, too many", len(s))

@@ -15,6 +15,7 @@ type Live struct {
 	ProjectCreationRestriction CreationRestriction
 	ReadOnly                   bool
 	SessionTimeout             int // minutes
+	TokenExpiration            int // minutes
 	RobotTokenDuration         int // days
 	RobotNamePrefix            string
 	StoragePerProject          int64 // bytes, -1 for no limit

@@ -98,9 +98,9 @@ func (r *reading) people() {
 	if minutes := r.value("token_expiration"); minutes == "" {
 		r.says("token_expiration", Ignored, "is empty: tokens live as long as by default")
 	} else if n, err := strconv.Atoi(minutes); err != nil || n < 1 {
-		r.wrong("token_expiration", "tokens.ttl", always, "is not a number of minutes", "a whole number, like 30")
+		r.wrong("token_expiration", "settings.token_expiration", always, "is not a number of minutes", "a whole number, like 30")
 	} else {
-		r.give("token_expiration", "tokens.ttl", always, strconv.Itoa(n)+"m")
+		r.give("token_expiration", "settings.token_expiration", always, strconv.Itoa(n))
 	}
 	r.identity()
 }

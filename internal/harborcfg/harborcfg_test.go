@@ -89,7 +89,7 @@ func TestTheGuidesFileIsAConfigurationOfHavns(t *testing.T) {
 	got := settings(direct)
 	for key, want := range map[string]any{
 		"http.public_url": "http://registry.example.com", "admin.password": "Pa55%word;with=all#of$them", "database.engine": "mysql",
-		"database.user": "registry", "storage.driver": "swift", "storage.swift.username": "registry:swift", "tokens.ttl": "30m",
+		"database.user": "registry", "storage.driver": "swift", "storage.swift.username": "registry:swift", "settings.token_expiration": int64(30),
 	} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)
@@ -150,7 +150,7 @@ registry_storage_provider_config = rootdirectory: /srv/harbor
 	}
 	got := settings(c)
 	for key, want := range map[string]any{
-		"http.public_url": "https://registry.example.com", "admin.password": "own", "storage.driver": "memory", "storage.filesystem.path": "", "tokens.ttl": "30m",
+		"http.public_url": "https://registry.example.com", "admin.password": "own", "storage.driver": "memory", "storage.filesystem.path": "", "settings.token_expiration": int64(30),
 	} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)

@@ -72,7 +72,7 @@ func firstStartKeys() []key {
 		{names: []string{"ldap_group_gid"}, fate: Used, havn: []string{"settings.ldap_group_attribute_name"}, text: "the attribute that holds a group's name"},
 		{names: []string{"ldap_group_scope"}, fate: Used, havn: []string{"settings.ldap_group_search_scope"}, text: "how deep groups are looked for; 3, as older Harbors numbered, is the whole tree"},
 		{names: []string{"self_registration"}, fate: Used, havn: []string{"settings.self_registration"}, text: "whether anybody may make an account of his own"},
-		{names: []string{"token_expiration"}, fate: Used, havn: []string{"tokens.ttl"}, text: "how long tokens live; Havn takes it at every start"},
+		{names: []string{"token_expiration"}, fate: Used, havn: []string{"settings.token_expiration"}, text: "how many minutes tokens live"},
 		{names: []string{"project_creation_restriction"}, fate: Used, havn: []string{"settings.project_creation_restriction"}, text: "who may make projects; pushing to one that is not there makes it for administrators alone (`projects.create_on_push`)"},
 	}
 	for i := range all {

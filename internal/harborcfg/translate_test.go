@@ -43,7 +43,7 @@ func TestEachKeyBecomesHavns(t *testing.T) {
 		"ssl_cert = /a.crt\nssl_cert_key = /a.key":                          "",
 		"harbor_admin_password = a=b#c;d%e":                                 "admin.password=a=b#c;d%e",
 		"harbor_admin_password =":                                           "",
-		"token_expiration = 45":                                             "tokens.ttl=45m",
+		"token_expiration = 45":                                             "settings.token_expiration=45",
 		"db_host = mysql\ndb_port = 3306\ndb_user = root\ndb_password = x":  "",
 		"db_host = db\ndb_user = registry\ndb_password = x":                 "database.engine=mysql database.hosts=db:3306 database.user=registry database.password=x",
 		"db_host = fd00::1\ndb_port = 3307":                                 "database.engine=mysql database.hosts=[fd00::1]:3307",

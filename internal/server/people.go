@@ -15,6 +15,7 @@ import (
 func (s *Server) policy() access.Policy {
 	live, p := s.settings.Live(), access.DefaultPolicy()
 	p.RobotPrefix = live.RobotNamePrefix
+	p.TokenLife = time.Duration(live.TokenExpiration) * time.Minute
 	p.SelfRegistration = live.SelfRegistration && live.AuthMode == config.AuthLocal
 	p.SessionIdle = time.Duration(live.SessionTimeout) * time.Minute
 	p.SessionLife = max(p.SessionLife, p.SessionIdle)
@@ -28,7 +29,7 @@ func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, r
 	var first access.FirstStart
 	var err error
 	s.access, first, err = access.New(ctx, access.Config{
-		DB: s.stores.db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(), TokenTTL: c.Tokens.TTL,
+		DB: s.stores.db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(),
 		Seal: sealer, Policy: s.policy, Provider: s.directory.provider, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
 		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
 	})

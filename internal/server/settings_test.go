@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -124,4 +125,29 @@ func TestNothingIsChangedWhileTheRegistryIsReadOnly(t *testing.T) {
 	r.set(t, `{"read_only":false}`)
 	r.ask(t, http.MethodPatch, begun, "some").is(t, http.StatusAccepted, "")
 	r.ask(t, http.MethodDelete, "/v2/library/app/manifests/1", "").is(t, http.StatusAccepted, "")
+}
+
+func TestTokensLiveAsLongAsAdministratorsSet(t *testing.T) {
+	t.Parallel()
+	r := start(t, "HAVN_SETTINGS_READ_ONLY=false")
+	life := func() int {
+		t.Helper()
+		var token struct {
+			ExpiresIn int `json:"expires_in"`
+		}
+		a := r.ask(t, http.MethodGet, "/service/token?service=harbor-registry", "")
+		if err := json.Unmarshal([]byte(a.body), &token); err != nil {
+			t.Fatalf("%v: %s", err, a.body)
+		}
+		return token.ExpiresIn
+	}
+	if got := life(); got != 30*60 {
+		t.Errorf("%d seconds at first", got)
+	}
+	r.set(t, `{"token_expiration":7}`)
+	if got := life(); got != 7*60 {
+		t.Errorf("%d seconds of the 7 minutes that were set", got)
+	}
+	r.ask(t, http.MethodGet, "/api/v2.0/configurations", "").is(t, http.StatusOK, `"token_expiration":{"value":7,"editable":true}`)
+	r.ask(t, http.MethodPut, "/api/v2.0/configurations", `{"token_expiration":0}`).is(t, http.StatusBadRequest, "BAD_REQUEST")
 }

@@ -42,10 +42,23 @@ func newPulls() *pulls {
 	return &pulls{waits: map[pullKey]pullCount{}, full: make(chan struct{}, 1)}
 }
 
+// Notes say what is noted of pulls.
+type Notes struct{ Count, Time bool }
+
 // CountPull counts a pull of a manifest. It never blocks on a store; a count may be lost.
 func (r *Registry) CountPull(name oci.Name, ref oci.Reference, d oci.Digest) {
+	var n, now int64
+	note := r.cfg.NotePulls()
+	if !note.Count && !note.Time {
+		return
+	}
+	if note.Count {
+		n = 1
+	}
+	if note.Time {
+		now = micros(r.cfg.Clock())
+	}
 	key := pullKey{repo: name, tag: ref.Tag, digest: d}
-	now := micros(r.cfg.Clock())
 	p := r.pulls
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +67,7 @@ func (r *Registry) CountPull(name oci.Name, ref oci.Reference, d oci.Digest) {
 		r.metrics.dropped.Inc()
 		return
 	}
-	p.waits[key] = pullCount{n: c.n + 1, at: max(c.at, now)}
+	p.waits[key] = pullCount{n: c.n + n, at: max(c.at, now)}
 	if len(p.waits) > maxPulls/2 {
 		select {
 		case p.full <- struct{}{}:

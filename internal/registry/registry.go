@@ -35,6 +35,7 @@ type Config struct {
 	SettleTime           time.Duration // how long the rows of what came may take, after the client's body ended and the store has its bytes; default 1 min
 	NodeID               int64         // this incarnation, for the pull counts
 	Shared               Shared        // bytes of manifests for all nodes; nil: none
+	NotePulls            func() Notes  // what is noted of pulls, as of now; nil: all
 	StaleTags            time.Duration // how old what this node knows of a tag may be, to be answered while the database is out of reach; 0: no such answers
 
 	// Lost answers why the database has been out of reach for longer than a failover takes, nil if it has not. nil: DB's own; where set, for tests, this process is not taken for the only one that
@@ -111,6 +112,9 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	exact := cfg.DB.Sole() && cfg.Lost == nil
 	if cfg.Lost == nil {
 		cfg.Lost = cfg.DB.Lost
+	}
+	if cfg.NotePulls == nil {
+		cfg.NotePulls = func() Notes { return Notes{Count: true, Time: true} }
 	}
 	if cfg.QuotasOff == nil {
 		cfg.QuotasOff = func() bool { return false }

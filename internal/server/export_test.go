@@ -13,12 +13,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/havn-registry/havn/internal/config"
+	"github.com/havn-registry/havn/internal/sqldb"
 )
 
 // Hurry prepares a server, before Run, for a drain delay that the test ends itself.
 func (s *Server) Hurry() func() {
 	s.hurried = make(chan struct{})
 	return func() { close(s.hurried) }
+}
+
+// FoldPulls brings what was noted of pulls to where lists read it, which takes seconds otherwise.
+func (s *Server) FoldPulls(t *testing.T) {
+	t.Helper()
+	s.registry.FlushPulls(t.Context())
+	if _, err := s.registry.FoldPulls(t.Context(), func(context.Context, *sqldb.Tx) error { return nil }, 100); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // PollCertificate sets how often the certificate's files are looked at.

@@ -170,7 +170,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		DB: db, Blobs: s.stores.blobs, Log: s.log, Clock: s.clock, Metrics: reg,
 		CreateOnPush: c.Projects.CreateOnPush, SparseIndex: c.Registry.SparseIndex, DefaultQuota: s.newQuota, QuotasOff: func() bool { return !s.settings.Live().QuotaPerProject },
 		MaxUploadsPerSubject: c.Uploads.MaxPerSubject, MaxObjectBytes: c.Uploads.MaxObjectSize, LowDiskBytes: c.Storage.LowDisk,
-		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis), StaleTags: c.HA.StaleTags,
+		SafeTime: c.Sweep.SafeTime, DeadGrace: c.Sweep.DeadGrace, NodeID: s.node.ID(), Shared: sharedBytes(s.redis), StaleTags: c.HA.StaleTags, NotePulls: s.notePulls,
 	})
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
@@ -220,6 +220,12 @@ func (s *Server) newQuota() int64 {
 		return registry.Unlimited
 	}
 	return live.StoragePerProject
+}
+
+// notePulls answers what is noted of pulls now.
+func (s *Server) notePulls() registry.Notes {
+	live := s.settings.Live()
+	return registry.Notes{Count: !live.PullCountUpdateDisable, Time: !live.PullTimeUpdateDisable}
 }
 
 // orNever answers how the sweep is told of a walk that never is.

@@ -151,3 +151,30 @@ func TestTokensLiveAsLongAsAdministratorsSet(t *testing.T) {
 	r.ask(t, http.MethodGet, "/api/v2.0/configurations", "").is(t, http.StatusOK, `"token_expiration":{"value":7,"editable":true}`)
 	r.ask(t, http.MethodPut, "/api/v2.0/configurations", `{"token_expiration":0}`).is(t, http.StatusBadRequest, "BAD_REQUEST")
 }
+
+func TestOfPullsOnlyThatIsNotedWhichAdministratorsWant(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.pushImage(t, "library/app", "1")
+	pulled := func(count, time string) {
+		t.Helper()
+		r.ask(t, http.MethodGet, "/v2/library/app/manifests/1", "").is(t, http.StatusOK, "")
+		r.FoldPulls(t)
+		repository := r.ask(t, http.MethodGet, "/api/v2.0/projects/library/repositories/app", "")
+		artifact := r.ask(t, http.MethodGet, "/api/v2.0/projects/library/repositories/app/artifacts/1", "")
+		if counted := strings.Contains(repository.body, `"pull_count":`+count+","); !counted {
+			t.Errorf("want a count of %q: %s", count, repository.body)
+		}
+		if noted := !strings.Contains(artifact.body, `"pull_time":"0001`); noted != (time != "") {
+			t.Errorf("want a time %q: %s", time, artifact.body)
+		}
+	}
+	r.set(t, `{"pull_count_update_disable":true,"pull_time_update_disable":true}`)
+	pulled("0", "")
+	r.set(t, `{"pull_count_update_disable":false}`)
+	pulled("1", "")
+	r.set(t, `{"pull_count_update_disable":true,"pull_time_update_disable":false}`)
+	pulled("1", "now")
+	r.set(t, `{"pull_count_update_disable":false}`)
+	pulled("2", "now")
+}

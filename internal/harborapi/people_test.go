@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/harborapi"
@@ -302,4 +303,24 @@ func TestPermissionsAreTold(t *testing.T) {
 	if len(all.System) < 50 || len(all.Project) < 50 {
 		t.Errorf("%d and %d permissions", len(all.System), len(all.Project))
 	}
+}
+
+func TestARobotIsGoodForAsLongAsAdministratorsSetWhereNobodySays(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.do(http.MethodPut, "/configurations", `{"robot_token_duration":3}`).is(http.StatusOK)
+	body := robotBody("ci", "system", in("system", "/", "project:list"))
+	delete(body, "duration")
+	var made harborapi.RobotCreated
+	s.do(http.MethodPost, "/robots", body).is(http.StatusCreated).decode(&made)
+	if left := time.Until(time.Unix(made.ExpiresAt, 0)); left < 71*time.Hour || left > 73*time.Hour {
+		t.Errorf("good for %s", left)
+	}
+	at := fmt.Sprintf("/robots/%d", made.ID)
+	s.get(at).is(http.StatusOK).says(`"duration":3`)
+	s.do(http.MethodPut, "/configurations", `{"robot_token_duration":5}`).is(http.StatusOK)
+	s.get(at).is(http.StatusOK).says(`"duration":3`)
+	body["name"], body["duration"] = made.Name, 0
+	s.do(http.MethodPut, at, body).is(http.StatusOK)
+	s.get(at).is(http.StatusOK).says(`"duration":5`)
 }

@@ -165,7 +165,7 @@ func (a *API) CreateRobot(c *call, body CreateRobotJSONRequestBody) error {
 	if err != nil {
 		return err
 	}
-	spec := access.RobotSpec{Name: body.Name, Description: body.Description, Secret: body.Secret, Disabled: body.Disable, Days: body.Duration, Permissions: permissions}
+	spec := access.RobotSpec{Name: body.Name, Description: body.Description, Secret: body.Secret, Disabled: body.Disable, Days: a.robotDays(body.Duration), Permissions: permissions}
 	switch {
 	case body.Level == levelProject && len(permissions) > 0:
 		spec.Project = permissions[0].In
@@ -182,6 +182,14 @@ func (a *API) CreateRobot(c *call, body CreateRobotJSONRequestBody) error {
 	c.audited(createdRobot, made.Name, made.ProjectID, "")
 	c.w.Header().Set("Location", Base+"/robots/"+strconv.FormatInt(made.ID, 10))
 	return c.json(http.StatusCreated, RobotCreated{ID: made.ID, Name: made.Name, Secret: secret, CreationTime: Time(made.Created), ExpiresAt: expiry(made.Expires)})
+}
+
+// robotDays answers how many days a robot account is good: where 0 are asked for, as many as administrators have set.
+func (a *API) robotDays(asked int64) int64 {
+	if asked == 0 {
+		return int64(a.Settings.Live().RobotTokenDuration)
+	}
+	return asked
 }
 
 // robot finds a robot account to which the caller may do something. To others, one that is not there is as one that they may not see.
@@ -216,7 +224,7 @@ func (a *API) UpdateRobot(c *call, robotID int64, body UpdateRobotJSONRequestBod
 	}
 	spec := access.RobotSpec{Description: body.Description, Disabled: body.Disable, Days: found.Days}
 	if body.Duration != nil {
-		spec.Days = *body.Duration
+		spec.Days = a.robotDays(*body.Duration)
 	}
 	if spec.Permissions, err = a.permissionsOf(c, body.Permissions); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -44,10 +43,8 @@ func (r *Registry) returnSlices(ctx context.Context, all bool) {
 	for _, g := range r.grants.list() {
 		if slice := g.end(r.cfg.Clock().Add(-idleSlice), all); slice != 0 {
 			over = append(over, slice)
-		} else if slice = g.full(); slice != 0 {
-			if err := r.fold(ctx, slice, allRest); err != nil {
-				r.cfg.Log.WarnContext(ctx, "what was pushed is still counted against a slice of its quota", "project", g.project, "error", err)
-			}
+		} else if err := r.trim(ctx, g); err != nil {
+			r.cfg.Log.WarnContext(ctx, "what was pushed is still counted against a slice of its quota", "project", g.project, "error", err)
 		}
 	}
 	for _, slice := range over {
@@ -56,6 +53,20 @@ func (r *Registry) returnSlices(ctx context.Context, all bool) {
 			r.cfg.Log.WarnContext(ctx, "a slice of a quota is given back later", "error", err)
 		}
 	}
+}
+
+// trim folds a slice that is in use, and gives back what is not likely to be used soon: what a large push that broke off was promised, what was deleted again, or was there already. A node that is always busy would
+// keep it from the others for ever.
+func (r *Registry) trim(ctx context.Context, g *grant) error {
+	if !g.growing.TryLock() {
+		return nil // more is being taken
+	}
+	defer g.growing.Unlock()
+	slice, keep := g.trim(r.cfg.QuotaSlice)
+	if slice == 0 {
+		return nil
+	}
+	return r.fold(ctx, slice, rest{keep: keep})
 }
 
 // takeStrays answers the slices that are to be given back, and forgets them.
@@ -92,9 +103,6 @@ type rest struct {
 	keep int64 // so many stay, at most; the others are the quota's again
 	end  bool  // the slice too: whatever is promised of it
 }
-
-// allRest keeps everything.
-var allRest = rest{keep: math.MaxInt64}
 
 // fold counts what is counted against a slice by itself, and gives the quota what is not to be kept of the rest. A slice that is not there is given back already.
 //

@@ -162,15 +162,16 @@ func (g *grant) end(before time.Time, always bool) int64 {
 	return slice
 }
 
-// full answers a slice against which so much is counted that it is to be folded; 0: there is none.
-func (g *grant) full() int64 {
+// trim answers the slice, and what of it must be kept, if something was counted against it since it was folded last, or more than most is left of it, else 0. No more than most is left of it then. It is for
+// those who hold growing: what is taken meanwhile would not be kept.
+func (g *grant) trim(most int64) (slice, keep int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.spent < foldAtOnce {
-		return 0
+	if g.slice == 0 || g.spent == 0 && g.left <= most {
+		return 0, 0
 	}
-	g.spent = 0
-	return g.slice
+	g.spent, g.left = 0, min(g.left, most)
+	return g.slice, g.left + g.promised + g.unsure
 }
 
 // squeeze answers the slice, and what is promised of it and must be kept, if something was counted against it since it was folded last, else 0. Nothing is left of it then.

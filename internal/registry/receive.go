@@ -401,7 +401,16 @@ func (in *intake) keepOf(o object, err error) error {
 	return err
 }
 
-// giveUp ends an upload that nobody else knows of. If that fails it expires.
+// refused ends an upload if a quota refused it: nobody goes on with it, and what it has received would be missing to the others until it expires. It answers the error that it was given.
+func (in *intake) refused(err error) error {
+	if fail.Is(err, fail.Denied) {
+		in.r.prepared.take(in.up.ID)
+		in.giveUp()
+	}
+	return err
+}
+
+// giveUp ends an upload that nobody goes on with. If that fails it expires.
 func (in *intake) giveUp() {
 	in, end := in.cleaning()
 	defer end()

@@ -146,7 +146,7 @@ func misplaced(name oci.Name, u index.Upload, at int64) error {
 }
 
 // Append takes the next piece of an upload. What came is durable on return, also if the body broke off: then the error is Invalid with
-// BLOB_UPLOAD_INVALID, and Upload tells how far it got. Of two that append at once, one gets RangeInvalid with the Upload as its detail.
+// BLOB_UPLOAD_INVALID, and Upload tells how far it got. Of two that append at once, one gets RangeInvalid with the Upload as its detail. Denied: it does not fit into the project's quota, and the upload has ended.
 func (r *Registry) Append(ctx context.Context, name oci.Name, id string, a Append) (Upload, error) {
 	u, err := r.findUpload(ctx, name, id)
 	if err != nil {
@@ -164,19 +164,19 @@ func (r *Registry) Append(ctx context.Context, name oci.Name, id string, a Appen
 	}
 	defer end()
 	last, err := in.take(a.Body, a.Size)
-	if last != nil {
+	if last != nil && !fail.Is(err, fail.Denied) {
 		if settleErr := in.settle(*last); settleErr != nil {
-			return Upload{}, settleErr
+			return Upload{}, in.refused(settleErr)
 		}
 	}
 	if err != nil {
-		return Upload{}, fmt.Errorf("append to upload %s of %s: %w", id, name, err)
+		return Upload{}, fmt.Errorf("append to upload %s of %s: %w", id, name, in.refused(err))
 	}
 	return shown(name, in.up), nil
 }
 
 // Finish ends an upload: its blob is durable and in the repository on return. The same Finish again, for an hour, answers the same. A digest that does not fit
-// is Invalid with DIGEST_INVALID and leaves the upload where it was.
+// is Invalid with DIGEST_INVALID and leaves the upload where it was. Denied: it does not fit into the project's quota, and the upload has ended.
 func (r *Registry) Finish(ctx context.Context, name oci.Name, id string, f Finish) (oci.Descriptor, error) {
 	u, err := r.findUpload(ctx, name, id)
 	if err != nil {
@@ -215,12 +215,13 @@ func (r *Registry) finish(ctx context.Context, name oci.Name, u index.Upload, a 
 	in.wanted = f.Digest
 	last, err := in.take(f.Body, f.Size)
 	if err != nil {
-		if last != nil {
+		if last != nil && !fail.Is(err, fail.Denied) {
 			err = in.keepOf(*last, err)
 		}
-		return oci.Descriptor{}, err
+		return oci.Descriptor{}, in.refused(err)
 	}
-	return in.commit(ctx, last, f.Digest, false)
+	d, err := in.commit(ctx, last, f.Digest, false)
+	return d, in.refused(err)
 }
 
 // doneBefore answers a Finish of an upload that was seen to be done: what was seen may be on one server of the database alone.

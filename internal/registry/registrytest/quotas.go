@@ -176,20 +176,35 @@ func quotaRefuses(t *testing.T, w *World) {
 	}
 	w.wantUsed(t, project, most-400)
 
-	// An upload of unknown length is taken as far as there is room, and goes on when there is more.
+	// An upload that does not fit ends with all that came of it: nobody goes on with what was refused, and what it held would be missing to the others until it expires.
+	ended := func(id string, err error) {
+		t.Helper()
+		refused(t, err)
+		_, err = w.Upload(t.Context(), repo, id)
+		WantCode(t, err, fail.NotFound, oci.CodeBlobUploadUnknown)
+		if n := count(t, w, "SELECT COUNT(*) FROM quota_holds"); n != 0 {
+			t.Error("an upload that was refused is held")
+		}
+		CheckInvariants(t, w.DB, w.Store)
+	}
 	u := w.Start(t, repo, 0)
 	_, err = w.Append(t.Context(), repo, u.ID, registry.Append{Size: -1, Body: bytes.NewReader(tooMuch)})
-	refused(t, err)
-	if u, err = w.Upload(t.Context(), repo, u.ID); err != nil || u.Offset > 400 {
-		t.Fatalf("%+v, %v", u, err)
+	ended(u.ID, err)
+	u = w.Send(t, w.Start(t, repo, 0), tooMuch[:300])
+	_, err = w.Append(t.Context(), repo, u.ID, registry.Append{At: 300, Size: 101, Body: bytes.NewReader(tooMuch[300:])})
+	ended(u.ID, err)
+	u = w.Send(t, w.Start(t, repo, 0), tooMuch[:300])
+	_, err = w.Finish(t.Context(), repo, u.ID, registry.Finish{At: 300, Digest: Sum(tooMuch), Size: -1, Body: bytes.NewReader(tooMuch[300:])})
+	ended(u.ID, err)
+	fits := Content("fits", 400)
+	w.Push(t, repo, fits)
+	if err = w.DeleteBlob(t.Context(), repo, Sum(fits)); err != nil {
+		t.Fatal(err)
 	}
-	_, err = w.Finish(t.Context(), repo, u.ID, registry.Finish{At: u.Offset, Digest: Sum(tooMuch), Size: 401 - u.Offset, Body: bytes.NewReader(tooMuch[u.Offset:])})
-	refused(t, err)
-	CheckInvariants(t, w.DB, w.Store)
 	if err = w.SetQuota(t.Context(), project, most+1); err != nil {
 		t.Fatal(err)
 	}
-	w.End(t, u, tooMuch[u.Offset:], Sum(tooMuch))
+	w.Push(t, repo, tooMuch)
 	w.wantUsed(t, project, most+1)
 
 	// What the project has may come to another of its repositories, and again, though there is no room at all; so does what has no bytes.

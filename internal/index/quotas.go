@@ -12,12 +12,13 @@ type Quota struct {
 	Project int64
 	Limit   int64 // bytes
 	Held    int64 // bytes that are counted, or may be used by those that have a slice of it
+	Counts  int64 // how often what its project has was counted; 0 also while it is being taken away. Only FindQuota tells
 }
 
 // FindQuota finds the quota of a project.
 func FindQuota(ctx context.Context, q sqldb.Querier, project int64) (Quota, error) {
 	f := Quota{Project: project}
-	err := q.Row(ctx, "SELECT limit_bytes, held FROM quotas WHERE project = ?", project).Scan(&f.Limit, &f.Held)
+	err := q.Row(ctx, "SELECT limit_bytes, held, counts FROM quotas WHERE project = ?", project).Scan(&f.Limit, &f.Held, &f.Counts)
 	return f, err
 }
 
@@ -184,12 +185,12 @@ func CountHaving(ctx context.Context, q sqldb.Querier, project int64, d oci.Dige
 
 // SliceCharges lists up to limit things that are counted against a slice, in the order of their digests' bytes.
 func SliceCharges(ctx context.Context, q sqldb.Querier, slice int64, limit int) ([]Charge, error) {
-	return charges(ctx, q, "SELECT digest, size, repos FROM quota_charges WHERE slice = ? ORDER BY project, digest LIMIT ?", slice, limit)
+	return charges(ctx, q, "SELECT digest, size, repos, slice FROM quota_charges WHERE slice = ? ORDER BY project, digest LIMIT ?", slice, limit)
 }
 
 // Charges lists up to limit things of a project that are counted, behind a digest, in the order of their bytes.
 func Charges(ctx context.Context, q sqldb.Querier, project int64, after []byte, limit int) ([]Charge, error) {
-	return charges(ctx, q, "SELECT digest, size, repos FROM quota_charges WHERE project = ? AND digest > ? ORDER BY digest LIMIT ?", project, after, limit)
+	return charges(ctx, q, "SELECT digest, size, repos, COALESCE(slice, 0) FROM quota_charges WHERE project = ? AND digest > ? ORDER BY digest LIMIT ?", project, after, limit)
 }
 
 func charges(ctx context.Context, q sqldb.Querier, query string, args ...any) ([]Charge, error) {
@@ -198,7 +199,7 @@ func charges(ctx context.Context, q sqldb.Querier, query string, args ...any) ([
 		var c Charge
 		var raw []byte
 		if err == nil {
-			err = row.Scan(&raw, &c.Size, &c.Repos)
+			err = row.Scan(&raw, &c.Size, &c.Repos, &c.Slice)
 		}
 		if err == nil {
 			c.Digest, err = oci.DigestFromBytes(raw)
@@ -227,38 +228,42 @@ func FoldCharges(ctx context.Context, tx *sqldb.Tx, project, slice int64, list [
 
 // LinkedSizes lists up to limit blobs that a repository has, behind a digest, in the order of their bytes.
 func LinkedSizes(ctx context.Context, q sqldb.Querier, repo int64, after []byte, limit int) ([]Charge, error) {
-	return charges(ctx, q, "SELECT l.digest, b.size, 1 FROM repo_blobs l JOIN blobs b ON b.digest = l.digest WHERE l.repo = ? AND l.digest > ? ORDER BY l.digest LIMIT ?", repo, after, limit)
+	return charges(ctx, q, "SELECT l.digest, b.size, 1, 0 FROM repo_blobs l JOIN blobs b ON b.digest = l.digest WHERE l.repo = ? AND l.digest > ? ORDER BY l.digest LIMIT ?", repo, after, limit)
 }
 
 // ManifestList lists up to limit manifests of a repository, likewise.
 func ManifestList(ctx context.Context, q sqldb.Querier, repo int64, after []byte, limit int) ([]Charge, error) {
-	return charges(ctx, q, "SELECT digest, size, 1 FROM manifests WHERE repo = ? AND digest > ? ORDER BY digest LIMIT ?", repo, after, limit)
+	return charges(ctx, q, "SELECT digest, size, 1, 0 FROM manifests WHERE repo = ? AND digest > ? ORDER BY digest LIMIT ?", repo, after, limit)
 }
 
 // ForgetQuota removes the quota of a project, with all that was counted; more: that was more than limit rows, and some of them are left, with the quota. What is counted meanwhile makes it a Conflict.
+//
+// A quota of which some is left holds what is left, and is one that was never counted.
 func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (more bool, err error) {
 	list, err := Charges(ctx, tx, project, []byte{}, limit)
 	if err != nil {
 		return false, err
 	}
+	freed := int64(0)
 	for _, c := range list {
 		if err = DeleteCharge(ctx, tx, project, c.Digest); err != nil {
 			return false, err
 		}
+		if c.Slice == 0 {
+			freed += c.Size
+		}
 	}
-	holds, err := names(ctx, tx, "SELECT upload FROM quota_holds WHERE project = ? LIMIT ?", project, limit)
+	holds, err := forgetHolds(ctx, tx, project, limit)
 	if err != nil {
 		return false, err
 	}
-	err = chunks(holds, func(part []string) error {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
+	for _, h := range holds {
+		if h.Slice == 0 {
+			freed += h.Bytes
 		}
-		_, delErr := tx.Exec(ctx, "DELETE FROM quota_holds WHERE upload IN ("+marks(len(part))+")", args...)
-		return delErr
-	})
-	if err != nil || len(list) == limit || len(holds) == limit {
+	}
+	if len(list) == limit || len(holds) == limit {
+		_, err = tx.Exec(ctx, "UPDATE quotas SET held = held - ?, counts = 0, counted_at = ? WHERE project = ?", freed, sqldb.Micros(tx.Now()), project)
 		return err == nil, err
 	}
 	for _, from := range []string{"quota_slices", "quotas"} {
@@ -267,6 +272,34 @@ func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (m
 		}
 	}
 	return false, nil
+}
+
+// forgetHolds removes up to limit holds of a project, and answers them.
+func forgetHolds(ctx context.Context, tx *sqldb.Tx, project int64, limit int) ([]Hold, error) {
+	var all []Hold
+	for row, err := range tx.Rows(ctx, "SELECT upload, bytes, COALESCE(slice, 0) FROM quota_holds WHERE project = ? LIMIT ?", project, limit) {
+		var h Hold
+		if err == nil {
+			err = row.Scan(&h.Upload, &h.Bytes, &h.Slice)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, h)
+	}
+	return all, chunks(all, func(part []Hold) error {
+		args := make([]any, len(part))
+		for i, h := range part {
+			args[i] = h.Upload
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM quota_holds WHERE upload IN ("+marks(len(part))+")", args...)
+		return err
+	})
+}
+
+// SlicesOf lists up to limit slices of a quota.
+func SlicesOf(ctx context.Context, q sqldb.Querier, project int64, limit int) ([]int64, error) {
+	return ids(ctx, q, "SELECT id FROM quota_slices WHERE project = ? LIMIT ?", project, limit)
 }
 
 // Hold is a row of quota_holds.

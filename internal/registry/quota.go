@@ -55,10 +55,9 @@ func LimitNew(ctx context.Context, tx *sqldb.Tx, project, limit int64) error {
 
 // SetQuota gives a project a limit in bytes, which may be below what it has: then nothing can be pushed to it until enough is deleted. Unlimited takes its quota away. NotFound if there is no such project.
 //
-// Where the project had no quota:
-//
-//  1. The quota, with nothing counted. A crash leaves it so, and the sweep counts.
-//  2. What the project has is counted: see CountQuota.
+//  1. The quota. Where the project had none, nothing is counted yet: a crash leaves it so, and the sweep counts.
+//  2. What the project has is counted if it never was: see CountQuota. Otherwise, if more is held than there may be, the slices are given back that nodes took before. A crash leaves these to nodes, which
+//     may use them.
 func (r *Registry) SetQuota(ctx context.Context, project, limit int64) error {
 	if err := CheckLimit(limit); err != nil {
 		return err
@@ -66,7 +65,7 @@ func (r *Registry) SetQuota(ctx context.Context, project, limit int64) error {
 	if limit == Unlimited {
 		return r.removeQuota(ctx, project)
 	}
-	fresh, op := false, sqldb.NewToken()
+	op := sqldb.NewToken()
 	err := r.keyed(ctx, "quota.set", func(tx *sqldb.Tx) error {
 		mine, txErr := index.ClaimOp(ctx, tx, op, micros(tx.Now()))
 		if txErr != nil || !mine {
@@ -76,22 +75,44 @@ func (r *Registry) SetQuota(ctx context.Context, project, limit int64) error {
 			return txErr
 		}
 		n, txErr := index.SetLimit(ctx, tx, project, limit)
-		if fresh = n == 0; !fresh || txErr != nil {
-			return txErr
+		if txErr == nil && n == 0 {
+			_, txErr = index.InsertQuota(ctx, tx, project, limit, 0)
 		}
-		_, txErr = index.InsertQuota(ctx, tx, project, limit, 0)
 		return txErr
 	})
+	var set index.Quota
+	if err == nil {
+		set, err = index.FindQuota(ctx, r.db, project)
+	}
 	if fail.Is(err, fail.NotFound) || fail.CodeOf(err) == codeFK {
 		return fail.E(fail.NotFound, nil, "project %d", project)
 	}
-	if err == nil && fresh {
+	switch {
+	case err != nil:
+	case set.Counts == 0:
 		err = r.CountQuota(ctx, project)
+	case set.Held > set.Limit:
+		err = r.recall(ctx, project)
 	}
 	if err != nil {
 		return fmt.Errorf("set the quota of project %d: %w", project, err)
 	}
 	return nil
+}
+
+// mostRecalled bounds the slices that are given back when a limit falls: each node has one.
+const mostRecalled = 1000
+
+// recall gives back the slices of a quota, whoever has them: a push that was promised some of one takes anew. What can't be given back now is by the node, a moment later.
+func (r *Registry) recall(ctx context.Context, project int64) error {
+	all, err := index.SlicesOf(ctx, r.db, project, mostRecalled)
+	for _, slice := range all {
+		if foldErr := r.fold(ctx, slice, rest{end: true}); foldErr != nil {
+			r.grants.stray(slice)
+			r.cfg.Log.WarnContext(ctx, "a slice of a quota is given back later", "error", foldErr)
+		}
+	}
+	return err
 }
 
 // removeQuota takes a project's quota away, with all that was counted, in transactions of bounded size: a crash leaves a quota of which less is counted, and a count puts that right.

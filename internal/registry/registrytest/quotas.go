@@ -284,9 +284,38 @@ func quotaCounted(t *testing.T, w *World) {
 	}
 	project = w.limit(t, "counted", 1<<40)
 	w.wantUsed(t, project, want-11+int64(len("without a quota")))
+	quotaHalfGone(t, w, project)
 	WantCode(t, w.SetQuota(t.Context(), 1<<40, 5), fail.NotFound, "")
 	WantCode(t, w.SetQuota(t.Context(), 1<<40, registry.Unlimited), fail.NotFound, "")
 	WantCode(t, w.SetQuota(t.Context(), project, -2), fail.Invalid, "")
+}
+
+// quotaHalfGone takes a quota away of which much is counted, and breaks off in the middle.
+func quotaHalfGone(t *testing.T, w *World, project int64) {
+	t.Helper()
+	u := w.Send(t, w.Start(t, Name("counted/one"), 0), []byte("under way while the quota goes"))
+	want := w.used(t, project).Used
+	for i := range 600 {
+		exec(t, w, "INSERT INTO quota_charges (project, digest, size, repos, checked) VALUES (?, ?, 33, 1, 0)", project, Sum(fmt.Appendf(nil, "counted only %d", i)).Bytes())
+	}
+	exec(t, w, "UPDATE quotas SET held = held + 33 * 600, counts = 2 WHERE project = ?", project)
+	w.Faults.FailStep(2)
+	err := w.SetQuota(t.Context(), project, registry.Unlimited)
+	w.Faults.FailStep(0)
+	if !errors.Is(err, ErrInjected) || count(t, w, "SELECT COUNT(*) FROM quotas WHERE project = ?", project) != 1 || count(t, w, "SELECT COUNT(*) FROM quota_charges WHERE project = ?", project) > 600 {
+		t.Fatalf("it did not break off in the middle: %v", err)
+	}
+	w.Forward(time.Hour)
+	for range 3 {
+		if _, err = w.CountNewQuotas(t.Context(), w.Now(), 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wantUsed(t, project, want)
+	if err = w.CancelUpload(t.Context(), u.Repo, u.ID); err != nil {
+		t.Fatal(err)
+	}
+	CheckInvariants(t, w.DB, w.Store)
 }
 
 // quotaSlices lets nodes take slices of a quota, use parts of them, and give them back, die with them, or have them taken away.
@@ -356,6 +385,22 @@ func quotaSlices(t *testing.T, s Stores) {
 	}
 	w.wantUsed(t, project, 6500+600)
 	CheckInvariants(t, w.DB, w.Store)
+	// A limit that falls holds at once, whatever nodes took of it before.
+	push(other, "sliced before the limit fell")
+	push(w.Registry, "sliced before it fell")
+	if err = w.SetQuota(t.Context(), project, w.used(t, project).Used+50); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*registry.Registry{w.Registry, other} {
+		late = Content("sliced too late", 51)
+		_, err = n.PushBlob(t.Context(), repo, registry.PushBlob{Pusher: Admin, Digest: Sum(late), Size: 51, Body: bytes.NewReader(late)})
+		refused(t, err)
+	}
+	CheckInvariants(t, w.DB, w.Store)
+	w.Push(t, repo, Content("sliced last", 50))
+	if err = w.SetQuota(t.Context(), project, 1_000_000); err != nil {
+		t.Fatal(err)
+	}
 	quotaWaits(t, w, other, project)
 }
 

@@ -247,6 +247,34 @@ func TestRobotAccountsDoWhatTheyWereGiven(t *testing.T) {
 	s.get(at, boss).is(http.StatusForbidden)
 }
 
+func TestRobotAccountsHaveNoPowerOverAdministrators(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	maria, boss := s.user("maria"), s.user("boss")
+	s.do(http.MethodPut, fmt.Sprintf("/users/%d/sysadmin", boss), map[string]bool{"sysadmin_flag": true}).is(http.StatusOK)
+	var made harborapi.RobotCreated
+	s.do(http.MethodPost, "/robots", robotBody("people", "system", in("system", "/", "user:create", "user:delete", "user:list", "user:read", "user:update"))).is(http.StatusCreated).decode(&made)
+	robot := as(made.Name, made.Secret)
+	for _, id := range []int64{maria, boss, 1} {
+		at := fmt.Sprintf("/users/%d", id)
+		mine := http.StatusForbidden
+		if id == maria {
+			mine = http.StatusOK
+		}
+		s.do(http.MethodPut, at+"/sysadmin", map[string]bool{"sysadmin_flag": true}, robot).is(http.StatusForbidden)
+		s.do(http.MethodPut, at+"/sysadmin", map[string]bool{"sysadmin_flag": false}, robot).is(http.StatusForbidden)
+		s.do(http.MethodPut, at+"/password", map[string]string{"new_password": secret + "2"}, robot).is(mine)
+		s.do(http.MethodPut, at, map[string]string{"email": "new@example.com", "realname": "New"}, robot).is(mine)
+		s.get(at, robot).is(http.StatusOK)
+	}
+	s.do(http.MethodDelete, fmt.Sprintf("/users/%d", boss), nil, robot).is(http.StatusForbidden)
+	s.do(http.MethodDelete, fmt.Sprintf("/users/%d", maria), nil, robot).is(http.StatusOK)
+	s.get("/users/current", as("boss", secret)).is(http.StatusOK).says(`"sysadmin_flag":true`)
+	s.get("/users/99", robot).is(http.StatusNotFound)
+	s.do(http.MethodDelete, "/users/99", nil, robot).is(http.StatusNotFound)
+	s.do(http.MethodPut, "/users/99/password", map[string]string{"new_password": secret}, robot).is(http.StatusNotFound)
+}
+
 func TestRobotAccountsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	s := start(t)

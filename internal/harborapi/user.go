@@ -127,7 +127,22 @@ func (a *API) self(c *call, user int64, action string) error {
 	if c.who.User != 0 && c.who.User == user {
 		return nil
 	}
-	return a.requireSystem(c, access.Operation{Resource: "user", Action: action})
+	if err := a.requireSystem(c, access.Operation{Resource: "user", Action: action}); err != nil || action == "read" {
+		return err
+	}
+	return a.spareAdmins(c, user)
+}
+
+// spareAdmins turns away robot accounts that would change an administrator: whoever sets his password is one too, and no robot account was given that.
+func (a *API) spareAdmins(c *call, user int64) error {
+	if c.who.Admin {
+		return nil
+	}
+	found, err := a.Access.User(c.Context(), user)
+	if err != nil {
+		return err
+	}
+	return a.require(c, !found.Admin && !found.AdminByGroup)
 }
 
 // GetUser answers one user.
@@ -160,6 +175,9 @@ func (a *API) DeleteUser(c *call, userID int64) error {
 	if userID == c.who.User {
 		return fail.E(fail.Denied, nil, "nobody deletes himself").Hint("let another administrator do it")
 	}
+	if err := a.spareAdmins(c, userID); err != nil {
+		return err
+	}
 	gone, err := a.Access.DeleteUser(c.Context(), userID)
 	if err != nil {
 		return err
@@ -168,8 +186,11 @@ func (a *API) DeleteUser(c *call, userID int64) error {
 	return c.done()
 }
 
-// SetUserSysAdmin makes a user a system administrator, or none.
+// SetUserSysAdmin makes a user a system administrator, or none. Administrators alone may: a robot account that may change users would otherwise have all that they have.
 func (a *API) SetUserSysAdmin(c *call, userID int64, body SetUserSysAdminJSONRequestBody) error {
+	if err := a.require(c, c.who.Admin); err != nil {
+		return err
+	}
 	changed, err := a.Access.SetAdmin(c.Context(), userID, body.SysadminFlag)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -22,7 +23,12 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func database(t *testing.T) *sqldb.DB {
 	t.Helper()
-	db, err := sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db")})
+	return databaseWith(t, nil)
+}
+
+func databaseWith(t *testing.T, fault func(context.Context, sqldb.FaultPoint, string) error) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Fault: fault})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +151,45 @@ func TestOldLinesGo(t *testing.T) {
 	}
 	if _, total := list(t, l, audit.Filter{}); total != 504 {
 		t.Errorf("%d are left", total)
+	}
+}
+
+func TestNewLinesAreNotTakenForThoseOfAWriteInDoubt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	doubt := true
+	db := databaseWith(t, func(_ context.Context, p sqldb.FaultPoint, tx string) error {
+		if p != sqldb.AfterCommit || tx != "audit.append" || !doubt {
+			return nil
+		}
+		doubt = false
+		cancel() // and so it is not run again
+		return errors.New("the connection broke")
+	})
+	l := audit.New(audit.Config{DB: db})
+	l.Add(line(0))
+	l.Add(line(1))
+	if err := l.Flush(ctx); err == nil || doubt {
+		t.Fatalf("the write was not in doubt: %v", err)
+	}
+	l.Add(line(2))
+	l.Add(line(3))
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lines, total := list(t, l, audit.Filter{Limit: 10}); total != 4 {
+		t.Errorf("%d lines of 4: %+v", total, lines)
+	}
+}
+
+func TestWhoHangsUpIsInTheLogAllTheSame(t *testing.T) {
+	l := audit.New(audit.Config{DB: database(t)})
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	if err := l.Write(ctx, line(0)); err != nil {
+		t.Error(err)
+	}
+	if _, total := list(t, l, audit.Filter{}); total != 1 {
+		t.Errorf("%d lines", total)
 	}
 }
 

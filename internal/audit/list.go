@@ -15,7 +15,7 @@ const MaxPage = 100
 // Match is a condition on a text.
 type Match struct {
 	Text  string
-	Fuzzy bool // contains it; else: is it
+	Fuzzy bool // contains it, in whatever case; else: is it
 }
 
 // Filter says which lines are asked for. The zero Filter is all of them.

@@ -26,6 +26,8 @@ const (
 	atOnce = 256
 	// lastFlush bounds the writing at the end of Run.
 	lastFlush = 10 * time.Second
+	// writeTime bounds a Write whose client is gone: as long as a transaction is tried again.
+	writeTime = 20 * time.Second
 	// newIDsMost is how often ids are drawn anew because another process has made one of them.
 	newIDsMost = 5
 )
@@ -162,8 +164,10 @@ const (
 	kindArtifact = "artifact"
 )
 
-// Write keeps a line before it answers: of what administrators do.
+// Write keeps a line before it answers: of what administrators do. It goes on without the client: who hangs up at the right moment would be in no log.
 func (l *Log) Write(ctx context.Context, line Line) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
 	o := l.cfg.Options()
 	if !o.wanted(line) {
 		return nil
@@ -222,7 +226,7 @@ func (l *Log) Flush(ctx context.Context) error {
 	l.waiting = nil
 	l.mu.Unlock()
 	for len(lines) > 0 {
-		part := lines[:min(len(lines), atOnce)]
+		part := lines[:min(len(lines), atOnce, alike(lines))]
 		if err := l.insert(ctx, part); err != nil {
 			l.mu.Lock()
 			l.waiting = append(lines, l.waiting...)
@@ -232,6 +236,15 @@ func (l *Log) Flush(ctx context.Context) error {
 		lines = lines[len(part):]
 	}
 	return nil
+}
+
+// alike answers how many of the first lines were tried to be written before, or were not. Nobody may know whether those were written, all of them or none: insert finds out by one of them.
+func alike(lines []Line) int {
+	other := slices.IndexFunc(lines, func(n Line) bool { return (n.ID == 0) != (lines[0].ID == 0) })
+	if other < 0 {
+		return len(lines)
+	}
+	return other
 }
 
 const columns = "id, at, subject, operation, kind, resource, project, addr, ok, note"

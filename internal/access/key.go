@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -30,11 +31,12 @@ const (
 	lookEvery = time.Second
 )
 
-// keys are the cluster's, which are made once and kept in the database. RotateKey brings in a new one; the nodes take notice when they first see a token of it.
+// keys are the cluster's, which are made once and kept in the database. RotateKey brings in a new one; the nodes take notice at their next look, or before when they see a token of it.
 type keys struct {
 	db    *sqldb.DB
 	clock func() time.Time
 	seal  *seal.Seal
+	lost  func() // is told that a key does not verify any more; nil: nobody
 
 	mu     sync.RWMutex
 	kid    string
@@ -76,16 +78,19 @@ func (k *keys) make(ctx context.Context) error {
 	})
 }
 
-// find reads the keys that there are, and which of them signs.
+// find reads the keys that there are, and which of them signs, all as of one moment.
 func (k *keys) find(ctx context.Context) (current string, held map[string][]byte, err error) {
-	if err = k.db.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); err != nil {
-		return "", nil, err
-	}
-	stored, err := rows(ctx, k.db, keyPrefix, keyBehind)
-	if err != nil {
-		return "", nil, err
-	}
-	ends, err := readUntil(ctx, k.db)
+	var stored map[string]string
+	var ends map[string]time.Time
+	err = k.db.View(ctx, "token.keys", func(q sqldb.Querier) (err error) {
+		if err = q.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); err != nil {
+			return err
+		}
+		if stored, err = rows(ctx, q, keyPrefix, keyBehind); err == nil {
+			ends, err = readUntil(ctx, q)
+		}
+		return err
+	})
 	if err != nil {
 		return "", nil, err
 	}
@@ -133,9 +138,28 @@ func (k *keys) load(ctx context.Context) error {
 		return err
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	before := k.held
 	k.kid, k.held = current, held
+	k.mu.Unlock()
+	for kid := range before {
+		if held[kid] == nil && k.lost != nil {
+			k.lost()
+			break
+		}
+	}
 	return nil
+}
+
+// look takes the keys that there are if another one signs now.
+func (k *keys) look(ctx context.Context) error {
+	var current string
+	if err := k.db.Row(ctx, "SELECT v FROM meta WHERE k = ?", currentKey).Scan(&current); err != nil {
+		return fmt.Errorf("look for the token key: %w", err)
+	}
+	if kid, _ := k.signing(); kid == current {
+		return nil
+	}
+	return k.load(ctx)
 }
 
 // signing answers the key that signs.

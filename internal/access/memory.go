@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// memoryTime is how long a verification is remembered. A token says the same for all its life; a key that is withdrawn is good for this much longer.
+	// memoryTime is how long a verification is remembered. A token says the same for all its life; when a key is withdrawn, all are forgotten.
 	memoryTime = 30 * time.Second
 	// memoryTokens and memoryBytes bound what is remembered, counted as the tokens' own lengths: their claims take about as much. Beyond either, it begins anew.
 	memoryTokens = 8192
@@ -23,6 +23,7 @@ type tokenMemory struct {
 	mu    sync.RWMutex
 	held  map[string]remembered
 	bytes int
+	times int // how often all were forgotten
 }
 
 type remembered struct {
@@ -45,7 +46,24 @@ func (m *tokenMemory) recall(raw string) *Claims {
 	return r.claims
 }
 
-func (m *tokenMemory) remember(raw string, c *Claims) {
+// count answers how often all were forgotten, for remember.
+func (m *tokenMemory) count() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.times
+}
+
+// forget forgets all.
+func (m *tokenMemory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.held)
+	m.bytes = 0
+	m.times++
+}
+
+// remember remembers a token, unless all were forgotten since its verification began: its key may be one that was withdrawn.
+func (m *tokenMemory) remember(raw string, c *Claims, before int) {
 	if len(raw) > memoryOne {
 		return
 	}
@@ -55,6 +73,9 @@ func (m *tokenMemory) remember(raw string, c *Claims) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.times != before {
+		return
+	}
 	if _, known := m.held[raw]; !known {
 		if len(m.held) >= memoryTokens || m.bytes+len(raw) > memoryBytes {
 			clear(m.held)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// lookForRevoked is how often a node looks for what was withdrawn: one query for rows behind the last one that it saw.
+	// lookForRevoked is how often a node looks for what was withdrawn: a query for rows behind the last one that it saw, and one for the key that signs.
 	lookForRevoked = time.Second
 	// blindTime is how long a node may be without such a look. Beyond it, it changes nothing for a token before it has looked: see Current. The other nodes declare a node dead that can't reach
 	// the database for so long.
@@ -125,7 +125,7 @@ func (a *Access) heed(ctx context.Context) {
 	}
 }
 
-// look reads what was withdrawn since the last look, and ends what it was good for.
+// look reads what was withdrawn since the last look, keys too, and ends what it was good for.
 func (a *Access) look(ctx context.Context) error {
 	r := &a.revoked
 	r.mu.Lock()
@@ -137,6 +137,9 @@ func (a *Access) look(ctx context.Context) error {
 			return err
 		}
 		more = n == revokedAtOnce
+	}
+	if err := a.tokens.keys.look(ctx); err != nil {
+		return err
 	}
 	r.looked.Store(&begin)
 	for len(r.ending) > 0 && a.EndUploads != nil {

@@ -22,9 +22,8 @@ type Rotated struct {
 	Until    time.Time // when the old key's last token ends; zero if they ended at once
 }
 
-// RotateKey makes a new key that signs from now on; of c it takes DB, Clock, Seal and RefreshTTL. The old one verifies for as long as the longest token that it signed, a refresh token, may live; with revoke it and all
-// others go at once, and with them every token: for a key that somebody else may know. Keys whose time is over go too. A node that runs takes notice of a new key when it
-// sees a token of it, and of one that went when it starts.
+// RotateKey makes a new key that signs from now on, at nodes that run from their next look on; of c it takes DB, Clock, Seal and RefreshTTL. The old one verifies for as long as the longest token that it signed, a refresh token, may live; with revoke it and all
+// others go at once, and with them every token: for a key that somebody else may know. Keys whose time is over go too.
 func RotateKey(ctx context.Context, c Config, revoke bool) (Rotated, error) {
 	k := &keys{db: c.DB, clock: c.Clock, seal: c.Seal}
 	if _, _, err := k.find(ctx); err != nil {
@@ -50,7 +49,10 @@ func RotateKey(ctx context.Context, c Config, revoke bool) (Rotated, error) {
 		if _, cause := tx.InsertIgnore(ctx, "meta", []string{"k", "v"}, keyPrefix+kid, stored); cause != nil {
 			return cause
 		}
-		_, cause := tx.Exec(ctx, "UPDATE meta SET v = ? WHERE k = ?", kid, currentKey)
+		n, cause := tx.Exec(ctx, "UPDATE meta SET v = ? WHERE k = ? AND v = ?", kid, currentKey, current)
+		if cause == nil && n == 0 {
+			cause = fail.E(fail.Conflict, nil, "somebody else changes the token key at the same time").Hint("look which one signs, and try again if need be")
+		}
 		return cause
 	})
 	return done, err

@@ -1,8 +1,11 @@
 package access_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/fail"
@@ -72,6 +75,54 @@ func TestARevokedKeyEndsItsTokens(t *testing.T) {
 	if _, err = b.Verify(t.Context(), issue(t, b, "joe")); err != nil {
 		t.Errorf("a new token: %v", err)
 	}
+}
+
+func TestNodesThatRunTakeANewKeyAtTheirNextLook(t *testing.T) {
+	t.Parallel()
+	w := &watch{now: time.Now()}
+	db := databaseAt(t, w.time)
+	a, b := open(t, db, w), open(t, db, w)
+	old := issue(t, a, "joe")
+	cfg := access.Config{Seal: sealed(t, db), DB: db, Clock: w.time}
+	look := func() {
+		t.Helper()
+		w.move(time.Minute) // longer than a node goes on without a look
+		for _, node := range []*access.Access{a, b} {
+			if err := node.Current(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	done, err := access.RotateKey(t.Context(), cfg, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look()
+	fresh := issue(t, a, "joe")
+	if got := keyOf(t, fresh); got != done.New {
+		t.Errorf("signs with %s, want %s", got, done.New)
+	}
+	alive(t, b, old, "a token of the old key")
+	alive(t, b, fresh, "a token of the new key")
+	if done, err = access.RotateKey(t.Context(), cfg, true); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	dead(t, a, old, "a token of a key that was revoked")
+	dead(t, b, fresh, "a token of a key that was revoked, which was remembered")
+	if got := keyOf(t, issue(t, b, "joe")); got != done.New {
+		t.Errorf("signs with %s, want %s", got, done.New)
+	}
+}
+
+// keyOf answers the id of the key that signed a token.
+func keyOf(t *testing.T, raw string) string {
+	t.Helper()
+	token, _, err := jwt.NewParser().ParseUnverified(raw, jwt.MapClaims{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(token.Header["kid"])
 }
 
 func TestThereIsNoKeyToRotateBeforeTheFirstStart(t *testing.T) {

@@ -92,7 +92,9 @@ func openTokens(ctx context.Context, c Config) (*tokens, error) {
 	}
 	// Times are checked apart, by valid. A signature has one spelling only, so that the memory of tokens can't be filled with spellings of one.
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
-	return &tokens{keys: k, memory: newTokenMemory(c.Clock), service: c.Service, clock: c.Clock, parser: parser}, nil
+	memory := newTokenMemory(c.Clock)
+	k.lost = memory.forget
+	return &tokens{keys: k, memory: memory, service: c.Service, clock: c.Clock, parser: parser}, nil
 }
 
 func (t *tokens) sign(p payload) (string, error) {
@@ -223,13 +225,14 @@ func (a *Access) enabled(ctx context.Context, p *payload) (u user, err error) {
 func (a *Access) Verify(ctx context.Context, raw string) (Claims, error) {
 	c := a.tokens.memory.recall(raw)
 	if c == nil {
+		before := a.tokens.memory.count()
 		p, err := a.tokens.parse(ctx, raw, kindAccess, 0)
 		if err != nil {
 			return Claims{}, err
 		}
 		fresh := p.claims()
 		c = &fresh
-		a.tokens.memory.remember(raw, c)
+		a.tokens.memory.remember(raw, c, before)
 	}
 	if err := a.allowed(c); err != nil {
 		return Claims{}, err

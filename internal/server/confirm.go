@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/havn-registry/havn/internal/blob"
@@ -14,11 +13,7 @@ import (
 // ConfirmStore says that the blob store is to go on with this database, whatever copies of it there are: see registry.Confirm. On SQLite no process may serve meanwhile; with a database of its own nodes
 // may.
 func ConfirmStore(ctx context.Context, c *config.Config) (epoch int64, err error) {
-	var locks []string
-	if c.Database.Engine == config.SQLite {
-		locks = append(locks, filepath.Join(c.DataDir, lockName))
-	}
-	db, leave, err := openStopped(ctx, c, "confirm the blob store", locks...)
+	db, leave, err := openStopped(ctx, c, "confirm the blob store")
 	if err != nil {
 		return 0, err
 	}

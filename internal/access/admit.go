@@ -143,8 +143,8 @@ func (a *Access) writePerson(ctx context.Context, origin string, p Person, token
 	return s, nil
 }
 
-// placePerson finds the account of a person, or makes it. A directory's people are known by their names too: a distinguished name changes when somebody is moved. A local account, or one
-// of another origin, is never taken for a person's.
+// placePerson finds the account of a person, or makes it. A directory's people are known by their names too: a distinguished name changes when somebody is moved. Of one whom the directory did
+// not know any more, the name may be somebody else's by now, who gets nothing that was his. A local account, or one of another origin, is never taken for a person's.
 func (a *Access) placePerson(ctx context.Context, tx *sqldb.Tx, origin string, p Person) (s profile, refused, err error) {
 	s, err = findProfile(ctx, tx, origin, p.Subject)
 	if !fail.Is(err, fail.NotFound) {
@@ -162,6 +162,9 @@ func (a *Access) placePerson(ctx context.Context, tx *sqldb.Tx, origin string, p
 		return profile{}, nil, err
 	case origin != FromLDAP || other.origin != FromLDAP:
 		return profile{}, fail.E(fail.Exists, nil, "there is another user %s already, of origin %s", p.Name, other.origin).Hint("use another name, or let an administrator delete that account"), nil
+	case other.gone:
+		return profile{}, fail.E(fail.Exists, nil, "there is a user %s already, whom the directory knew under another distinguished name and then not any more", p.Name).
+			Hint("let an administrator delete that account: then this one is made anew, with the rights of his groups alone"), nil
 	}
 	s.user = other
 	return s, nil, nil

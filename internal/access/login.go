@@ -87,14 +87,14 @@ func (a *Access) login(ctx context.Context, name, password, addr string) (Identi
 	if err != nil && !fail.Is(err, fail.NotFound) {
 		return Identity{}, fmt.Errorf("find user: %w", err)
 	}
-	if known {
-		who, ok, tokenErr := a.tokenLogin(ctx, u, password)
-		if tokenErr != nil {
-			return Identity{}, tokenErr
-		}
-		if ok && !u.out() {
-			return who, nil
-		}
+	who, ok, err := a.tokenLogin(ctx, u, password) // whom nobody knows is looked for too: it takes as long
+	switch {
+	case err != nil:
+		return Identity{}, err
+	case ok && u.out():
+		return Identity{}, wrong()
+	case ok:
+		return who, nil
 	}
 	switch {
 	case isUserToken(password), !known && a.isRobotName(name): // as quickly as if there were one

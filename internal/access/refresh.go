@@ -134,9 +134,12 @@ func stalePeople(ctx context.Context, q sqldb.Querier, origin string, before, se
 	return all, nil
 }
 
-// findAgain asks the directory for somebody.
+// findAgain asks the directory for somebody. Who is not where he was may have been moved; of one who was gone before, the name may be somebody else's by now: see placePerson.
 func (a *Access) findAgain(ctx context.Context, from Provider, s profile) error {
 	p, err := from.Find(ctx, s.subject)
+	if fail.Is(err, fail.NotFound) && !s.gone {
+		p, err = a.findMoved(ctx, from, s)
+	}
 	if fail.Is(err, fail.NotFound) {
 		return a.setGone(ctx, s)
 	}
@@ -144,6 +147,26 @@ func (a *Access) findAgain(ctx context.Context, from Provider, s profile) error 
 		return err
 	}
 	return a.readmit(ctx, FromLDAP, p, "")
+}
+
+// findMoved answers the one who has somebody's name now. NotFound: there is none, or he is another user here.
+func (a *Access) findMoved(ctx context.Context, from Provider, s profile) (Person, error) {
+	none := fail.E(fail.NotFound, nil, "person of the name %s", s.name)
+	searcher, searches := from.(Searcher)
+	if !searches {
+		return Person{}, none
+	}
+	p, err := searcher.Lookup(ctx, s.name)
+	if err != nil {
+		return Person{}, err
+	}
+	if _, err = findProfile(ctx, a.DB, FromLDAP, p.Subject); err == nil || p.Name != s.name {
+		return Person{}, none
+	}
+	if !fail.Is(err, fail.NotFound) {
+		return Person{}, err
+	}
+	return from.Find(ctx, p.Subject)
 }
 
 // readmit takes a person in who did not come himself: whether he is disabled here is nothing to the directory.

@@ -105,6 +105,83 @@ func TestWhomTheDirectoryDoesNotKnowAnyMoreIsOutUntilItDoes(t *testing.T) {
 	mustLogin(t, s.Access, "joe", token)
 }
 
+func TestSomebodyNewWithTheNameOfOneWhoLeftIsNotTakenForHim(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe", "cn=a"))
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	_, token, err := s.CreateUserToken(t.Context(), joe.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.SetAdmin(t.Context(), joe.User, true); err != nil {
+		t.Fatal(err)
+	}
+	s.dir.remove("joe")
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Gone: 1})
+	other := person("joe")
+	other.Subject = "uid=joe,ou=apprentices"
+	s.dir.set(other)
+	s.w.move(time.Minute)
+	if who, loginErr := login(t, s.Access, "joe", ldapPassword); !fail.Is(loginErr, fail.Unauthenticated) {
+		t.Errorf("another joe got the account of the one who left: %+v, %v", who, loginErr)
+	}
+	refused(t, s.Access, "joe", token, "of the one who left")
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Gone: 1})
+	refused(t, s.Access, "joe", token, "of the one who left, after the next refresh")
+	if _, err = s.DeleteUser(t.Context(), joe.User); err != nil {
+		t.Fatal(err)
+	}
+	s.w.move(time.Minute)
+	if who := mustLogin(t, s.Access, "joe", ldapPassword); who.User == joe.User || who.Admin {
+		t.Errorf("%+v", who)
+	}
+}
+
+func TestWhoWasMovedInTheDirectoryIsFoundByTheRefresh(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe", "cn=a"))
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	_, token, err := s.CreateUserToken(t.Context(), joe.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := person("joe", "cn=b")
+	moved.Subject = "uid=joe,ou=elsewhere"
+	s.dir.set(moved)
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Told: 1})
+	mustLogin(t, s.Access, "joe", token)
+	if u, userErr := s.User(t.Context(), joe.User); userErr != nil || u.Subject != moved.Subject || !slices.Equal(s.joined(joe.User), []string{"cn=b"}) {
+		t.Errorf("%+v in %v, %v", u, s.joined(joe.User), userErr)
+	}
+	s.w.move(time.Minute)
+	if who := mustLogin(t, s.Access, "joe", ldapPassword); who.User != joe.User {
+		t.Errorf("%+v", who)
+	}
+}
+
+func TestWhoIsGoneIsNotAskedForBySecretsOfHavns(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe"))
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	if _, err := s.SetCLISecret(t.Context(), joe.User, "Chosen by 1"); err != nil {
+		t.Fatal(err)
+	}
+	s.dir.remove("joe")
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Gone: 1})
+	s.dir.questions()
+	refused(t, s.Access, "joe", "Chosen by 1", "gone")
+	if asked := s.dir.questions(); len(asked) != 0 {
+		t.Errorf("the directory was told %q", asked)
+	}
+}
+
 func TestADirectoryThatIsAwayMakesNobodyGone(t *testing.T) {
 	t.Parallel()
 	s := withDirectory(t)

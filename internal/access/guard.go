@@ -3,6 +3,7 @@ package access
 import (
 	"crypto/sha256"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -77,8 +78,10 @@ func keyOf(text string) guardKey {
 	return guardKey(sum[:len(guardKey{})])
 }
 
-// pairKey joins with a byte that is in no address.
-func pairKey(name, addr string) guardKey { return keyOf(network(addr) + "\x00" + name) }
+// pairKey joins with a byte that is in no address. Directories take names for one that differ in case and spaces: a guesser does not get more guesses by writing them in other ways.
+func pairKey(name, addr string) guardKey {
+	return keyOf(network(addr) + "\x00" + strings.ToLower(strings.ToUpper(strings.Join(strings.Fields(name), " "))))
+}
 
 // wait answers how long this user at this address has to wait; 0: not at all.
 func (g *guard) wait(name, addr string) time.Duration {

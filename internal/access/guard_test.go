@@ -102,3 +102,20 @@ func TestAnAddressIsOneHowEverItIsWritten(t *testing.T) {
 		t.Error("two addresses are one")
 	}
 }
+
+func TestANameWrittenInOtherWaysIsTheSameToTheGuard(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	g := newGuard(func() time.Time { return now })
+	for i, name := range []string{"joe smith", "Joe Smith", "JOE SMITH", " joe  smith ", "joe \u017fmith"} { // which a directory takes for one
+		if _, wait := g.begin(name, "192.0.2.1"); wait != 0 {
+			t.Fatalf("free guess %d waits %s", i, wait)
+		}
+	}
+	if g.wait("jOE sMITH", "192.0.2.1") == 0 {
+		t.Error("another way to write the name has guesses of its own")
+	}
+	if g.wait("joesmith", "192.0.2.1") != 0 {
+		t.Error("another name waits")
+	}
+}

@@ -59,7 +59,7 @@ func liveLDAPKeys() []key {
 		text("settings.ldap_search_dn", "a distinguished name", "", "The account that looks for users and groups.",
 			func(c *Config) *string { return &c.Live.LDAP.SearchDN }, upTo(1024)).like("cn=havn,ou=services,dc=example,dc=com").empty("none: the directory is asked without logging in"),
 		secret("settings.ldap_search_password", "at most 1024 bytes", "That account's password.", func(c *Config) *Secret { return &c.Live.LDAP.SearchPassword }, 1, 1024),
-		text("settings.ldap_base_dn", "a distinguished name", "", "Below it are the users.", func(c *Config) *string { return &c.Live.LDAP.BaseDN }, upTo(1024)).like("ou=people,dc=example,dc=com").empty("the directory's root"),
+		text("settings.ldap_base_dn", "a distinguished name", "", "Below it are the users.", func(c *Config) *string { return &c.Live.LDAP.BaseDN }, upTo(1024)).like("ou=people,dc=example,dc=com").empty("none: a directory can't be used without"),
 		text("settings.ldap_filter", "an LDAP filter", "", "Which entries are users who may log in.", func(c *Config) *string { return &c.Live.LDAP.Filter }, upTo(4096)).like("(objectClass=person)").empty("all that have the attribute of settings.ldap_uid"),
 		text("settings.ldap_uid", "an attribute's name", "cn", "The attribute that holds the name which people log in with: uid, cn, mail, sAMAccountName.", func(c *Config) *string { return &c.Live.LDAP.UID }, attributeName),
 		number("settings.ldap_scope", 2, "How deep users are looked for: 0 the base alone, 1 one level below it, 2 the whole tree (3 is read as 2).", func(c *Config) *int { return &c.Live.LDAP.Scope }, 0, 3),

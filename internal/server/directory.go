@@ -54,6 +54,23 @@ func (d *directory) follow(l *config.Live) {
 	}
 }
 
+// usable answers why a directory that settings would name can't be used, nil if it can, or none is named. Nobody is asked: it may be away.
+func (d *directory) usable(l *config.Live) error {
+	if l.AuthMode != config.AuthLDAP {
+		return nil
+	}
+	c, err := d.config(l.LDAP)
+	if err != nil {
+		return err
+	}
+	c.Log = nil // what is to be said is said when it is used
+	one, err := ldap.New(c)
+	if err == nil {
+		one.Close()
+	}
+	return err
+}
+
 // config answers settings as the directory's own.
 func (d *directory) config(l config.LDAP) (ldap.Config, error) {
 	roots := d.roots

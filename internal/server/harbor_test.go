@@ -38,3 +38,35 @@ func TestTheRESTAPIIsMounted(t *testing.T) {
 		return strings.Contains(get(t, api+"/health").body, `{"error":"not found","name":"storage","status":"unhealthy"}],"status":"unhealthy"}`)
 	})
 }
+
+func TestADirectoryThatCanNotBeUsedIsRefused(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	put := func(body string) answer {
+		t.Helper()
+		a, err := do(t, http.DefaultClient, http.MethodPut, r.URL()+"/api/v2.0/configurations", strings.NewReader(body), append(basic(), "Content-Type", "application/json")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	const good = `"auth_mode":"ldap_auth","ldap_url":"ldaps://ldap.example.com","ldap_base_dn":"dc=example,dc=com"`
+	for what, more := range map[string]string{
+		"no base":                 `,"ldap_base_dn":""`,
+		"a base that is no name":  `,"ldap_base_dn":"example.com"`,
+		"a filter that is none":   `,"ldap_filter":"((cn=*)"`,
+		"no filter of groups":     `,"ldap_group_search_filter":"(&"`,
+		"an account, no password": `,"ldap_search_dn":"cn=havn,dc=example,dc=com"`,
+		"an odd group of admins":  `,"ldap_group_admin_dn":"admins"`,
+	} {
+		if a := put("{" + good + more + "}"); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "LDAP") {
+			t.Errorf("%s: %s %s", what, a.Status, a.body)
+		}
+	}
+	if a := get(t, r.URL()+"/api/v2.0/configurations", basic()...); !strings.Contains(a.body, `"auth_mode":{"value":"db_auth"`) {
+		t.Errorf("what was refused is set: %s", a.body)
+	}
+	if a := put("{" + good + "}"); a.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+}

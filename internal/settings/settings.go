@@ -33,6 +33,8 @@ type Config struct {
 	Log  *slog.Logger // nil: discarded
 	// Given is this node's own configuration: what it fixes can't be changed here, and what another program's file gives counts until somebody changes it.
 	Given *config.Config
+	// Usable answers why settings that go together can't be used all the same, as Invalid. It asks nobody outside, and is called again by each try. nil: they always can.
+	Usable func(*config.Live) error
 }
 
 // Store holds the settings as of a moment ago. It is safe for concurrent use.
@@ -268,6 +270,7 @@ func (s *Store) Put(ctx context.Context, values map[string]string) ([]string, er
 
 // apply sets values, and answers the names of those that are different now.
 func (s *Store) apply(live *config.Live, values map[string]string) ([]string, error) {
+	was := *live
 	var changed []string
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		before := live.Text(name)
@@ -292,5 +295,17 @@ func (s *Store) apply(live *config.Live, values map[string]string) ([]string, er
 		}
 		return nil, fail.E(fail.Invalid, nil, "settings that do not go together: %s", strings.Join(texts, "; ")).Hint("set these in the same request")
 	}
-	return changed, nil
+	return changed, s.usable(&was, live)
+}
+
+// usable refuses what makes settings unusable that were not before: those that were can be put right one by one, and others changed.
+func (s *Store) usable(was, live *config.Live) error {
+	if s.cfg.Usable == nil {
+		return nil
+	}
+	err := s.cfg.Usable(live)
+	if err == nil || s.cfg.Usable(was) != nil {
+		return nil
+	}
+	return err
 }

@@ -134,6 +134,33 @@ func TestWhatCanNotBeIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
+func TestSettingsThatCanNotBeUsedAreRefusedUnlessTheyWereNotBefore(t *testing.T) {
+	db := database(t)
+	sealer, err := seal.Open(t.Context(), db, strings.Repeat("s", seal.LeastSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := fail.E(fail.Invalid, nil, "a filter that is none").Hint("correct it")
+	s, err := settings.Open(t.Context(), settings.Config{DB: db, Seal: sealer, Given: config.Default(), Usable: func(l *config.Live) error {
+		if l.LDAP.Filter == "(((" {
+			return broken
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, putErr := s.Put(t.Context(), map[string]string{"session_timeout": "17", "ldap_filter": "((("}); !fail.Is(putErr, fail.Invalid) || fail.HintOf(putErr) != "correct it" || changed != nil {
+		t.Errorf("%v, %v", changed, putErr)
+	}
+	if *s.Live() != config.Default().Live {
+		t.Errorf("%+v", s.Live())
+	}
+	put(t, open(t, db, config.Default()), map[string]string{"ldap_filter": "((("}, "ldap_filter") // by a version that did not look
+	put(t, s, map[string]string{"session_timeout": "17"}, "session_timeout")
+	put(t, s, map[string]string{"ldap_filter": "(a=b)"}, "ldap_filter")
+}
+
 func TestWhatTheFileSetsIsFixed(t *testing.T) {
 	db := database(t)
 	put(t, open(t, db, config.Default()), map[string]string{"session_timeout": "17", "banner_message": "moved"}, "banner_message", "session_timeout")

@@ -89,7 +89,7 @@ func (p *Projects) deleteUnseen(ctx context.Context, id int64) error {
 			if parseErr != nil {
 				return fail.E(fail.Internal, parseErr, "stored name %q", repo.Name)
 			}
-			if err = p.registry.DeleteRepository(ctx, name); err != nil && !fail.Is(err, fail.NotFound) {
+			if err = p.registry.DeleteUnseen(ctx, name); err != nil && !fail.Is(err, fail.NotFound) {
 				return err
 			}
 			after = repo.Name

@@ -28,12 +28,24 @@ const (
 // Each step is as many transactions as it takes, of bounded size. A crash leaves a repository with less in it; the same call again goes on. A manifest that is pushed during 1 may be deleted too; one that is
 // pushed later stays, and makes it a Conflict.
 func (r *Registry) DeleteRepository(ctx context.Context, name oci.Name) error {
-	e := emptying{r: r, name: name}
+	return r.empty(ctx, emptying{r: r, name: name})
+}
+
+// DeleteUnseen is DeleteRepository for one to which no manifest was pushed. Conflict, and nothing that was acknowledged goes, if one was, or is meanwhile.
+func (r *Registry) DeleteUnseen(ctx context.Context, name oci.Name) error {
+	return r.empty(ctx, emptying{r: r, name: name, unseen: true})
+}
+
+func (r *Registry) empty(ctx context.Context, e emptying) error {
+	name := e.name
 	for step := e.manifests; step != nil; {
 		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
 		var next emptyingStep
 		some := func(tx *sqldb.Tx, repo index.Repository) (err error) {
 			e.ended = nil
+			if e.unseen && repo.PushedAt > 0 {
+				return fail.E(fail.Conflict, nil, "a manifest was pushed meanwhile").Code(oci.CodeDenied).Hint("delete the repository if that is to go too")
+			}
 			next, err = step(ctx, tx, repo)
 			return err
 		}
@@ -60,7 +72,9 @@ type emptying struct {
 	r     *Registry
 	name  oci.Name
 	begun bool
-	ended []string // uploads of the last transaction
+	// unseen: it ends where a manifest was pushed. Who pushes the first one changes the repository's row, which the last step deletes, and refers to links, which the one before it does.
+	unseen bool
+	ended  []string // uploads of the last transaction
 }
 
 // emptyingStep removes some of a repository, and answers what comes next; nil: nothing.

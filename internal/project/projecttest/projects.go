@@ -331,6 +331,26 @@ func deletedOrPushed(t *testing.T, w *world) {
 	t.Logf("%d pushes and %d deletions were first", pushes, deletions)
 }
 
+// pushedMeanwhile pushes to a repository that nobody saw when the deletion of its project began.
+func pushedMeanwhile(t *testing.T, w *world) {
+	ctx := t.Context()
+	id := w.make(t, "going", false)
+	for _, repo := range []string{"going/a", "going/b"} {
+		_, err := w.registry.StartUpload(ctx, name(t, repo), registry.StartUpload{})
+		need(t, err)
+	}
+	body := []byte(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[]}`)
+	d := oci.Sum(oci.SHA256, body)
+	w.faults.after("repository.delete", func() {
+		_, err := w.registry.PutManifest(ctx, name(t, "going/b"), registry.PutManifest{MediaType: oci.MediaTypeImageIndex, Body: body, Digest: d})
+		need(t, err)
+	})
+	want(t, w.Delete(ctx, id), fail.Conflict)
+	if _, err := w.registry.Manifest(ctx, name(t, "going/b"), oci.Reference{Digest: d}); err != nil {
+		t.Errorf("what was acknowledged is gone: %v", err)
+	}
+}
+
 // once says of commits that nobody knows whether they happened; meanwhile others undo them.
 func once(t *testing.T, w *world) {
 	ctx := t.Context()

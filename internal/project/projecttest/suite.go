@@ -33,6 +33,7 @@ func Run(t *testing.T, fresh func(t *testing.T) sqldbtest.Opener) {
 		{"Findings that are allowed are kept", allowlist},
 		{"A project is deleted with all that belongs to it, and not with repositories", deleted},
 		{"A deletion and a push do not both succeed", deletedOrPushed},
+		{"What is pushed while a project is deleted stays", pushedMeanwhile},
 		{"What is said to be unknown happens once", once},
 		{"Labels mark manifests", labels},
 		{"A repository is described", notes},

@@ -114,10 +114,10 @@ func (c *Ceph) config() string {
 		fmt.Sprintf("osd_pool_default_size = %d", c.options.Copies), "osd_pool_default_min_size = 1", "osd_pool_default_pg_num = 4", "osd_pool_default_pgp_num = 4",
 		"osd_pool_default_pg_autoscale_mode = off", "mon_allow_pool_size_one = true", "mon_warn_on_pool_no_redundancy = false",
 		"mon_allow_pool_delete = true", "mon_max_pg_per_osd = 1000", "osd_crush_chooseleaf_type = 0",
-		"[mon]", "mon_data = " + w + "/mon", "paxos_propose_interval = 0.05", "paxos_min_wait = 0.01", "mon_data_avail_warn = 2", "mon_data_avail_crit = 1",
-		"[osd]", "osd_data = " + w + "/$name", "osd_objectstore = bluestore", "osd_op_num_shards = 2", "osd_op_num_threads_per_shard = 2",
 		// A loaded machine must not look dead.
 		"osd_heartbeat_grace = 20",
+		"[mon]", "mon_data = " + w + "/mon", "paxos_propose_interval = 0.05", "paxos_min_wait = 0.01", "mon_data_avail_warn = 2", "mon_data_avail_crit = 1",
+		"[osd]", "osd_data = " + w + "/$name", "osd_objectstore = bluestore", "osd_op_num_shards = 2", "osd_op_num_threads_per_shard = 2",
 		// One that hangs again and again does not give up for good (by default: the fifth time in ten minutes).
 		"osd_max_markdown_count = 100000",
 		// Making a bucket waits until every radosgw has acknowledged, and one that was killed counts for so long (by default 30 s).
@@ -133,7 +133,12 @@ func (c *Ceph) config() string {
 	}
 	if c.options.Copies > 1 {
 		// All OSDs are on one host, so one that sees another hang is enough to be believed: the copies go on without it.
-		lines = append(lines, "[global]", "mon_osd_min_down_reporters = 1", "mon_osd_reporter_subtree_level = osd")
+		lines = append(lines, "[global]", "mon_osd_min_down_reporters = 1", "mon_osd_reporter_subtree_level = osd",
+			// One that hangs is taken for dead well before a fault of the tests ends. At the default, as long as the fault, it comes back while it is declared dead, and Ceph then sorts
+			// itself out for a minute and more.
+			"osd_heartbeat_grace = 8",
+			// By default recovery rests after each object, for the sake of disks that turn, and looks for free places only every half a minute.
+			"osd_recovery_sleep = 0", "osd_recovery_max_active = 16", "osd_max_backfills = 8", "osd_backfill_retry_interval = 2", "osd_recovery_retry_interval = 2")
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

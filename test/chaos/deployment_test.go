@@ -220,7 +220,7 @@ func (d *deployment) unstick(t *testing.T) bool {
 
 const (
 	// mostStuck bounds how often that is done in a run.
-	mostStuck = 3
+	mostStuck = 5
 	tailBytes = 6 << 10
 )
 
@@ -277,6 +277,10 @@ func (d *deployment) supervise(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
+				if d.unstick(t) {
+					deadline = time.Now().Add(patience)
+					continue
+				}
 				t.Fatalf("node %d neither serves nor ends", i)
 			}
 		}

@@ -24,15 +24,30 @@ const (
 	standing = `NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject)
 		AND (NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.repo = m.repo AND c.child = m.digest) OR EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest))`
 
+	// once ends a subquery that is to be asked for each row: without it MariaDB and PostgreSQL ask once for all rows that it has in any repository.
+	once = " LIMIT 1 OFFSET 0)"
+
+	// standingNext is standing, for rows of one repository that are read in their order until a page is full: what each is, is looked up by keys.
+	standingNext = "(m.subject IS NULL OR NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject" + once +
+		") AND (NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.repo = m.repo AND c.child = m.digest" + once + " OR " + hasTagNext + ") AND m.repo = ?"
+	hasTagNext = "EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest" + once
+
 	// standingIn is standing in one repository, twice a parameter: what is a part alone is looked for once, not for each manifest.
 	standingIn = `(m.subject IS NULL OR NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject))
 		AND m.digest NOT IN (SELECT c.child FROM manifest_children c WHERE c.repo = ? AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repo = c.repo AND t.digest = c.child)) AND m.repo = ?`
 
-	// standingCount counts what is standing in a row r of repositories: all, without what is attached and what is a part alone. Of all, that looks at keys only.
+	// attachedHere is what a row m of manifests is that is attached to another one of a row r of repositories which is there.
+	attachedHere = "m.repo = r.id AND m.subject IS NOT NULL AND EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject)"
+	hasTag       = "EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest)"
+
+	// standingCount counts what is standing in a row r of repositories: all, without what is attached and what is a part alone, and with what is both, once. Of all, that looks at keys only.
 	standingCount = `((SELECT COUNT(*) FROM manifests m WHERE m.repo = r.id)
-		- (SELECT COUNT(*) FROM manifests m WHERE m.repo = r.id AND m.subject IS NOT NULL AND EXISTS (SELECT 1 FROM manifests s WHERE s.repo = m.repo AND s.digest = m.subject))
-		- (SELECT COUNT(DISTINCT c.child) FROM manifest_children c WHERE c.repo = r.id AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repo = c.repo AND t.digest = c.child)
-			AND NOT EXISTS (SELECT 1 FROM manifests m JOIN manifests s ON s.repo = m.repo AND s.digest = m.subject WHERE m.repo = c.repo AND m.digest = c.child)))`
+		- (SELECT COUNT(*) FROM manifests m WHERE ` + attachedHere + `)
+		- (SELECT COUNT(DISTINCT c.child) FROM manifest_children c WHERE c.repo = r.id AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repo = c.repo AND t.digest = c.child))
+		+ (SELECT COUNT(*) FROM manifests m WHERE ` + attachedHere + ` AND NOT ` + hasTag + ` AND EXISTS (SELECT 1 FROM manifest_children c WHERE c.repo = m.repo AND c.child = m.digest)))`
+
+	// standingTagged counts what is standing in a row r of repositories and has a tag.
+	standingTagged = `((SELECT COUNT(DISTINCT t.digest) FROM tags t WHERE t.repo = r.id) - (SELECT COUNT(*) FROM manifests m WHERE ` + attachedHere + ` AND ` + hasTag + `))`
 
 	repositoryPulls = "(SELECT COALESCE(SUM(u.n), 0) FROM pull_totals u WHERE u.repo = r.id AND u.tag = '')"
 	repositoryNote  = "COALESCE((SELECT n.description FROM repository_notes n WHERE n.repo = r.id), '')"
@@ -123,13 +138,27 @@ type Artifacts struct {
 	Latest  bool             // only the last pushed one of each repository
 }
 
-// whole reports whether all that is standing in a repository is asked for.
-func (a Artifacts) whole() bool {
-	return a.Repo != 0 && a.Subject.IsZero() && a.Digest.IsZero() && !a.Any && !a.Latest && a.Project == 0 && a.Tagged == nil && len(a.Tags)+len(a.Labels) == 0
+// counted answers an expression that counts a list of all that is standing in a row r of repositories, or of that of it which has tags, or none; "": it is another list.
+func (a Artifacts) counted() string {
+	switch {
+	case a.Repo == 0 || !a.Subject.IsZero() || !a.Digest.IsZero() || a.Any || a.Latest || a.Project != 0 || len(a.Tags)+len(a.Labels) > 0:
+		return ""
+	case a.Tagged == nil:
+		return standingCount
+	case *a.Tagged:
+		return standingTagged
+	default:
+		return standingCount + " - " + standingTagged
+	}
 }
 
-// condition answers what a row m must meet.
-func (a Artifacts) condition() (string, []any, error) {
+// inOrder reports whether a list is of one repository in the order of its pushes: the index manifests_pushed has that, so that a page reads no more than what is on it and before it.
+func (a Artifacts) inOrder(ask listing.Ask) bool {
+	return a.Repo != 0 && a.Subject.IsZero() && !a.Any && (len(ask.Order) == 0 || len(ask.Order) == 1 && artifactFields.Same(ask.Order[0].Field, "push_time"))
+}
+
+// condition answers what a row m must meet. next: rows are read in the order of the list until the page is full.
+func (a Artifacts) condition(next bool) (string, []any, error) {
 	var all []string
 	var args []any
 	add := func(text string, values ...any) { all, args = append(all, text), append(args, values...) }
@@ -138,6 +167,8 @@ func (a Artifacts) condition() (string, []any, error) {
 		add("m.subject = ? AND m.repo = ?", a.Subject.Bytes(), a.Repo)
 	case a.Any:
 		add("m.repo = ?", a.Repo)
+	case next:
+		add(standingNext, a.Repo)
 	case a.Repo != 0:
 		add(standingIn, a.Repo, a.Repo)
 	default:
@@ -149,8 +180,11 @@ func (a Artifacts) condition() (string, []any, error) {
 	if !a.Digest.IsZero() {
 		add("m.digest = ?", a.Digest.Bytes())
 	}
-	tagged, of := "EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest", []any(nil)
-	if a.Repo != 0 { // looked for once, not for each manifest
+	tagged, end, of := "EXISTS (SELECT 1 FROM tags t WHERE t.repo = m.repo AND t.digest = m.digest", ")", []any(nil)
+	if next {
+		end = once
+	}
+	if a.Repo != 0 && !next { // looked for once, not for each manifest
 		tagged, of = "m.digest IN (SELECT t.digest FROM tags t WHERE t.repo = ?", []any{a.Repo}
 	}
 	if len(a.Tags) > 0 {
@@ -158,14 +192,14 @@ func (a Artifacts) condition() (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		add(tagged+" AND "+name+")", slices.Concat(of, values)...)
+		add(tagged+" AND "+name+end, slices.Concat(of, values)...)
 	}
 	switch {
 	case a.Tagged == nil:
 	case *a.Tagged:
-		add(tagged+")", of...)
+		add(tagged+end, of...)
 	default:
-		add("NOT ("+tagged+"))", of...)
+		add("NOT ("+tagged+end+")", of...)
 	}
 	for _, label := range a.Labels {
 		add("EXISTS (SELECT 1 FROM manifest_labels l WHERE l.repo = m.repo AND l.digest = m.digest AND l.label = ?)", label)
@@ -176,28 +210,42 @@ func (a Artifacts) condition() (string, []any, error) {
 	return strings.Join(all, " AND "), args, nil
 }
 
-// ListArtifacts answers a page of manifests, without their tags, and how many there are on all pages. Bodies beyond most bytes are left out. Invalid: the Ask has what the list has not.
-func ListArtifacts(ctx context.Context, q sqldb.Querier, of Artifacts, ask listing.Ask, most int64) (page []ArtifactSummary, total int64, err error) {
-	where, args, err := artifactFields.Where(ask)
+// CountArtifacts answers how many manifests are on all pages of a list. Invalid: the Ask has what the list has not.
+func CountArtifacts(ctx context.Context, q sqldb.Querier, of Artifacts, ask listing.Ask) (total int64, err error) {
+	if count := of.counted(); count != "" && len(ask.Filters) == 0 {
+		err = q.Row(ctx, "SELECT "+count+" FROM repositories r WHERE r.id = ?", of.Repo).Scan(&total)
+		return total, err
+	}
+	from, args, err := of.from(ask, false)
+	if err == nil {
+		err = q.Row(ctx, "SELECT COUNT(*)"+from, args...).Scan(&total)
+	}
+	return total, err
+}
+
+// from answers the tables and the conditions of a list.
+func (a Artifacts) from(ask listing.Ask, next bool) (string, []any, error) {
+	where, values, err := artifactFields.Where(ask)
 	if err != nil {
-		return nil, 0, err
+		return "", nil, err
 	}
-	order, err := artifactFields.OrderBy(ask, "m.pushed_at DESC", "m.repo, m.digest")
+	narrow, args, err := a.condition(next)
+	return " FROM manifests m JOIN repositories r ON r.id = m.repo WHERE " + narrow + " AND " + where, append(args, values...), err
+}
+
+// PageOfArtifacts answers a page of manifests, without their tags. Bodies beyond most bytes are left out. Invalid: the Ask has what the list has not.
+func PageOfArtifacts(ctx context.Context, q sqldb.Querier, of Artifacts, ask listing.Ask, most int64) (page []ArtifactSummary, err error) {
+	unique := "m.repo, m.digest"
+	if len(ask.Order) == 0 || ask.Order[0].Descending { // all columns in one direction, which an index can be read in
+		unique = "m.repo DESC, m.digest DESC"
+	}
+	order, err := artifactFields.OrderBy(ask, "m.pushed_at DESC", unique)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	narrow, more, err := of.condition()
+	from, args, err := of.from(ask, of.inOrder(ask))
 	if err != nil {
-		return nil, 0, err
-	}
-	args = append(more, args...)
-	from := " FROM manifests m JOIN repositories r ON r.id = m.repo WHERE " + narrow + " AND " + where
-	count, counted := "SELECT COUNT(*)"+from, args
-	if of.whole() && len(ask.Filters) == 0 {
-		count, counted = "SELECT "+standingCount+" FROM repositories r WHERE r.id = ?", []any{of.Repo}
-	}
-	if err = q.Row(ctx, count, counted...).Scan(&total); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	// See ListRepositories.
 	const columns = "SELECT m.repo, r.project_id, r.name, m.digest, m.media_type, m.artifact_type, m.size, CASE WHEN m.size > ? THEN NULL ELSE m.body END, m.pushed_at, " + artifactBytes + ", " + artifactPulled
@@ -213,11 +261,11 @@ func ListArtifacts(ctx context.Context, q sqldb.Querier, of Artifacts, ask listi
 			s.Digest, cause = oci.DigestFromBytes(raw)
 		}
 		if cause != nil {
-			return nil, 0, cause
+			return nil, cause
 		}
 		page = append(page, s)
 	}
-	return page, total, nil
+	return page, nil
 }
 
 const tagPulled = "COALESCE((SELECT u.last_at FROM pull_totals u WHERE u.repo = t.repo AND u.digest = t.digest AND u.tag = t.name), 0)"
@@ -307,7 +355,7 @@ type Seen struct{ Projects, Repositories int64 }
 
 // CountSeen counts the public projects, and the others that a viewer sees, and their repositories to which a manifest was pushed.
 func CountSeen(ctx context.Context, q sqldb.Querier, v Viewer) (public, others Seen, err error) {
-	cond, args := v.condition()
+	cond, args := v.sets()
 	const count = "SELECT p.public, COUNT(DISTINCT p.id), COUNT(r.id) FROM projects p LEFT JOIN repositories r ON r.project_id = p.id AND r.pushed_at > 0 WHERE "
 	for row, cause := range q.Rows(ctx, count+cond+" GROUP BY p.public", args...) {
 		var isPublic bool

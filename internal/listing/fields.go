@@ -31,6 +31,9 @@ type Fields map[string]Field
 // fold brings a name to the form in which names are compared.
 func fold(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "")) }
 
+// Same reports whether two names that clients write mean the same field.
+func (f Fields) Same(one, other string) bool { return fold(one) == fold(other) }
+
 func (f Fields) find(name string) (Field, error) {
 	for known, field := range f {
 		if fold(known) == fold(name) {

@@ -64,7 +64,11 @@ func (r *Registry) BrowseArtifacts(ctx context.Context, of Artifacts, ask listin
 }
 
 func (r *Registry) browseArtifacts(ctx context.Context, of Artifacts, ask listing.Ask, attached bool, most int64) ([]Artifact, int64, error) {
-	rows, total, err := index.ListArtifacts(ctx, r.db, of, ask, most)
+	total, err := index.CountArtifacts(ctx, r.db, of, ask)
+	var rows []index.ArtifactSummary
+	if err == nil {
+		rows, err = index.PageOfArtifacts(ctx, r.db, of, ask, most)
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("list artifacts: %w", err)
 	}

@@ -202,7 +202,8 @@ func apply(ctx context.Context, s *session, steps []migration, now int64) error 
 	}
 	for _, step := range steps[min(done, int64(len(steps))):] {
 		for _, statement := range step.statements {
-			if _, err := s.exec(ctx, statement, nil); err != nil {
+			// Exists: an index that an earlier run made, or another node.
+			if _, err := s.exec(ctx, statement, nil); err != nil && (s.d.engine != MySQL || !fail.Is(err, fail.Exists)) {
 				return fmt.Errorf("migration %s: %w", step.name, err)
 			}
 		}

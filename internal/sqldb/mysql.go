@@ -171,7 +171,7 @@ func meaningMySQL(number uint16) meaning {
 		return meaning{reason: reasonNode}
 	case 1040, 1203, 1226: // too many connections
 		return meaning{reason: reasonConnection}
-	case 1062, 1169:
+	case 1062, 1169, 1061: // 1061: an index of this name
 		return meaning{kind: fail.Exists}
 	case 1451, 1452, 1216, 1217:
 		return meaning{kind: fail.Conflict, code: codeFK}

@@ -375,8 +375,20 @@ func CountSeen(ctx context.Context, q sqldb.Querier, v Viewer) (public, others S
 	return public, others, nil
 }
 
-// BlobBytes sums the sizes of all blobs: each once, however many repositories have it.
-func BlobBytes(ctx context.Context, q sqldb.Querier) (n int64, err error) {
-	err = q.Row(ctx, "SELECT COALESCE(SUM(size), 0) FROM blobs").Scan(&n)
-	return n, err
+// SumBlobs sums the sizes of up to limit blobs behind a digest, in the order of their bytes, and answers the last one of them; none if there are no more behind it.
+func SumBlobs(ctx context.Context, q sqldb.Querier, behind []byte, limit int) (sum int64, last []byte, err error) {
+	for row, cause := range q.Rows(ctx, "SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT 1 OFFSET ?", behind, limit-1) {
+		if cause == nil {
+			cause = row.Scan(&last)
+		}
+		if cause != nil {
+			return 0, nil, cause
+		}
+	}
+	if last == nil {
+		err = q.Row(ctx, "SELECT COALESCE(SUM(size), 0) FROM blobs WHERE digest > ?", behind).Scan(&sum)
+		return sum, nil, err
+	}
+	err = q.Row(ctx, "SELECT COALESCE(SUM(size), 0) FROM blobs WHERE digest > ? AND digest <= ?", behind, last).Scan(&sum)
+	return sum, last, err
 }

@@ -165,22 +165,3 @@ func (r *Registry) ProjectName(ctx context.Context, id int64) (string, error) {
 	}
 	return found.Name, nil
 }
-
-// Statistic is how much a viewer sees. Bytes is of all blobs, 0 for who does not see everything.
-type Statistic struct {
-	Public, Others index.Seen
-	Bytes          int64
-}
-
-// Statistic counts what a viewer sees.
-func (r *Registry) Statistic(ctx context.Context, v Viewer) (Statistic, error) {
-	var s Statistic
-	var err error
-	if s.Public, s.Others, err = index.CountSeen(ctx, r.db, index.Viewer(v)); err == nil && v.All {
-		s.Bytes, err = index.BlobBytes(ctx, r.db)
-	}
-	if err != nil {
-		return Statistic{}, fmt.Errorf("count projects and repositories: %w", err)
-	}
-	return s, nil
-}

@@ -103,6 +103,7 @@ type Registry struct {
 	room      room
 	memory    memory
 	stale     stale
+	stored    stored
 	metrics   *metrics
 }
 

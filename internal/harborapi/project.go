@@ -157,9 +157,6 @@ func (a *API) HeadProject(c *call, p HeadProjectParams) error {
 }
 
 // CreateProject makes a project, of which the caller is an administrator from then on.
-//
-//  1. The project with its metadata and quota. A crash leaves a project without members, which system administrators can mend.
-//  2. The caller's membership.
 func (a *API) CreateProject(c *call, p CreateProjectParams, body CreateProjectJSONRequestBody) error {
 	system, err := a.Access.MaySystem(c.Context(), c.who, access.Operation{Resource: "project", Action: "create"})
 	if err != nil {
@@ -184,11 +181,6 @@ func (a *API) CreateProject(c *call, p CreateProjectParams, body CreateProjectJS
 	id, err := a.Projects.Create(c.Context(), made)
 	if err != nil {
 		return err
-	}
-	if c.who.User != 0 {
-		if _, err = a.Access.AddMember(c.Context(), id, access.MemberSpec{User: c.who.User, Role: access.ProjectAdmin}); err != nil && !fail.Is(err, fail.Exists) {
-			return err
-		}
 	}
 	c.audited(createdProject, body.ProjectName, id, "")
 	if p.XResourceNameInLocation {

@@ -110,6 +110,17 @@ func DeleteMetadata(ctx context.Context, tx *sqldb.Tx, project int64, key string
 	return tx.Exec(ctx, "DELETE FROM project_metadata WHERE project = ? AND k = ?", project, key)
 }
 
+// InsertMember gives a user a role in a project that has no members yet.
+func InsertMember(ctx context.Context, tx *sqldb.Tx, project, user int64, role int) error {
+	id, err := NextNumber(ctx, tx, NumberMember)
+	if err != nil {
+		return err
+	}
+	now := sqldb.Micros(tx.Now())
+	_, err = tx.Exec(ctx, "INSERT INTO members (id, project, user_id, role, created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?)", id, project, user, role, now, now)
+	return err
+}
+
 // CountRepositories counts a project's repositories that a manifest was pushed to.
 func CountRepositories(ctx context.Context, q sqldb.Querier, project int64) (n int64, err error) {
 	err = q.Row(ctx, "SELECT COUNT(*) FROM repositories WHERE project_id = ? AND pushed_at > 0", project).Scan(&n)

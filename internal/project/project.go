@@ -60,7 +60,7 @@ func CheckName(name string) error {
 // Create is a project that is to be made.
 type Create struct {
 	Name     string
-	Owner    int64             // a user's number; 0: nobody
+	Owner    int64             // a user's number, who becomes an administrator of the project; 0: nobody
 	Metadata map[string]string // see Keys; private if "public" is not in it
 	Quota    *int64            // bytes, or registry.Unlimited; nil: what new projects get
 }
@@ -68,7 +68,10 @@ type Create struct {
 // errTaken ends a transaction that found the name in use. It is not fail.Exists, after which a transaction is run again to look once more.
 var errTaken = errors.New("the name is taken")
 
-// Create makes a project and answers its number. Exists if there is one of its name.
+// ownerRole is the role of who makes a project, by its number in members: an administrator of it.
+const ownerRole = 1
+
+// Create makes a project, with its metadata, its quota and its owner's membership, in one transaction, and answers its number. Exists if there is one of its name.
 func (p *Projects) Create(ctx context.Context, c Create) (id int64, err error) {
 	if err = CheckName(c.Name); err != nil {
 		return 0, err
@@ -108,6 +111,11 @@ func (p *Projects) Create(ctx context.Context, c Create) (id int64, err error) {
 		}
 		if txErr = registry.LimitNew(ctx, tx, id, limit); txErr != nil {
 			return txErr
+		}
+		if c.Owner != 0 {
+			if txErr = index.InsertMember(ctx, tx, id, c.Owner, ownerRole); txErr != nil {
+				return txErr
+			}
 		}
 		return setAll(ctx, tx, id, set)
 	})

@@ -38,6 +38,10 @@ func made(t *testing.T, w *world) {
 			t.Errorf("%+v", p)
 		}
 	}
+	summary, err := w.Summary(ctx, id)
+	if err != nil || !maps.Equal(summary.Members, map[int]int64{1: 1}) {
+		t.Errorf("who made it is no administrator of it: %v, %v", summary.Members, err)
+	}
 	_, err = w.Create(ctx, project.Create{Name: "team-a"})
 	want(t, err, fail.Exists)
 	for _, bad := range []project.Create{

@@ -50,6 +50,11 @@ func (r *Rights) holds(o Operation) bool {
 	return may
 }
 
+// Any reports whether there is anything that may be done: then the project may be known of.
+func (r *Rights) Any() bool {
+	return r.admin || r.Project.Public || len(r.Roles) > 0 || slices.ContainsFunc(r.robot, func(p permission) bool { return !p.deny })
+}
+
 // Role answers the role that may most, 0 for none.
 func (r *Rights) Role() Role {
 	if len(r.Roles) == 0 {

@@ -93,66 +93,6 @@ func TestEverySettingIsInTheDocument(t *testing.T) {
 	}
 }
 
-// at fills the parameters of a path.
-func at(path, project string) string {
-	path = strings.NewReplacer("{project_name}", project, "{project_name_or_id}", project, "{repository_name}", "absent", "{reference}", "absent", "{digest}", "sha256:00").Replace(path)
-	return regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "4711")
-}
-
-// TestEveryOperationAtEveryStrangersHands calls each operation as nobody, as somebody without rights and with garbage: what is not offered says so, and nobody gets what he may not have.
-func TestEveryOperationAtEveryStrangersHands(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.push("private/app", image(""), "1")
-	somebody := s.logIn("somebody")
-	for _, o := range harborapi.Operations() {
-		scope, _, _ := strings.Cut(o.Access, " ")
-		path, query := at(o.Path, "private"), ""
-		if o.ID == "search" || strings.HasPrefix(o.ID, "search") {
-			query = "?q=x&username=x&groupname=x"
-		}
-		if !o.Works() {
-			for _, who := range []with{nobody, somebody, header("X-Nothing", "")} {
-				if a := s.do(o.Method, path, nil, who); o.Method != http.MethodHead {
-					a.is(http.StatusNotImplemented, "NOT_IMPLEMENTED").says(o.ID)
-				}
-			}
-			continue
-		}
-		anonymous, known := s.do(o.Method, path+query, nil, nobody), s.do(o.Method, path+query, nil, somebody)
-		switch scope {
-		case "open":
-			if anonymous.status >= http.StatusUnauthorized && anonymous.status != http.StatusUnsupportedMediaType {
-				t.Errorf("%s is open, and answers strangers %d", o.ID, anonymous.status)
-			}
-		case "login":
-			anonymous.is(http.StatusUnauthorized, "UNAUTHORIZED")
-		default:
-			anonymous.is(http.StatusUnauthorized, "UNAUTHORIZED")
-			known.is(http.StatusForbidden, "FORBIDDEN")
-		}
-		if scope == "project" { // one that is not there tells strangers no more than a private one
-			absent := at(o.Path, "absent")
-			s.do(o.Method, absent, nil, nobody).is(http.StatusUnauthorized)
-			s.do(o.Method, absent, nil, somebody).is(http.StatusForbidden)
-			s.do(o.Method, absent, nil).is(http.StatusNotFound)
-		}
-		if strings.Contains(path, "4711") && !o.HasBody() { // an id that is not there
-			s.do(o.Method, path, nil).is(http.StatusNotFound, "NOT_FOUND")
-		}
-		if o.HasBody() {
-			s.do(o.Method, path, "{}", header("Content-Type", "text/plain")).is(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
-			for _, garbage := range []string{"", "{", `"text"`, "[1]", `{"a":"\u0000"}`} {
-				s.do(o.Method, path, garbage).is(http.StatusUnprocessableEntity, "UNPROCESSABLE_ENTITY")
-			}
-			s.do(o.Method, path, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`).is(http.StatusRequestEntityTooLarge, "REQUEST_ENTITY_TOO_LARGE")
-		}
-	}
-	if strings.Contains(s.log.String(), "ERROR") {
-		t.Errorf("something failed inside:\n%s", s.log)
-	}
-}
-
 func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -17,3 +17,6 @@ var SettingTexts = settingTexts
 
 // Document is the description of the API.
 func Document() []byte { return document }
+
+// Operation is one of the document.
+type Operation = operation

@@ -2,6 +2,7 @@ package harborapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -35,7 +36,7 @@ const password = "a long password"
 
 // service is the API over a real registry, access and settings, behind a real listener. Sessions are its own: the cookie of one is the user's name.
 type service struct {
-	*testing.T
+	testing.TB
 	url      string
 	registry *registry.Registry
 	access   *access.Access
@@ -51,9 +52,9 @@ type service struct {
 	session   map[string]access.Identity
 }
 
-func start(t *testing.T) *service {
+func start(t testing.TB) *service {
 	t.Helper()
-	s := &service{T: t, log: &lockedBuffer{}, session: map[string]access.Identity{}}
+	s := &service{TB: t, log: &lockedBuffer{}, session: map[string]access.Identity{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	var err error
 	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log})
@@ -75,8 +76,10 @@ func start(t *testing.T) *service {
 	s.audit = audit.New(audit.Config{DB: s.db, Log: log})
 	api := harborapi.New(harborapi.Config{
 		Registry: s.registry, Projects: project.New(s.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Directory: &s.directory, Log: log, Clock: time.Now, Version: "1.2.3", Storage: "memory",
-		URL:    func(r *http.Request) string { return "https://" + r.Host },
-		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") },
+		URL: func(r *http.Request) string { return "https://" + r.Host },
+		Client: func(r *http.Request) netip.Addr {
+			return netip.MustParseAddr(cmp.Or(r.Header.Get("X-Test-Client"), "192.0.2.1"))
+		},
 		Health: func(context.Context) []harborapi.Part { s.mu.Lock(); defer s.mu.Unlock(); return s.parts },
 		Space:  func(context.Context) harborapi.Space { return s.space },
 		Session: func(_ context.Context, cookie string) (access.Identity, error) {

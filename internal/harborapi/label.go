@@ -177,7 +177,7 @@ func (a *API) AddLabel(c *call, repositoryName, text string, body AddLabelJSONRe
 	}
 	err = a.Projects.Attach(c.Context(), name, found.Digest, body.ID)
 	if fail.Is(err, fail.Conflict) {
-		return fail.E(fail.NotFound, nil, "label %d in project %s", body.ID, c.rights.Project.Name)
+		return fail.E(fail.NotFound, nil, "label %d", body.ID) // and no word more than of one that is nowhere
 	}
 	if err != nil {
 		return err

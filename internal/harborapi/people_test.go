@@ -352,3 +352,33 @@ func TestARobotIsGoodForAsLongAsAdministratorsSetWhereNobodySays(t *testing.T) {
 	s.do(http.MethodPut, at, body).is(http.StatusOK)
 	s.get(at).is(http.StatusOK).says(`"duration":5`)
 }
+
+func TestNumbersOfProjectsTellMakersOfRobotsNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.push("mine/app", image(""), "1")
+	s.push("others-"+hidden+"/app", image(""), "1")
+	var mine, others int64
+	s.ok(s.db.Row(t.Context(), "SELECT id FROM projects WHERE name = 'mine'").Scan(&mine))
+	s.ok(s.db.Row(t.Context(), "SELECT id FROM projects WHERE name LIKE 'others%'").Scan(&others))
+	boss := s.join("boss", "mine", access.ProjectAdmin)
+	own := in("project", fmt.Sprint(mine), "repository:pull")
+	var made harborapi.RobotCreated
+	s.do(http.MethodPost, "/robots", robotBody("ci", "project", own), boss).is(http.StatusCreated).decode(&made)
+	if made.Name != "robot$mine+ci" {
+		t.Errorf("%+v", made)
+	}
+	for _, number := range []int64{others, 4711} { // one that he may not see, and none
+		two := in("project", fmt.Sprint(number), "repository:pull")
+		for _, a := range []*answer{
+			s.do(http.MethodPost, "/robots", robotBody("more", "project", own, two), boss),
+			s.do(http.MethodPut, fmt.Sprintf("/robots/%d", made.ID), robotBody(made.Name, "project", own, two), boss),
+		} {
+			if a.is(http.StatusBadRequest); strings.Contains(string(a.body), hidden) {
+				t.Errorf("project %d: %s", number, a.body)
+			}
+		}
+	}
+	s.do(http.MethodPost, "/robots", robotBody("all", "system", in("project", fmt.Sprint(others), "repository:pull"))).is(http.StatusCreated)
+	s.do(http.MethodPost, "/robots", robotBody("none", "system", in("project", "4711", "repository:pull"))).is(http.StatusNotFound)
+}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -84,6 +85,9 @@ func (a *API) refuse(c *call, err error) {
 	}
 }
 
+// maxMessage bounds, in bytes, what an answer says of what failed, and what to do: some texts repeat what the client sent, which may be a MiB.
+const maxMessage = 1000
+
 // message is what a stranger may read: what failed, and what to do; of our own faults only the id under which the log has them.
 func message(err error, kind fail.Kind, id string) string {
 	var e *fail.Error
@@ -97,10 +101,18 @@ func message(err error, kind fail.Kind, id string) string {
 	if kind == fail.Invalid {
 		text = e.Whole()
 	}
+	text = bounded(text)
 	if hint := fail.HintOf(err); hint != "" {
-		text += ": " + hint
+		text += ": " + bounded(hint)
 	}
 	return text
+}
+
+func bounded(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxMessage], "") + "…"
 }
 
 // report logs. A client that went away is no fault.

@@ -74,12 +74,9 @@ func (a *API) permissionsOf(c *call, body []RobotPermission) ([]access.Permissio
 		case levelSystem:
 			in = access.System
 		case levelProject:
-			if id, notNumber := strconv.ParseInt(in, 10, 64); notNumber == nil {
-				name, err := a.Registry.ProjectName(c.Context(), id)
-				if err != nil {
-					return nil, err
-				}
-				in = name
+			var err error
+			if in, err = a.nameOf(c, in); err != nil {
+				return nil, err
 			}
 		default:
 			return nil, fail.E(fail.Invalid, nil, "permissions of kind %.40q", group.Kind).Hint("use system or project")
@@ -95,6 +92,27 @@ func (a *API) permissionsOf(c *call, body []RobotPermission) ([]access.Permissio
 		}
 	}
 	return all, nil
+}
+
+// nameOf answers the name of a project that is told by its name or its number. A number of one of which the caller may not know stays as it is, like that of one which is not there: else
+// answers would tell him names and numbers.
+func (a *API) nameOf(c *call, text string) (string, error) {
+	id, notNumber := strconv.ParseInt(text, 10, 64)
+	if notNumber != nil {
+		return text, nil
+	}
+	name, err := a.Registry.ProjectName(c.Context(), id)
+	var rights access.Rights
+	if err == nil {
+		rights, err = a.Access.Rights(c.Context(), c.who, name)
+	}
+	switch {
+	case fail.Is(err, fail.NotFound), err == nil && !rights.Any():
+		return text, nil
+	case err != nil:
+		return "", err
+	}
+	return name, nil
 }
 
 // mayRobots lets those pass who may do something to the robot accounts of a project, or of the system if that is "".

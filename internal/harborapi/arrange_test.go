@@ -107,7 +107,7 @@ func TestAnArtifactIsCopiedWithAllThatBelongsToIt(t *testing.T) {
 	from("private/app:1").is(http.StatusCreated).has("Location", "/api/v2.0/projects/library/repositories/copies%252Fapp/artifacts/1")
 	from("private/app@" + top.String()).is(http.StatusCreated) // once more is no error
 	var got harborapi.Artifact
-	s.get(to + "/latest").is(http.StatusOK).decode(&got)
+	s.get(to + "/latest?with_accessory=true").is(http.StatusOK).decode(&got)
 	if got.Digest != top.String() || len(got.Tags) != 2 || len(got.Accessories) != 1 || len(got.References) != 1 || got.RepositoryName != "library/copies/app" {
 		t.Errorf("%+v", got)
 	}

@@ -1771,6 +1771,8 @@ type offered interface {
 	GetProjectDeletable(c *call) error
 	// ListArtifactsOfProject: Artifacts of all repositories of a project.
 	ListArtifactsOfProject(c *call, p ListArtifactsOfProjectParams) error
+	// ListImmuRules: Rules that forbid to move or delete tags: there are none until immutable tags come.
+	ListImmuRules(c *call) error
 	// ListProjectMembers: Users and groups with a role in a project.
 	ListProjectMembers(c *call, p ListProjectMembersParams) error
 	// CreateProjectMember: Give a user or a group a role in a project.
@@ -1791,6 +1793,8 @@ type offered interface {
 	GetProjectMetadata(c *call, metaName MetaName) error
 	// UpdateProjectMetadata: Change one piece of a project's metadata.
 	UpdateProjectMetadata(c *call, metaName MetaName, body UpdateProjectMetadataJSONRequestBody) error
+	// GetScannerOfProject: The scanner that a project uses: there is none until scans come.
+	GetScannerOfProject(c *call) error
 	// GetProjectSummary: Numbers of a project: repositories, members by role, quota.
 	GetProjectSummary(c *call) error
 	// GetLogExts: What was done in a project, with descriptions and results.
@@ -2286,7 +2290,6 @@ func operations(to offered) []operation {
 				b.boolean(inQuery, "with_scan_overview", &p.WithScanOverview)
 				b.boolean(inQuery, "with_sbom_overview", &p.WithSbomOverview)
 				b.boolean(inQuery, "with_immutable_status", &p.WithImmutableStatus)
-				p.WithAccessory = true
 				b.boolean(inQuery, "with_accessory", &p.WithAccessory)
 				b.boolean(inQuery, "latest_in_repository", &p.LatestInRepository)
 				b.string(inHeader, "X-Accept-Vulnerabilities", &p.XAcceptVulnerabilities)
@@ -2298,7 +2301,10 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "ListImmuRules", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/immutabletagrules", Tag: "immutable",
-			Later: "immutable tags",
+			Access: "project immutable-tag:list",
+			serve: func(c *call) error {
+				return to.ListImmuRules(c)
+			},
 		},
 		{
 			ID: "CreateImmuRule", Method: http.MethodPost, Path: "/projects/{project_name_or_id}/immutabletagrules", Tag: "immutable",
@@ -2466,7 +2472,10 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "getScannerOfProject", Method: http.MethodGet, Path: "/projects/{project_name_or_id}/scanner", Tag: "project",
-			Later: "scans",
+			Access: "project scanner:read",
+			serve: func(c *call) error {
+				return to.GetScannerOfProject(c)
+			},
 		},
 		{
 			ID: "setScannerOfProject", Method: http.MethodPut, Path: "/projects/{project_name_or_id}/scanner", Tag: "project",
@@ -2692,7 +2701,6 @@ func operations(to offered) []operation {
 				b.boolean(inQuery, "with_scan_overview", &p.WithScanOverview)
 				b.boolean(inQuery, "with_sbom_overview", &p.WithSbomOverview)
 				b.boolean(inQuery, "with_immutable_status", &p.WithImmutableStatus)
-				p.WithAccessory = true
 				b.boolean(inQuery, "with_accessory", &p.WithAccessory)
 				b.string(inHeader, "X-Accept-Vulnerabilities", &p.XAcceptVulnerabilities)
 				if b.err != nil {
@@ -2751,7 +2759,6 @@ func operations(to offered) []operation {
 				b.boolean(inQuery, "with_label", &p.WithLabel)
 				b.boolean(inQuery, "with_scan_overview", &p.WithScanOverview)
 				b.boolean(inQuery, "with_sbom_overview", &p.WithSbomOverview)
-				p.WithAccessory = true
 				b.boolean(inQuery, "with_accessory", &p.WithAccessory)
 				b.boolean(inQuery, "with_signature", &p.WithSignature)
 				b.boolean(inQuery, "with_immutable_status", &p.WithImmutableStatus)

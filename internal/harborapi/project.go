@@ -280,6 +280,16 @@ func usedOf(q project.Quota) ResourceList {
 	return ResourceList{storage: q.Used}
 }
 
+// GetScannerOfProject answers that there is none. Harbor's Terraform provider asks for it whenever it reads a project, and goes on after 404 alone.
+func (a *API) GetScannerOfProject(c *call) error {
+	return fail.E(fail.NotFound, nil, "project %s has no scanner", c.rights.Project.Name).Hint("it comes with scans")
+}
+
+// ListImmuRules answers that there are none, and none can be made yet: `harbor project delete --force` looks for them first.
+func (a *API) ListImmuRules(c *call) error {
+	return c.list([]struct{}{}, 0, listing.Ask{Page: 1, Size: listing.MaxPage})
+}
+
 // Search finds projects and repositories by a part of their names, of what the caller sees: at most a page of each. Harbor has no pages here.
 func (a *API) Search(c *call, p SearchParams) error {
 	part := strings.ToLower(p.Q)

@@ -138,6 +138,20 @@ func TestProjectsAreListedToWhomTheyMayBeSeen(t *testing.T) {
 	s.get("/search", nobody).is(http.StatusUnprocessableEntity)
 }
 
+// Terraform's provider reads a project's scanner with the project, and `harbor project delete --force` its immutable rules: neither goes on after 501.
+func TestAProjectHasNeitherAScannerNorImmutableRules(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.createProject("team", nil)
+	guest := s.join("guest", "team", access.Guest)
+	s.get("/projects/team/scanner", guest).is(http.StatusNotFound, "NOT_FOUND").says("scans")
+	s.get("/projects/team/immutabletagrules").is(http.StatusOK).says("[]").has("X-Total-Count", "0")
+	s.get("/projects/team/immutabletagrules", guest).is(http.StatusForbidden)
+	s.get("/projects/nothing/scanner", guest).is(http.StatusForbidden)
+	s.do(http.MethodPut, "/projects/team/scanner", map[string]any{"uuid": "x"}).is(http.StatusNotImplemented)
+	s.do(http.MethodPost, "/projects/team/immutabletagrules", map[string]any{}).is(http.StatusNotImplemented)
+}
+
 func TestMetadataAreSetOneByOne(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -50,13 +50,13 @@ func TestVolumesAreThoseOfTheStoreOrNone(t *testing.T) {
 func TestConfigurationsAreReadAndChanged(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	a := s.get("/configurations").is(http.StatusOK).says(`"auth_mode":{"value":"db_auth","editable":true}`).says(`"read_only":{"value":false,"editable":true}`).says(`"session_timeout":{"value":60,"editable":true}`)
+	a := s.get("/configurations").is(http.StatusOK).says(`"auth_mode":{"value":"db_auth","editable":true}`).says(`"read_only":{"value":false,"editable":true}`).says(`"session_timeout":{"value":60,"editable":true}`).says(`"token_expiration":{"value":30,"editable":true}`)
 	if strings.Contains(string(a.body), "password") || strings.Contains(string(a.body), "client_secret") {
 		t.Errorf("secrets are told, or named: %s", a.body)
 	}
-	s.do(http.MethodPut, "/configurations", `{"read_only":true,"robot_name_prefix":"bot+","uaa_endpoint":"x","nothing":[1],"ldap_search_dn":"cn=us","ldap_search_password":"hidden"}`).is(http.StatusOK)
+	s.do(http.MethodPut, "/configurations", `{"read_only":true,"token_expiration":45,"robot_name_prefix":"bot+","uaa_endpoint":"x","nothing":[1],"ldap_search_dn":"cn=us","ldap_search_password":"hidden"}`).is(http.StatusOK)
 	live := s.settings.Live()
-	if !live.ReadOnly || live.RobotNamePrefix != "bot+" || live.LDAP.SearchPassword.Reveal() != "hidden" {
+	if !live.ReadOnly || live.TokenExpiration != 45 || live.RobotNamePrefix != "bot+" || live.LDAP.SearchPassword.Reveal() != "hidden" {
 		t.Errorf("%+v", live)
 	}
 	s.do(http.MethodPut, "/configurations", `{"session_timeout":"long"}`).is(http.StatusUnprocessableEntity).says("session_timeout")

@@ -35,6 +35,7 @@ type UserQuery struct {
 	Email  string // this is a part of the e-mail address, in whatever case
 	Origin string // FromHere, FromLDAP or FromOIDC; "": any
 	Admins bool   // administrators alone, by themselves or by their group
+	Others bool   // without the administrator of the first start
 	Order  Order
 	Down   bool // from the last to the first
 	Page
@@ -141,6 +142,7 @@ func (a *Access) Users(ctx context.Context, query UserQuery) (page []User, total
 	l.part("u.name", query.Part)
 	l.part("u.email", query.Email)
 	l.exactly("COALESCE(p.origin, 'local')", query.Origin)
+	l.where(query.Others, "u.name <> ?", Admin)
 	l.where(query.Admins, "(u.admin = ? OR p.origin_admin = ?)", true, true)
 	total, err = l.run(ctx, a.DB, "user.list", "SELECT COUNT(*) FROM users u LEFT JOIN profiles p ON p.user_id = u.id", query.Order.by("u", query.Down), query.Page,
 		func(q sqldb.Querier, behind string, args ...any) (int, error) {

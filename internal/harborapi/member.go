@@ -51,6 +51,9 @@ func (a *API) CreateProjectMember(c *call, body CreateProjectMemberJSONRequestBo
 		if spec.Origin, err = groupOrigin(body.MemberGroup.GroupType); err != nil {
 			return err
 		}
+		if spec.Origin != access.FromLDAP { // only a directory's groups have another key than their name
+			spec.GroupKey = ""
+		}
 	}
 	made, err := a.Access.AddMember(c.Context(), c.rights.Project.ID, spec)
 	if err != nil {

@@ -31,7 +31,7 @@ func accessOrder(ask *listing.Ask, known ...string) (access.Order, bool, error) 
 	return userOrders[o.Field], o.Descending, err
 }
 
-// ListUsers lists all users.
+// ListUsers lists all users, without the administrator of the first start as Harbor does, unless he is named.
 func (a *API) ListUsers(c *call, p ListUsersParams) error {
 	ask, err := listing.Parse(p.Q, p.Sort, p.Page, p.PageSize)
 	if err != nil {
@@ -59,6 +59,7 @@ func (a *API) ListUsers(c *call, p ListUsersParams) error {
 	}
 	// Harbor takes these two outside of q as well.
 	query.Part, query.Email = cmp.Or(query.Part, c.URL.Query().Get("username")), cmp.Or(query.Email, c.URL.Query().Get("email"))
+	query.Others = query.Name == ""
 	page, total, err := a.Access.Users(c.Context(), query)
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (a *API) SearchUsers(c *call, p SearchUsersParams) error {
 	if err != nil {
 		return err
 	}
-	page, total, err := a.Access.Users(c.Context(), access.UserQuery{Part: p.Username, Page: accessPage(ask)})
+	page, total, err := a.Access.Users(c.Context(), access.UserQuery{Part: p.Username, Others: true, Page: accessPage(ask)})
 	if err != nil {
 		return err
 	}

@@ -149,9 +149,9 @@ func TestHarborsClientDrivesProjectsAndTheirPeople(t *testing.T) {
 	sum, err := maria.Project.GetProjectSummary(ctx, &project.GetProjectSummaryParams{ProjectNameOrID: "team"})
 	ok(t, err)
 	is(t, "limit", sum.Payload.Quota.Hard["storage"], 1<<30)
-	found, err := maria.User.SearchUsers(ctx, &user.SearchUsersParams{Username: "adm"})
+	found, err := maria.User.SearchUsers(ctx, &user.SearchUsersParams{Username: "ARI"})
 	ok(t, err)
-	is(t, "found", found.Payload[0].Username, harness.User)
+	is(t, "found", found.Payload[0].Username, "maria")
 	mine, err := maria.User.GetCurrentUserPermissions(ctx, &user.GetCurrentUserPermissionsParams{Scope: ptr("/project/" + id), Relative: ptr(true)})
 	ok(t, err)
 	if len(mine.Payload) < 40 {

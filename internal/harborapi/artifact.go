@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/listing"
@@ -26,7 +27,11 @@ func (a *API) ListArtifacts(c *call, repositoryName string, p ListArtifactsParam
 	if err != nil {
 		return err
 	}
-	if of.Repo, err = a.Registry.RepositoryID(c.Context(), name); err != nil {
+	of.Repo, err = a.Registry.RepositoryID(c.Context(), name)
+	if fail.Is(err, fail.NotFound) { // as in Harbor: nothing was pushed there, so nothing is there
+		return c.list([]Artifact{}, 0, ask)
+	}
+	if err != nil {
 		return err
 	}
 	return a.listArtifacts(c, of, ask, shown{tags: p.WithTag, accessories: p.WithAccessory, labels: p.WithLabel})
@@ -82,6 +87,13 @@ func artifactsOf(ask *listing.Ask) (registry.Artifacts, error) {
 			continue
 		}
 		of.Tags = append(of.Tags, f)
+	}
+	for _, f := range ask.Take("type") {
+		all := mediaTypesOf(f.Values[0])
+		if f.Op != listing.Equals || len(all) == 0 {
+			return of, fail.E(fail.Invalid, nil, "type %.60q in q", f.Values[0]).Hint("use one of %s, or ask for media_type", strings.Join(typeNames(), ", "))
+		}
+		ask.Filters = append(ask.Filters, listing.Filter{Field: "media_type", Op: listing.OneOf, Values: all})
 	}
 	for _, f := range ask.Take("labels") {
 		for _, v := range f.Values {

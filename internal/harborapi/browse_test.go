@@ -136,7 +136,7 @@ func TestArtifactsAreToldAsHarborTellsThem(t *testing.T) {
 	for _, ref := range []string{"absent", "sha256:" + strings.Repeat("0", 64), "sha256:1", "-", "a%2Fb"} {
 		s.get(base+"/"+ref).is(http.StatusNotFound, "NOT_FOUND")
 	}
-	s.get("/projects/library/repositories/absent/artifacts").is(http.StatusNotFound, "NOT_FOUND")
+	s.get("/projects/library/repositories/absent/artifacts").is(http.StatusOK).has("X-Total-Count", "0").says("[]") // as in Harbor
 }
 
 func TestArtifactsAreFilteredAndSorted(t *testing.T) {
@@ -159,7 +159,12 @@ func TestArtifactsAreFilteredAndSorted(t *testing.T) {
 		"sort=size":                            {"v2", "v1", "v0", "none"},
 		"sort=-push_time&page_size=2":          {"none", "v2"},
 		"q=labels=(1)":                         {},
-		"q=" + url.QueryEscape("push_time=[2000-01-01T00:00:00~2001-01-01T00:00:00]"): {},
+		"q=type=image":                         {"none", "v2", "v1", "v0"},
+		"q=type=CHART":                         {},
+		"q=media_type=application/vnd.oci.image.config.v1%252Bjson,tags=v1":            {"v1"},
+		"q=media_type=application/vnd.oci.image.index.v1%252Bjson":                     {},
+		"q=manifest_media_type=application/vnd.oci.image.manifest.v1%252Bjson,tags=v1": {"v1"},
+		"q=" + url.QueryEscape("push_time=[2000-01-01T00:00:00~2001-01-01T00:00:00]"):  {},
 	} {
 		var got []string
 		for _, a := range s.get("/projects/library/repositories/app/artifacts?" + query).artifacts() {
@@ -173,7 +178,7 @@ func TestArtifactsAreFilteredAndSorted(t *testing.T) {
 			t.Errorf("%s: %v, want %v %v", query, got, want, wanted)
 		}
 	}
-	for _, bad := range []string{"q=digest=x", "q=digest=~sha256", "q=labels=(x)", "q=labels={1}", "q=type=IMAGE"} {
+	for _, bad := range []string{"q=digest=x", "q=digest=~sha256", "q=labels=(x)", "q=labels={1}", "q=type=NOTHING", "q=type=~IMAGE"} {
 		s.get("/projects/library/repositories/app/artifacts?"+bad).is(http.StatusBadRequest, "BAD_REQUEST")
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -34,6 +36,23 @@ var artifactTypes = map[string]string{
 
 // otherType finds the kind in a media type of which nothing else is known: application/vnd.<vendor>.<kind>.config.<version>+json.
 var otherType = regexp.MustCompile(`^application/vnd\.[^.]*\.(.*)\.config\.[^.]*\+json$`)
+
+// mediaTypesOf answers the media types of a kind, in whatever case it is written.
+func mediaTypesOf(kind string) []string {
+	var all []string
+	for mediaType, known := range artifactTypes {
+		if strings.EqualFold(known, kind) {
+			all = append(all, mediaType)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// typeNames answers the kinds that lists can be asked for.
+func typeNames() []string {
+	return slices.Compact(slices.Sorted(maps.Values(artifactTypes)))
+}
 
 func typeOf(mediaType string) string {
 	if known := artifactTypes[mediaType]; known != "" {

@@ -38,21 +38,12 @@ func (a *API) ListProjects(c *call, p ListProjectsParams) error {
 		return err
 	}
 	query := project.Query{Viewer: project.Viewer(c.viewer()), Offset: int(ask.Offset()), Limit: int(ask.Size)}
-	if query.Name, query.Part, err = ask.Text("name"); err != nil {
-		return err
-	}
-	if query.Owner, _, err = ask.Text("owner"); err != nil {
-		return err
-	}
-	public, err := ask.Flag("public")
+	public, err := projectFilter(&ask, &query)
 	if err != nil {
 		return err
 	}
 	order, err := ask.OneOrder("name", "project_id", "creation_time", "update_time", "repo_count")
 	if err != nil {
-		return err
-	}
-	if err = ask.NothingElse("name", "owner", "public"); err != nil {
 		return err
 	}
 	if p.Name != "" {
@@ -78,6 +69,32 @@ func (a *API) ListProjects(c *call, p ListProjectsParams) error {
 		return err
 	}
 	return c.list(entries, total, ask)
+}
+
+// projectFilter reads what q says of projects, and whether public ones are asked for.
+func projectFilter(ask *listing.Ask, query *project.Query) (public *bool, err error) {
+	if query.Name, query.Part, err = ask.Text("name"); err != nil {
+		return nil, err
+	}
+	if query.Owner, _, err = ask.Text("owner"); err != nil {
+		return nil, err
+	}
+	for name, to := range map[string]*int64{"project_id": &query.ID, "owner_id": &query.OwnerID} {
+		if *to, _, err = ask.Number(name); err != nil {
+			return nil, err
+		}
+	}
+	for name, to := range map[string]*project.Span{"creation_time": &query.Created, "update_time": &query.Changed} {
+		for _, f := range ask.Take(name) {
+			if to.From, to.To, err = f.Times(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if public, err = ask.Flag("public"); err != nil {
+		return nil, err
+	}
+	return public, ask.NothingElse("name", "owner", "owner_id", "project_id", "public", "creation_time", "update_time")
 }
 
 // projectsOf answers projects with the roles that the caller has in them.
@@ -113,7 +130,7 @@ func (a *API) projectsOf(c *call, page []project.Project) ([]Project, error) {
 func projectOf(p project.Project) (Project, error) {
 	answer := Project{
 		ProjectID: int32(p.ID), Name: p.Name, OwnerID: int32(p.Owner), OwnerName: p.OwnerName, RepoCount: p.Repositories, CreationTime: Time(p.CreatedAt), UpdateTime: Time(p.ChangedAt),
-		CveAllowlist: CVEAllowlist{ID: p.ID, ProjectID: p.ID, Items: make([]CVEAllowlistItem, len(p.Allowlist.CVEs)), CreationTime: Time(p.CreatedAt), UpdateTime: Time(p.Allowlist.ChangedAt)},
+		CveAllowlist: CVEAllowlist{ID: p.ID, ProjectID: p.ID, Items: make([]CVEAllowlistItem, len(p.Allowlist.CVEs)), CreationTime: Time(p.Allowlist.ChangedAt), UpdateTime: Time(p.Allowlist.ChangedAt)},
 	}
 	for i, cve := range p.Allowlist.CVEs {
 		answer.CveAllowlist.Items[i].CveID = cve

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/harborapi"
@@ -43,7 +44,7 @@ func TestAProjectFromItsBeginningToItsEnd(t *testing.T) {
 	var p harborapi.Project
 	s.get(at, maria).is(http.StatusOK).decode(&p)
 	if int64(p.ProjectID) != id || p.Name != "team" || p.OwnerName != "maria" || p.Metadata.Public != "false" || *p.Metadata.AutoScan != "true" || *p.Metadata.Severity != "high" || p.CurrentUserRoleID != 1 ||
-		!slices.Equal(p.CurrentUserRoleIds, []int32{1}) || p.CveAllowlist.Items == nil || p.RepoCount != 0 {
+		!slices.Equal(p.CurrentUserRoleIds, []int32{1}) || p.CveAllowlist.Items == nil || !time.Time(p.CveAllowlist.CreationTime).IsZero() || p.RepoCount != 0 {
 		t.Errorf("%+v", p)
 	}
 	s.get("/projects/team").is(http.StatusOK)
@@ -110,7 +111,8 @@ func TestProjectsAreListedToWhomTheyMayBeSeen(t *testing.T) {
 	for query, want := range map[string][]string{
 		"": {"alpha", "beta", "gamma", "library"}, "?sort=-creation_time": {"gamma", "alpha", "beta", "library"}, "?name=AM": {"gamma"}, "?q=name=beta": {"beta"}, "?q=name=~a,public=false": {"alpha", "gamma"},
 		"?public=true": {"beta", "library"}, "?public=false": {"alpha", "gamma"}, "?owner=admin": {"alpha", "beta", "gamma"}, "?page=2&page_size=3": {"library"}, "?name=_": {}, "?sort=project_id&page_size=1": {"library"},
-		"?with_detail=false&name=gam": {"gamma"},
+		"?with_detail=false&name=gam": {"gamma"}, "?q=project_id=1": {"library"}, "?q=owner_id=1": {"alpha", "beta", "gamma"}, "?q=creation_time=[2020-01-01~2100-01-01],public=false": {"alpha", "gamma"},
+		"?q=creation_time=[2100-01-01~]": {}, "?q=update_time=[~2020-01-01]": {}, "?q=update_time=[2020-01-01~],owner=admin,name=~b": {"beta"},
 	} {
 		if got := s.get("/projects" + query).projects(); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", query, got, want)
@@ -123,7 +125,7 @@ func TestProjectsAreListedToWhomTheyMayBeSeen(t *testing.T) {
 		t.Errorf("strangers see %v", got)
 	}
 	s.get("/projects", guest).has("X-Total-Count", "3").says(`"current_user_role_id":3`)
-	for _, bad := range []string{"?q=nothing=1", "?sort=owner", "?q=public=perhaps"} {
+	for _, bad := range []string{"?q=nothing=1", "?sort=owner", "?q=public=perhaps", "?q=creation_time=soon", "?q=project_id=x"} {
 		s.get("/projects"+bad).is(http.StatusBadRequest, "BAD_REQUEST")
 	}
 	s.push("beta/web-shop", image(""), "1")

@@ -119,8 +119,11 @@ const artifactBytes = `m.size + (SELECT COALESCE(SUM(b.size), 0) FROM manifest_b
 
 const artifactPulled = "COALESCE((SELECT u.last_at FROM pull_totals u WHERE u.repo = m.repo AND u.digest = m.digest AND u.tag = ''), 0)"
 
+// artifactMediaType is the media type by which Harbor tells what an artifact is: its configuration's, or an index's own. Of one with an artifactType it is that, the column has no other.
+const artifactMediaType = "CASE WHEN m.artifact_type = '' THEN m.media_type ELSE m.artifact_type END"
+
 var artifactFields = listing.Fields{
-	"media_type": {Column: "m.media_type"}, "manifest_media_type": {Column: "m.media_type"}, "artifact_type": {Column: "m.artifact_type"}, "repository_name": {Column: "r.name"},
+	"media_type": {Column: artifactMediaType}, "manifest_media_type": {Column: "m.media_type"}, "artifact_type": {Column: "m.artifact_type"}, "repository_name": {Column: "r.name"},
 	"repository_id": {Column: "m.repo", Kind: listing.Number}, "project_id": {Column: "r.project_id", Kind: listing.Number}, "size": {Column: "(" + artifactBytes + ")", Kind: listing.Number},
 	"push_time": {Column: "m.pushed_at", Kind: listing.Time}, "pull_time": {Column: artifactPulled, Kind: listing.Time},
 }

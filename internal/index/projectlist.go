@@ -16,6 +16,9 @@ type ProjectFilter struct {
 	Owner   string // the name of the user that made it; "": anybody
 	Public  bool   // public ones alone
 	Private bool   // others alone
+
+	OwnerID          int64    // the number of the user that made it; 0: anybody
+	Created, Changed [2]int64 // when it was made and last changed: from and to, both included; 0 for an open end
 }
 
 // ProjectOrder is what a list is sorted by.
@@ -66,6 +69,19 @@ func (f *ProjectFilter) where() (joins, cond string, args []any) {
 	if f.Owner != "" {
 		joins = withOwner
 		add("u.name = ?", f.Owner)
+	}
+	if f.OwnerID != 0 {
+		joins = withOwner
+		add("d.owner = ?", f.OwnerID)
+	}
+	for i, sign := range []string{" >= ?", " <= ?"} {
+		if f.Created[i] != 0 {
+			add("p.created_at"+sign, f.Created[i])
+		}
+		if f.Changed[i] != 0 {
+			joins = withOwner
+			add(changed+sign, f.Changed[i])
+		}
 	}
 	if f.Public != f.Private {
 		add("p.public = ?", f.Public)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/sqldb"
@@ -27,10 +28,26 @@ type Query struct {
 	Owner   string // the name of the user that made it; "": anybody
 	Public  bool   // public ones alone
 	Private bool   // others alone
+	ID      int64  // exactly this one; 0: any
+	OwnerID int64  // the number of the user that made it; 0: anybody
+	Created Span   // when it was made
+	Changed Span   // when it was last changed
 	Order   Order
 	Down    bool // from the last to the first
 	Offset  int  // how many are left out at the beginning
 	Limit   int  // how many there are at most; 0, and more than MaxPage: MaxPage
+}
+
+// Span is a time between two, both included; zero for an open end.
+type Span struct{ From, To time.Time }
+
+func (s Span) micros() (ends [2]int64) {
+	for i, at := range []time.Time{s.From, s.To} {
+		if !at.IsZero() {
+			ends[i] = sqldb.Micros(at)
+		}
+	}
+	return ends
 }
 
 // Order is what a list is sorted by.
@@ -53,6 +70,7 @@ func (p *Projects) List(ctx context.Context, query Query) (page []Project, total
 	query.Offset = max(0, query.Offset)
 	f := index.ProjectFilter{
 		Viewer: index.Viewer(query.Viewer), Name: query.Name, Part: strings.ToLower(query.Part), Owner: query.Owner, Public: query.Public, Private: query.Private,
+		ID: query.ID, OwnerID: query.OwnerID, Created: query.Created.micros(), Changed: query.Changed.micros(),
 	}
 	err = p.db.View(ctx, "project.list", func(q sqldb.Querier) error {
 		var listErr error

@@ -57,7 +57,7 @@ func (a *API) DeleteArtifact(c *call, repositoryName, text string) error {
 	}
 	err = a.Registry.DeleteArtifact(c.Context(), name, found.Digest)
 	if fail.Is(err, fail.Conflict) {
-		return fail.E(fail.Conflict, err, "artifact %s is part of another", found.Digest).Code(codePrecondition)
+		return fail.E(fail.Conflict, err, "artifact %s is part of another", found.Digest).Code(codeInUse)
 	}
 	if err != nil {
 		return err

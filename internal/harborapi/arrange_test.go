@@ -77,7 +77,7 @@ func TestAnArtifactGoesWithWhatIsItsOwnAndNothingElse(t *testing.T) {
 		t.Helper()
 		s.get(base + d.String()).is(status)
 	}
-	s.do(http.MethodDelete, base+sharedAt.String(), nil).is(http.StatusPreconditionFailed, "PRECONDITION")
+	s.do(http.MethodDelete, base+sharedAt.String(), nil).is(http.StatusPreconditionFailed, "VIOLATE_FOREIGN_KEY_CONSTRAINT")
 	s.do(http.MethodDelete, base+"also", nil, s.join("developer", "library", access.Developer)).is(http.StatusForbidden)
 	s.do(http.MethodDelete, base+"also", nil).is(http.StatusOK)
 	for _, gone := range []oci.Digest{first, ownAt, signatureAt, ofSignature} {

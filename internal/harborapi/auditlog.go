@@ -130,8 +130,12 @@ func oldLines(lines []audit.Line) any {
 func newLines(lines []audit.Line) any {
 	all := make([]AuditLogExt, len(lines))
 	for i, l := range lines {
+		note := l.Note
+		if note == "" { // as Harbor describes what has no more to it
+			note = l.Operation + " " + l.Kind + ": " + l.Resource
+		}
 		all[i] = AuditLogExt{
-			ID: l.ID, Username: l.Subject, Resource: l.Resource, ResourceType: l.Kind, Operation: l.Operation, OperationDescription: l.Note, OperationResult: l.OK, OpTime: Time(l.At),
+			ID: l.ID, Username: l.Subject, Resource: l.Resource, ResourceType: l.Kind, Operation: l.Operation, OperationDescription: note, OperationResult: l.OK, OpTime: Time(l.At),
 		}
 	}
 	return all

@@ -72,6 +72,8 @@ func TestTheAuditLogIsReadByThoseWhoMay(t *testing.T) {
 	read(s.get("/audit-logs", guest))
 	read(s.get("/projects/private/logs", boss), "user2", "user1", "user0")
 	s.get("/projects/private/logs", guest).is(http.StatusForbidden)
+	s.createProject("later", nil)
+	s.get("/auditlog-exts?page_size=1").is(http.StatusOK).says(`"operation_description":"create project: later"`)
 	s.get("/auditlog-exts/events", guest).is(http.StatusForbidden)
 	s.get("/auditlog-exts/events").is(http.StatusOK).says(`{"event_type":"create_artifact"}`).says(`{"event_type":"update_configuration"}`)
 	for _, bad := range []string{"q=nothing=1", "q=username={a+b}", "q=op_time=soon", "q=op_time=~2", "sort=username"} {

@@ -22,11 +22,12 @@ const (
 	codeMethod        = "METHOD_NOT_ALLOWED"
 	codePrecondition  = "PRECONDITION"
 	codeNotYet        = "NOT_IMPLEMENTED"
+	codeInUse         = "VIOLATE_FOREIGN_KEY_CONSTRAINT"
 )
 
 var statuses = map[string]int{
 	codeUnprocessable: http.StatusUnprocessableEntity, codeMediaType: http.StatusUnsupportedMediaType, codeMethod: http.StatusMethodNotAllowed,
-	codePrecondition: http.StatusPreconditionFailed, codeNotYet: http.StatusNotImplemented,
+	codePrecondition: http.StatusPreconditionFailed, codeInUse: http.StatusPreconditionFailed, codeNotYet: http.StatusNotImplemented,
 }
 
 // refusals says, for each kind of error, the status and Harbor's code.

@@ -76,7 +76,7 @@ func cleanPerson(p Person) (Person, error) {
 
 // differs reports whether a person is not as he is stored. An identity provider's people keep the names that they chose here.
 func (s *profile) differs(origin string, p Person) bool {
-	return s.email != p.Email || s.realName != p.RealName || s.byGroup != p.Admin || s.gone || origin == FromLDAP && s.name != p.Name
+	return s.email != p.Email || s.realName != p.RealName || s.byGroup != p.Admin || s.gone || origin == FromLDAP && !p.isCalled(s.name)
 }
 
 const profileColumns = userColumns + ", p.subject, COALESCE(u.email, ''), p.realname, p.seen_at, COALESCE(p.token, '')"
@@ -115,7 +115,7 @@ func (a *Access) writePerson(ctx context.Context, origin string, p Person, token
 			return err
 		}
 		name := s.name
-		if origin == FromLDAP && name != p.Name && a.checkPersonName(p.Name) == nil {
+		if origin == FromLDAP && !p.isCalled(name) && a.checkPersonName(p.Name) == nil {
 			if name, err = freeName(ctx, tx, p.Name, name); err != nil {
 				return err
 			}

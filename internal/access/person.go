@@ -1,6 +1,9 @@
 package access
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Where users and groups come from.
 const (
@@ -13,12 +16,16 @@ const (
 type Person struct {
 	// Subject is what stays while names change: a directory's distinguished name, or an identity provider's issuer and subject. At most 700 bytes.
 	Subject  string
-	Name     string // what he logs in as
-	Email    string // "" if it is not told
-	RealName string // "" if it is not told
+	Name     string   // what he logs in as
+	Also     []string // what else he logs in as, of a directory's people: whom Havn knows by one of these keeps it
+	Email    string   // "" if it is not told
+	RealName string   // "" if it is not told
 	Groups   []Group
 	Admin    bool // by the group of administrators that the operator named
 }
+
+// isCalled reports whether a name is one of his.
+func (p Person) isCalled(name string) bool { return p.Name == name || slices.Contains(p.Also, name) }
 
 // Group is a group of a directory or of an identity provider.
 type Group struct {

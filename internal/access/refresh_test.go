@@ -164,6 +164,34 @@ func TestWhoWasMovedInTheDirectoryIsFoundByTheRefresh(t *testing.T) {
 	}
 }
 
+func TestWhoHasSeveralNamesInTheDirectoryKeepsTheFirst(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe"))
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	_, token, err := s.CreateUserToken(t.Context(), joe.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := person("joe")
+	p.Name, p.Also = "Joe Smith", []string{"joe"}
+	s.dir.set(p)
+	for range 2 {
+		s.w.move(2 * time.Hour)
+		mustLogin(t, s.Access, "joe", token)
+		s.dir.remove("joe")
+		s.refreshes(access.Refreshed{Told: 1})
+		if who := mustLogin(t, s.Access, "Joe Smith", ldapPassword); who.User != joe.User || who.Subject != "joe" {
+			t.Errorf("%+v", who)
+		}
+	}
+	p.Also = nil
+	s.dir.set(p)
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{Told: 1})
+	mustLogin(t, s.Access, "Joe Smith", token)
+}
+
 func TestWhoIsGoneIsNotAskedForBySecretsOfHavns(t *testing.T) {
 	t.Parallel()
 	s := withDirectory(t)

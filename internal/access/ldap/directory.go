@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -17,6 +18,8 @@ import (
 const (
 	// maxLogin is the longest name that somebody may have, in bytes.
 	maxLogin = 255
+	// maxAlso is how many more names of somebody are told.
+	maxAlso = 50
 	// nobody is who bears the password of somebody who is not there, so that the answer takes as long and costs a guesser as much.
 	nobody = "cn=havn-nobody,"
 )
@@ -214,7 +217,7 @@ func (d *Directory) one(ctx context.Context, q query, login string) (p person, w
 	return p, why, nil
 }
 
-// describe reads somebody's entry. login is the name that he gave: it picks one of several that he has.
+// describe reads somebody's entry. login is the name that he gave, "" for none: it picks one of several that he has.
 func (d *Directory) describe(e *goldap.Entry, login string) (p access.Person, why string) {
 	subject, err := Normal(e.DN)
 	if err != nil {
@@ -222,8 +225,16 @@ func (d *Directory) describe(e *goldap.Entry, login string) (p access.Person, wh
 	}
 	p = access.Person{Subject: subject, Email: text(e, d.conf.EmailAttribute), RealName: text(e, d.conf.RealNameAttribute)}
 	for _, v := range values(e, d.conf.LoginAttribute) {
-		if v = strings.TrimSpace(v); isText(v) && (p.Name == "" || fold(v) == fold(login)) {
+		if v = strings.TrimSpace(v); !isText(v) || v == p.Name || slices.Contains(p.Also, v) {
+			continue
+		}
+		if p.Name != "" && fold(v) == fold(login) {
+			v, p.Name = p.Name, v
+		}
+		if p.Name == "" {
 			p.Name = v
+		} else if len(p.Also) < maxAlso {
+			p.Also = append(p.Also, v)
 		}
 	}
 	switch {

@@ -593,6 +593,28 @@ func TestFindSeesWhoIsGone(t *testing.T) {
 	}
 }
 
+func TestWhoHasSeveralNamesIsToldOfWithAllOfThem(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	f.search = func(q asked) reply {
+		if strings.Contains(q.filter, "(uid=") || strings.EqualFold(q.base, aliceDN) {
+			return reply{entries: []*goldap.Entry{goldap.NewEntry(aliceDN, map[string][]string{"uid": {"Alice Adams", "alice", "alice", "aadams"}})}}
+		}
+		return reply{}
+	}
+	d, _ := open(t, nil, f)
+	for login, want := range map[string]string{"ALICE": "alice Alice Adams,aadams", "aadams": "aadams Alice Adams,alice", "alice  adams": "Alice Adams aadams,alice"} {
+		p, err := d.Login(t.Context(), login, "alicepw")
+		slices.Sort(p.Also)
+		if got := p.Name + " " + strings.Join(p.Also, ","); err != nil || got != want {
+			t.Errorf("%s: %q, want %q, %v", login, got, want, err)
+		}
+	}
+	if p, err := d.Find(t.Context(), aliceDN); err != nil || p.Name != "Alice Adams" || !slices.Contains(p.Also, "alice") || !slices.Contains(p.Also, "aadams") {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func TestNothingInClearSlipsIntoTLS(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)

@@ -74,24 +74,26 @@ func (a *API) listArtifacts(c *call, of registry.Artifacts, ask listing.Ask, wan
 func artifactsOf(ask *listing.Ask) (registry.Artifacts, error) {
 	var of registry.Artifacts
 	for _, f := range ask.Take("digest") {
-		d, err := oci.ParseDigest(f.Values[0])
-		if err != nil || f.Op != listing.Equals {
-			return of, fail.E(fail.Invalid, nil, "digest %.100q in q", f.Values[0]).Hint("write a whole digest, like sha256:…")
+		text, one := f.Only()
+		d, err := oci.ParseDigest(text)
+		if err != nil || !one {
+			return of, fail.E(fail.Invalid, nil, "digest %.100q in q", f.Values).Hint("write a whole digest, like sha256:…")
 		}
 		of.Digest = d
 	}
 	for _, f := range ask.Take("tags") {
-		some := f.Op == listing.Equals && f.Values[0] == "*"
-		if some || f.Op == listing.Equals && f.Values[0] == "nil" {
+		only, one := f.Only()
+		if some := only == "*"; one && (some || only == "nil") {
 			of.Tagged = &some
 			continue
 		}
 		of.Tags = append(of.Tags, f)
 	}
 	for _, f := range ask.Take("type") {
-		all := mediaTypesOf(f.Values[0])
-		if f.Op != listing.Equals || len(all) == 0 {
-			return of, fail.E(fail.Invalid, nil, "type %.60q in q", f.Values[0]).Hint("use one of %s, or ask for media_type", strings.Join(typeNames(), ", "))
+		text, one := f.Only()
+		all := mediaTypesOf(text)
+		if !one || len(all) == 0 {
+			return of, fail.E(fail.Invalid, nil, "type %.60q in q", f.Values).Hint("use one of %s, or ask for media_type", strings.Join(typeNames(), ", "))
 		}
 		ask.Filters = append(ask.Filters, listing.Filter{Field: "media_type", Op: listing.OneOf, Values: all})
 	}

@@ -233,9 +233,11 @@ func TestEveryListTakesEveryQuestion(t *testing.T) {
 		return a
 	}
 	for _, o := range listed() {
-		for _, q := range questions() {
+		for i, q := range questions() {
 			ask(o, url.Values{"q": {q}})
-			ask(o, url.Values{"sort": {strings.TrimPrefix(q, "name=")}})
+			if i%8 == 0 { // it knows names alone: what they are asked for makes no difference
+				ask(o, url.Values{"sort": {strings.TrimPrefix(q, "name=")}})
+			}
 		}
 		for _, number := range []string{"-1", "0", "x", "1.5", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "2147483649", "", "\x00", "'"} {
 			ask(o, url.Values{"page": {number}})

@@ -41,6 +41,14 @@ type Filter struct {
 	Values []string // of Between: two, "" for an open end
 }
 
+// Only answers the value of a filter for exactly one; others may have none at all, as in field={}.
+func (f Filter) Only() (string, bool) {
+	if f.Op != Equals {
+		return "", false
+	}
+	return f.Values[0], true
+}
+
 // Order is one field of the order.
 type Order struct {
 	Field      string

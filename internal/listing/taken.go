@@ -27,9 +27,10 @@ func (a *Ask) Text(field string) (exact, part string, err error) {
 // Number takes the filter on a number out: it is exactly this; told says whether it is asked for.
 func (a *Ask) Number(field string) (n int64, told bool, err error) {
 	for _, f := range a.Take(field) {
-		v, ok := readNumber(f.Values[0])
+		text, one := f.Only()
+		v, ok := readNumber(text)
 		read, isNumber := v.(int64)
-		if n = read; !ok || !isNumber || f.Op != Equals {
+		if n = read; !ok || !isNumber || !one {
 			return 0, false, fail.E(fail.Invalid, nil, "%.60s in q", field).Hint("write %s=1", field)
 		}
 		told = true
@@ -41,9 +42,10 @@ func (a *Ask) Number(field string) (n int64, told bool, err error) {
 func (a *Ask) Flag(field string) (*bool, error) {
 	var flag *bool
 	for _, f := range a.Take(field) {
-		v, ok := readFlag(f.Values[0])
+		text, one := f.Only()
+		v, ok := readFlag(text)
 		is, isFlag := v.(bool)
-		if !ok || !isFlag || f.Op != Equals {
+		if !ok || !isFlag || !one {
 			return nil, fail.E(fail.Invalid, nil, "%.60s in q", field).Hint("write %s=true or %s=false", field, field)
 		}
 		flag = &is

@@ -32,6 +32,7 @@ type intake struct {
 	purse     purse      // what may be received
 	wanted    oci.Digest // what the upload is to become; zero if that is not known yet
 	settled   int64      // bytes of this request that are counted as received
+	free      bool       // they are not held of the quota: the project has the blob that they are to become
 }
 
 // object is one that is written and durable, and not settled yet.
@@ -130,16 +131,15 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 	return last, b.verdict(size)
 }
 
-// reserve makes sure that a body of so many bytes may come. Denied if the quota of the project has not so much left, unless the project has the blob that it is to become: then it costs nothing.
+// reserve makes sure that a body of so many bytes may come. Denied if the quota of the project has not so much left, unless the project has the blob that it is to become: then it costs nothing, or what all of it does where that is deleted before the commit.
 func (in *intake) reserve(size int64) error {
 	err := in.purse.try(in.ctx, size)
 	if !errors.Is(err, errFull) {
 		return err
 	}
 	if !in.wanted.IsZero() {
-		counted, findErr := index.HasCharge(in.ctx, in.r.db, in.purse.project, in.wanted)
-		if findErr != nil || counted {
-			return findErr
+		if in.free, err = index.HasCharge(in.ctx, in.r.db, in.purse.project, in.wanted); err != nil || in.free {
+			return err
 		}
 	}
 	return in.purse.fill(in.ctx, size)
@@ -286,10 +286,13 @@ func (in *intake) settle(o object) error {
 			return txErr
 		}
 		if n > 0 {
-			if txErr = in.purse.hold(in.ctx, tx, in.up.ID, o.size); txErr != nil {
-				return txErr
+			if !in.free {
+				txErr = in.purse.hold(in.ctx, tx, in.up.ID, o.size)
 			}
-			return in.number(tx, o)
+			if txErr == nil {
+				txErr = in.number(tx, o)
+			}
+			return txErr
 		}
 		settled, txErr := index.IsSettled(in.ctx, tx, o.name)
 		if txErr != nil || settled {
@@ -300,7 +303,7 @@ func (in *intake) settle(o object) error {
 		return txErr
 	}
 	err = in.purse.afford(in.ctx, func() error { return in.r.keyed(in.ctx, "upload.settle", advance) })
-	if !lost {
+	if !lost && !in.free {
 		in.purse.counted(o.size, err)
 	}
 	if err != nil {

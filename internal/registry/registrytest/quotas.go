@@ -151,7 +151,8 @@ func quotaRefuses(t *testing.T, w *World) {
 	project := w.limit(t, "full", most)
 	config := Content("full config", 100)
 	body := Image("full", nil, "", config)
-	w.Push(t, repo, config, Content("full layer", most-100-len(body)-400))
+	layer := Content("full layer", most-100-len(body)-400) // of several objects
+	w.Push(t, repo, config, layer)
 	w.Push(t, elsewhere, config, Content("too large to mount", 401))
 	tooMuch := Content("too much", 401)
 	push := func(size int64) error {
@@ -209,7 +210,7 @@ func quotaRefuses(t *testing.T, w *World) {
 
 	// What the project has may come to another of its repositories, and again, though there is no room at all; so does what has no bytes.
 	other := Name("full/other")
-	w.Push(t, other, config, tooMuch, nil)
+	w.Push(t, other, config, tooMuch, nil, layer)
 	w.Push(t, repo, config)
 	w.Put(t, other, oci.MediaTypeImageManifest, body, "v1")
 	w.Put(t, repo, oci.MediaTypeImageManifest, body, "v3")

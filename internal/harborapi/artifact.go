@@ -13,7 +13,7 @@ import (
 	"github.com/havn-registry/havn/internal/registry"
 )
 
-// ListArtifacts lists what is in a repository, as people count it.
+// ListArtifacts lists what is in a repository, as people count it. One that is not there has nothing in it, as in Harbor.
 func (a *API) ListArtifacts(c *call, repositoryName string, p ListArtifactsParams) error {
 	name, err := c.repository(repositoryName)
 	if err != nil {
@@ -85,6 +85,12 @@ func artifactsOf(ask *listing.Ask) (registry.Artifacts, error) {
 		only, one := f.Only()
 		if some := only == "*"; one && (some || only == "nil") {
 			of.Tagged = &some
+			continue
+		}
+		if f.Op == listing.AllOf { // several tags, not one of several names
+			for _, v := range f.Values {
+				of.Tags = append(of.Tags, listing.Filter{Field: f.Field, Op: listing.Equals, Values: []string{v}})
+			}
 			continue
 		}
 		of.Tags = append(of.Tags, f)

@@ -47,10 +47,10 @@ func TestRepositoriesAreListedToWhomTheyMayBeSeen(t *testing.T) {
 	same(s.get("/projects/private/repositories"), "private/d")
 	same(s.get("/repositories?q=name=~B/C"), "library/b/c")
 	same(s.get("/repositories?q="+url.QueryEscape("name={library/a private/d}")+"&sort=name"), "library/a", "private/d")
-	for _, bad := range []string{"q=nothing=1", "q=name", "sort=nothing", "page_size=101", "page_size=-1"} {
+	for _, bad := range []string{"q=nothing=1", "q=name", "sort=nothing"} {
 		s.get("/repositories?"+bad).is(http.StatusBadRequest, "BAD_REQUEST")
 	}
-	for _, bad := range []string{"page=x", "page_size=many"} {
+	for _, bad := range []string{"page=x", "page_size=many", "page_size=101", "page_size=-1", "page=-1"} {
 		s.get("/repositories?"+bad).is(http.StatusUnprocessableEntity, "UNPROCESSABLE_ENTITY")
 	}
 	s.get("/projects/private/repositories", nobody).is(http.StatusUnauthorized)
@@ -165,6 +165,9 @@ func TestArtifactsAreFilteredAndSorted(t *testing.T) {
 		"q=media_type=application/vnd.oci.image.index.v1%252Bjson":                     {},
 		"q=manifest_media_type=application/vnd.oci.image.manifest.v1%252Bjson,tags=v1": {"v1"},
 		"q=" + url.QueryEscape("push_time=[2000-01-01T00:00:00~2001-01-01T00:00:00]"):  {},
+		"q=" + url.QueryEscape("tags=(v0 same-0)"):                                     {"v0"},
+		"q=" + url.QueryEscape("tags=(v0 v2)"):                                         {},
+		"q=tags=~v,tags=~same-1":                                                       {"v1"},
 	} {
 		var got []string
 		for _, a := range s.get("/projects/library/repositories/app/artifacts?" + query).artifacts() {

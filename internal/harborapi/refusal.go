@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/listing"
 	"github.com/havn-registry/havn/internal/oci"
 )
 
 // Codes of Harbor's errors that stand for a status of their own. They are given to errors with Code; codes of other surfaces are passed over here.
 const (
-	codeUnprocessable = "UNPROCESSABLE_ENTITY"
+	codeUnprocessable = listing.CodePage
 	codeMediaType     = "UNSUPPORTED_MEDIA_TYPE"
 	codeMethod        = "METHOD_NOT_ALLOWED"
 	codePrecondition  = "PRECONDITION"

@@ -135,7 +135,7 @@ type Artifacts struct {
 	Subject oci.Digest // those of Repo that are attached to it; else those that are standing
 	Any     bool       // those of Repo, whatever they are
 	Digest  oci.Digest
-	Tags    []listing.Filter // on the name of a tag that they have
+	Tags    []listing.Filter // on the names of their tags: for each, they have one that meets it
 	Tagged  *bool            // whether they have one at all
 	Labels  []int64          // they have all of these
 	Latest  bool             // only the last pushed one of each repository
@@ -190,8 +190,8 @@ func (a Artifacts) condition(next bool) (string, []any, error) {
 	if a.Repo != 0 && !next { // looked for once, not for each manifest
 		tagged, of = "m.digest IN (SELECT t.digest FROM tags t WHERE t.repo = ?", []any{a.Repo}
 	}
-	if len(a.Tags) > 0 {
-		name, values, err := listing.Fields{"tags": {Column: "t.name"}}.Where(listing.Ask{Filters: a.Tags})
+	for _, filter := range a.Tags {
+		name, values, err := listing.Fields{"tags": {Column: "t.name"}}.Where(listing.Ask{Filters: []listing.Filter{filter}})
 		if err != nil {
 			return "", nil, err
 		}

@@ -10,6 +10,9 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 )
 
+// CodePage is the code of the error that a page can't be: Harbor tells it apart from what is wrong in q and sort.
+const CodePage = "UNPROCESSABLE_ENTITY"
+
 const (
 	// MaxPage is the largest page.
 	MaxPage = 100
@@ -80,14 +83,14 @@ func (a *Ask) Take(field string) []Filter {
 	return taken
 }
 
-// Parse reads q, sort, page and page_size. Page 0 is the first, and size 0 is MaxPage: tools send them for what they mean to be all. Invalid otherwise.
+// Parse reads q, sort, page and page_size. Page 0 is the first, and size 0 is MaxPage: tools send them for what they mean to be all. Invalid otherwise, with CodePage for a page that can't be.
 func Parse(q, sort string, page, size int64) (Ask, error) {
 	a := Ask{Page: max(page, 1), Size: size}
 	if size == 0 {
 		a.Size = MaxPage
 	}
 	if page < 0 || page > maxNumber || size < 0 || size > MaxPage {
-		return Ask{}, fail.E(fail.Invalid, nil, "page %d of %d entries", page, size).Hint("page counts from 1, and page_size is at most %d", MaxPage)
+		return Ask{}, fail.E(fail.Invalid, nil, "page %d of %d entries", page, size).Code(CodePage).Hint("page counts from 1, and page_size is at most %d", MaxPage)
 	}
 	if len(q) > maxText || len(sort) > maxText {
 		return Ask{}, fail.E(fail.Invalid, nil, "q or sort of more than %d bytes", maxText).Hint("ask for less at once")

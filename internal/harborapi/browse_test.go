@@ -139,6 +139,25 @@ func TestArtifactsAreToldAsHarborTellsThem(t *testing.T) {
 	s.get("/projects/library/repositories/absent/artifacts").is(http.StatusOK).has("X-Total-Count", "0").says("[]") // as in Harbor
 }
 
+func TestArtifactsAreListedThoughTheStoreLostWhatTheyAreDescribedBy(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	d := s.push("library/app", image(""), "v1").String()
+	for info, err := range s.blobs.List(t.Context(), "") {
+		s.ok(err)
+		s.ok(s.blobs.Delete(t.Context(), info.Name))
+	}
+	const base = "/projects/library/repositories/app/artifacts"
+	if all := s.get(base).is(http.StatusOK).artifacts(); len(all) != 1 || all[0].Digest != d || all[0].Type != "IMAGE" {
+		t.Errorf("%+v", all)
+	}
+	s.get(base + "/v1").is(http.StatusOK).says(d)
+	if !strings.Contains(s.log.String(), d) {
+		t.Error("the log does not tell of it")
+	}
+	s.get(base+"/v1/additions/build_history").is(http.StatusInternalServerError, "UNKNOWN")
+}
+
 func TestArtifactsAreFilteredAndSorted(t *testing.T) {
 	t.Parallel()
 	s := start(t)

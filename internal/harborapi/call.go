@@ -24,6 +24,8 @@ type call struct {
 	who    access.Identity
 	rights access.Rights // in the project of the path, once authorize has found it
 	err    error
+
+	storeAway bool // the blob store did not answer: what it is asked for to describe something is left out
 }
 
 type callKey struct{}

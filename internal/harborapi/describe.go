@@ -82,7 +82,7 @@ func (a *API) describe(c *call, of *registry.Artifact, to *Artifact) error {
 	to.MediaType = m.Config.MediaType
 	to.Type = typeOf(to.MediaType)
 	to.AdditionLinks = linksOf(to)
-	if !strings.HasSuffix(to.MediaType, "json") {
+	if !strings.HasSuffix(to.MediaType, "json") || c.storeAway {
 		return nil
 	}
 	name, err := oci.ParseName(of.Repository)
@@ -98,7 +98,13 @@ func (a *API) describe(c *call, of *registry.Artifact, to *Artifact) error {
 	} else {
 		to.ExtraAttrs, err = a.kept.of(m.Config.Digest, read)
 	}
-	return err
+	if err == nil || c.Context().Err() != nil {
+		return err
+	}
+	// The list is of the database. Who looks for what is broken, to delete it or push it again, would not find it; and a store that is away is waited for once, not for each of a page.
+	a.Log.WarnContext(c.Context(), "an artifact is told without what its configuration says", "repository", of.Repository, "digest", of.Digest.String(), "error", err, "hint", fail.HintOf(err))
+	to.ExtraAttrs, c.storeAway = ExtraAttrs{}, fail.Is(err, fail.Unavailable)
+	return nil
 }
 
 func referencesOf(of *registry.Artifact, children []oci.Descriptor) []Reference {

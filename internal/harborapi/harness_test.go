@@ -39,6 +39,7 @@ type service struct {
 	testing.TB
 	url      string
 	registry *registry.Registry
+	blobs    *blob.Store
 	access   *access.Access
 	settings *settings.Store
 	audit    *audit.Log
@@ -65,7 +66,8 @@ func start(t testing.TB) *service {
 		}
 	})
 	s.ok(s.db.Migrate(t.Context()))
-	s.registry, err = registry.New(t.Context(), registry.Config{CreateOnPush: true, DB: s.db, Blobs: blob.NewStore(memory.New(time.Now), blob.StoreConfig{}), Log: log, Clock: time.Now})
+	s.blobs = blob.NewStore(memory.New(time.Now), blob.StoreConfig{})
+	s.registry, err = registry.New(t.Context(), registry.Config{CreateOnPush: true, DB: s.db, Blobs: s.blobs, Log: log, Clock: time.Now})
 	s.ok(err)
 	sealer, err := seal.Open(t.Context(), s.db, seal.Random())
 	s.ok(err)

@@ -181,6 +181,44 @@ func TestNewLinesAreNotTakenForThoseOfAWriteInDoubt(t *testing.T) {
 	}
 }
 
+func TestLinesWaitWhileTheDatabaseIsAway(t *testing.T) {
+	point := sqldb.AfterCommit
+	ctx, gone := context.WithCancel(t.Context())
+	l := audit.New(audit.Config{DB: databaseWith(t, func(_ context.Context, p sqldb.FaultPoint, tx string) error {
+		if p == point && tx == "audit.append" {
+			gone()
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	})})
+	for n := range 10 {
+		l.Add(line(n))
+	}
+	if err := l.Flush(ctx); err == nil { // they are written, and nobody knows it
+		t.Fatal("the database was not away")
+	}
+	point = sqldb.BeforeCommit
+	if err := l.Write(t.Context(), line(10)); err != nil { // it is not written, and nobody knows that either
+		t.Fatal(err)
+	}
+	l.Add(line(11))
+	point = ""
+	for range 2 {
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines, total := list(t, l, audit.Filter{OldestFirst: true, Limit: 100})
+	if total != 12 {
+		t.Fatalf("%d lines, want 12", total)
+	}
+	for n, got := range lines {
+		if got.ID = 0; got != line(n) {
+			t.Errorf("line %d: %+v", n, got)
+		}
+	}
+}
+
 func TestWhoHangsUpIsInTheLogAllTheSame(t *testing.T) {
 	l := audit.New(audit.Config{DB: database(t)})
 	ctx, hangUp := context.WithCancel(t.Context())

@@ -22,6 +22,8 @@ type Line struct {
 	Addr      string // the client's
 	OK        bool
 	Note      string // what changed, for people; never a secret
+
+	kept bool // it is in the database
 }
 
 // The lengths of the columns, in characters.

@@ -100,13 +100,19 @@ func (l *Log) Add(line Line) {
 	if o.SkipDatabase {
 		return
 	}
+	l.wait(line)
+}
+
+// wait keeps a line in memory until the next Flush, and reports whether there was room.
+func (l *Log) wait(line Line) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.waiting) >= mostWaiting {
 		l.dropped.Inc()
-		return
+		return false
 	}
 	l.waiting = append(l.waiting, line)
+	return true
 }
 
 // pull is who pulled what from where; pulled how often since the last line of it, and when last. One program may pull the same thousands of times in a second.
@@ -164,7 +170,8 @@ const (
 	kindArtifact = "artifact"
 )
 
-// Write keeps a line before it answers: of what administrators do. It goes on without the client: who hangs up at the right moment would be in no log.
+// Write keeps a line before it answers: of what administrators do. It goes on without the client: who hangs up at the right moment would be in no log. While the database does not take it,
+// it waits in memory like those of Add; the error is that of a line that is lost.
 func (l *Log) Write(ctx context.Context, line Line) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	defer cancel()
@@ -177,7 +184,13 @@ func (l *Log) Write(ctx context.Context, line Line) error {
 	if o.SkipDatabase {
 		return nil
 	}
-	return l.insert(ctx, []Line{line})
+	one := []Line{line}
+	err := l.insert(ctx, one)
+	if err != nil && l.wait(one[0]) { // with its id, by which it is found if it was written after all
+		l.cfg.Log.WarnContext(ctx, "a line of the audit log waits for the database", "error", err, "operation", line.Operation, "kind", line.Kind, "resource", line.Resource, "subject", line.Subject)
+		return nil
+	}
+	return err
 }
 
 func (l *Log) stamped(line Line) Line {
@@ -226,7 +239,7 @@ func (l *Log) Flush(ctx context.Context) error {
 	l.waiting = nil
 	l.mu.Unlock()
 	for len(lines) > 0 {
-		part := lines[:min(len(lines), atOnce, alike(lines))]
+		part := lines[:min(len(lines), atOnce)]
 		if err := l.insert(ctx, part); err != nil {
 			l.mu.Lock()
 			l.waiting = append(lines, l.waiting...)
@@ -238,18 +251,10 @@ func (l *Log) Flush(ctx context.Context) error {
 	return nil
 }
 
-// alike answers how many of the first lines were tried to be written before, or were not. Nobody may know whether those were written, all of them or none: insert finds out by one of them.
-func alike(lines []Line) int {
-	other := slices.IndexFunc(lines, func(n Line) bool { return (n.ID == 0) != (lines[0].ID == 0) })
-	if other < 0 {
-		return len(lines)
-	}
-	return other
-}
-
 const columns = "id, at, subject, operation, kind, resource, project, addr, ok, note"
 
-// insert writes lines under new ids, which are drawn before the transaction: if a second run of a commit that was applied finds them there, the first is compared.
+// insert writes lines under new ids, which are drawn before the transaction: if one of them is taken, by an earlier run whose outcome was not known or by another process, it is looked which. A line
+// that is written is marked so, also where an error is answered.
 func (l *Log) insert(ctx context.Context, lines []Line) error {
 	err := l.number(ctx, lines)
 	if err != nil {
@@ -259,28 +264,68 @@ func (l *Log) insert(ctx context.Context, lines []Line) error {
 		args := make([]any, 0, 10*len(lines))
 		for i := range lines {
 			n := &lines[i]
+			if n.kept {
+				continue
+			}
 			if n.ID == 0 {
 				n.ID = l.ids.make(n.At)
 			}
 			args = append(args, n.ID, sqldb.Micros(n.At), n.Subject, n.Operation, n.Kind, n.Resource, n.Project, n.Addr, n.OK, n.Note)
 		}
+		if len(args) == 0 {
+			return nil
+		}
 		err = l.cfg.DB.Tx(ctx, "audit.append", func(tx *sqldb.Tx) error {
-			_, cause := tx.Exec(ctx, "INSERT INTO audit ("+columns+") VALUES "+strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(lines)-1)+"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
+			_, cause := tx.Exec(ctx, "INSERT INTO audit ("+columns+") VALUES "+strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(args)/10-1)+"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
 			return cause
 		})
+		if err == nil {
+			for i := range lines {
+				lines[i].kept = true
+			}
+			return nil
+		}
 		if !fail.Is(err, fail.Exists) {
 			break
 		}
-		there, lookErr := l.written(ctx, lines[0])
-		if lookErr != nil || there {
-			return lookErr // all or none of them are written
-		}
-		for i := range lines {
-			lines[i].ID = 0
+		if lookErr := l.look(ctx, lines); lookErr != nil {
+			return lookErr
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("write the audit log: %w", err)
+	return fmt.Errorf("write the audit log: %w", err)
+}
+
+// look marks the lines that are in the database, and takes the ids away under which there are others.
+func (l *Log) look(ctx context.Context, lines []Line) error {
+	var ids []any
+	for _, n := range lines {
+		if !n.kept {
+			ids = append(ids, n.ID)
+		}
+	}
+	there := map[int64]Line{}
+	for row, err := range l.cfg.DB.Rows(ctx, "SELECT id, at, subject, resource FROM audit WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...) {
+		var n Line
+		var at int64
+		if err == nil {
+			err = row.Scan(&n.ID, &at, &n.Subject, &n.Resource)
+		}
+		if err != nil {
+			return fmt.Errorf("look what of the audit log is written: %w", err)
+		}
+		n.At = sqldb.FromMicros(at)
+		there[n.ID] = n
+	}
+	for i := range lines {
+		n := &lines[i]
+		other, taken := there[n.ID]
+		switch {
+		case n.kept || !taken:
+		case sqldb.Micros(other.At) == sqldb.Micros(n.At) && other.Subject == n.Subject && other.Resource == n.Resource:
+			n.kept = true
+		default:
+			n.ID = 0
+		}
 	}
 	return nil
 }
@@ -314,15 +359,4 @@ func (l *Log) number(ctx context.Context, lines []Line) error {
 		}
 	}
 	return nil
-}
-
-// written reports whether a line is in the database, and not another under its id.
-func (l *Log) written(ctx context.Context, line Line) (bool, error) {
-	var at int64
-	var subject, resource string
-	err := l.cfg.DB.Row(ctx, "SELECT at, subject, resource FROM audit WHERE id = ?", line.ID).Scan(&at, &subject, &resource)
-	if fail.Is(err, fail.NotFound) {
-		return false, nil
-	}
-	return at == sqldb.Micros(line.At) && subject == line.Subject && resource == line.Resource, err
 }

@@ -71,6 +71,7 @@ type settings struct {
 	registry registry.Config
 	api      distapi.Config
 	wrap     func(http.Handler) http.Handler
+	fault    func(context.Context, sqldb.FaultPoint, string) error // of the database
 }
 
 func start(t testing.TB, change ...func(*settings)) *service {
@@ -83,7 +84,7 @@ func start(t testing.TB, change ...func(*settings)) *service {
 	}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	var err error
-	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log})
+	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log, Fault: set.fault})
 	s.ok(err)
 	t.Cleanup(func() {
 		if closeErr := s.db.Close(); closeErr != nil {

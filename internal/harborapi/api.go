@@ -28,6 +28,8 @@ const (
 	documentPath = Devcenter + "/openapi.yaml"
 	// maxBody bounds the body of a request: far above a project's longest metadata.
 	maxBody = 1 << 20
+	// longestChange bounds a change whose client may have left: deleting a repository with a hundred thousand tags takes minutes where the database is far away.
+	longestChange = 10 * time.Minute
 )
 
 // Config is what the API is made of.
@@ -198,6 +200,12 @@ func (a *API) run(c *call) error {
 	}
 	if err := a.writable(c); err != nil {
 		return err
+	}
+	if !isSafe(c.Method) {
+		// What is changed is changed whole and is audited, also if the client leaves meanwhile: it may leave when the change is committed, and the line in the audit log is not.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), longestChange)
+		defer cancel()
+		c.Request = c.WithContext(ctx)
 	}
 	return c.op.serve(c)
 }

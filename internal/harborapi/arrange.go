@@ -39,11 +39,11 @@ func (a *API) UpdateRepository(c *call, repositoryName string, body UpdateReposi
 // DeleteRepository removes a repository with everything in it.
 func (a *API) DeleteRepository(c *call, repositoryName string) error {
 	name, err := c.repository(repositoryName)
-	if err == nil {
-		err = a.Registry.DeleteRepository(c.Context(), name)
-	}
 	if err != nil {
 		return err
+	}
+	if err = a.Registry.DeleteRepository(c.Context(), name); err != nil {
+		return c.brokeOff(err, deletedRepository, name.String(), c.rights.Project.ID)
 	}
 	c.audited(deletedRepository, name.String(), c.rights.Project.ID, "")
 	return c.done()
@@ -55,14 +55,15 @@ func (a *API) DeleteArtifact(c *call, repositoryName, text string) error {
 	if err != nil {
 		return err
 	}
+	resource := name.String() + "@" + found.Digest.String()
 	err = a.Registry.DeleteArtifact(c.Context(), name, found.Digest)
 	if fail.Is(err, fail.Conflict) {
 		return fail.E(fail.Conflict, err, "artifact %s is part of another", found.Digest).Code(codeInUse)
 	}
 	if err != nil {
-		return err
+		return c.brokeOff(err, deletedArtifact, resource, c.rights.Project.ID)
 	}
-	c.audited(deletedArtifact, name.String()+"@"+found.Digest.String(), c.rights.Project.ID, "")
+	c.audited(deletedArtifact, resource, c.rights.Project.ID, "")
 	return c.done()
 }
 
@@ -135,10 +136,11 @@ func (a *API) CopyArtifact(c *call, repositoryName string, p CopyArtifactParams)
 	if err != nil {
 		return err
 	}
+	resource := to.String() + "@" + source.Digest.String()
 	if err = a.Registry.CopyArtifact(c.Context(), to, registry.Copy{Pusher: registry.Pusher{Subject: c.who.Subject}, From: from, Digest: source.Digest}); err != nil {
-		return err
+		return c.brokeOff(err, createdArtifact, resource, c.rights.Project.ID)
 	}
-	c.audited(createdArtifact, to.String()+"@"+source.Digest.String(), c.rights.Project.ID, "copied from "+from.String())
+	c.audited(createdArtifact, resource, c.rights.Project.ID, "copied from "+from.String())
 	c.w.Header().Set("Location", strings.TrimSuffix(c.URL.EscapedPath(), "/")+"/"+url.PathEscape(ref.String()))
 	c.w.WriteHeader(http.StatusCreated)
 	return nil

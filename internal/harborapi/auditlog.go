@@ -19,18 +19,29 @@ var changedConfiguration = event{"update", "configuration"}
 // events are those of this API and of the registry's, in the order in which they are listed.
 var events = []event{
 	createdArtifact, deletedArtifact, pulledArtifact, createdTag, deletedTag,
-	createdProject, changedProject, deletedProject, changedRepository, deletedRepository, createdLabel, changedLabel, deletedLabel, changedQuota,
+	createdProject, changedProject, deletedProject, changedRepository, deletedRepository, createdLabel, changedLabel, deletedLabel, addedLabel, removedLabel, changedQuota,
 	createdMember, changedMember, deletedMember, createdRobot, changedRobot, deletedRobot,
 	createdUser, changedUser, deletedUser, createdUserToken, deletedUserToken, createdGroup, changedGroup, deletedGroup, changedConfiguration,
 }
 
-// audited tells that the caller did something, and of which project (0: of none). The line is written when it returns, or the log says that it was not: what was done is done.
+// audited tells that the caller did something, and of which project (0: of none). The line is written when it returns, also if the client has left; else it waits in memory for the
+// database, or the log says that it is lost: what is done is done.
 func (c *call) audited(e event, resource string, project int64, note string) {
-	line := audit.Line{
-		Subject: c.who.Subject, Operation: e.operation, Kind: e.kind, Resource: resource, Project: project, Addr: c.api.Client(c.Request).String(), OK: true, Note: note,
+	c.audit(audit.Line{Operation: e.operation, Kind: e.kind, Resource: resource, Project: project, OK: true, Note: note})
+}
+
+// brokeOff tells, of what is done in many steps, that it ended at one of them for reasons that are not the caller's: some of it may be done, and nobody can say how much. It answers the error.
+func (c *call) brokeOff(err error, e event, resource string, project int64) error {
+	if kind := fail.KindOf(err); kind == fail.Unavailable || kind == fail.Internal {
+		c.audit(audit.Line{Operation: e.operation, Kind: e.kind, Resource: resource, Project: project, Note: "broke off; a part of it may be done"})
 	}
+	return err
+}
+
+func (c *call) audit(line audit.Line) {
+	line.Subject, line.Addr = c.who.Subject, c.api.Client(c.Request).String()
 	if err := c.api.Audit.Write(c.Context(), line); err != nil {
-		c.api.Log.ErrorContext(c.Context(), "a line of the audit log is lost", "error", err, "operation", e.operation, "kind", e.kind, "resource", resource, "subject", c.who.Subject)
+		c.api.Log.ErrorContext(c.Context(), "a line of the audit log is lost", "error", err, "operation", line.Operation, "kind", line.Kind, "resource", line.Resource, "subject", line.Subject)
 	}
 }
 

@@ -47,6 +47,9 @@ type service struct {
 	log      *lockedBuffer
 
 	directory directory
+	people    access.Provider // who asks for passwords; nil: nobody
+	fault     func(ctx context.Context, p sqldb.FaultPoint, tx string) error
+	gone      func() // ends the context of the request that is under way, as if its client had left
 	mu        sync.Mutex
 	parts     []harborapi.Part
 	space     harborapi.Space
@@ -58,7 +61,15 @@ func start(t testing.TB) *service {
 	s := &service{TB: t, log: &lockedBuffer{}, session: map[string]access.Identity{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	var err error
-	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log})
+	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log, Fault: func(ctx context.Context, p sqldb.FaultPoint, tx string) error {
+		s.mu.Lock()
+		fault := s.fault
+		s.mu.Unlock()
+		if fault == nil {
+			return nil
+		}
+		return fault(ctx, p, tx)
+	}})
 	s.ok(err)
 	t.Cleanup(func() {
 		if closeErr := s.db.Close(); closeErr != nil {
@@ -73,7 +84,7 @@ func start(t testing.TB) *service {
 	s.ok(err)
 	s.settings, err = settings.Open(t.Context(), settings.Config{DB: s.db, Seal: sealer, Log: log, Given: config.Default()})
 	s.ok(err)
-	s.access, _, err = access.New(t.Context(), access.Config{Seal: sealer, DB: s.db, Log: log, Clock: time.Now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}})
+	s.access, _, err = access.New(t.Context(), access.Config{Seal: sealer, DB: s.db, Log: log, Clock: time.Now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}, Provider: func() access.Provider { return s.people }})
 	s.ok(err)
 	s.audit = audit.New(audit.Config{DB: s.db, Log: log})
 	api := harborapi.New(harborapi.Config{
@@ -93,7 +104,14 @@ func start(t testing.TB) *service {
 			return access.Identity{}, fail.E(fail.Unauthenticated, nil, "session")
 		},
 	})
-	server := httptest.NewServer(api)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, gone := context.WithCancel(r.Context())
+		defer gone()
+		s.mu.Lock()
+		s.gone = gone
+		s.mu.Unlock()
+		api.ServeHTTP(w, r.WithContext(ctx))
+	}))
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	return s

@@ -17,6 +17,9 @@ var (
 	createdLabel = event{"create", "label"}
 	changedLabel = event{"update", "label"}
 	deletedLabel = event{"delete", "label"}
+
+	addedLabel   = event{"create", "artifact_label"}
+	removedLabel = event{"delete", "artifact_label"}
 )
 
 // Scopes of labels.
@@ -182,7 +185,7 @@ func (a *API) AddLabel(c *call, repositoryName, text string, body AddLabelJSONRe
 	if err != nil {
 		return err
 	}
-	return c.done()
+	return a.labelled(c, addedLabel, name, found.Digest, body.ID)
 }
 
 // RemoveLabel takes a label off an artifact.
@@ -194,6 +197,16 @@ func (a *API) RemoveLabel(c *call, repositoryName, text string, labelID int64) e
 	if err != nil {
 		return err
 	}
+	return a.labelled(c, removedLabel, name, found.Digest, labelID)
+}
+
+// labelled tells that a label was put on an artifact, or taken off it. What can't be found out about the label keeps nobody from telling.
+func (a *API) labelled(c *call, e event, name oci.Name, d oci.Digest, label int64) error {
+	note := "label " + strconv.FormatInt(label, 10)
+	if l, err := a.Projects.Label(c.Context(), label); err == nil {
+		note = l.Name
+	}
+	c.audited(e, name.String()+"@"+d.String(), c.rights.Project.ID, note)
 	return c.done()
 }
 

@@ -122,7 +122,7 @@ var details = map[string]known{
 	"searchUsers":               {need: "known", query: "username=user"},
 	"setCliSecret":              {need: "system user:update", body: `{"secret":"Passw0rd-of-clis"}`},
 	"setUserSysAdmin":           {body: `{"sysadmin_flag":true}`},
-	"updateConfigurations":      {body: `{"session_timeout":90,"banner_message":"hello","self_registration":false,"ldap_filter":"(a=b)","ldap_search_password":"Passw0rd-of-ldap"}`},
+	"updateConfigurations":      {body: `{"session_timeout":90,"banner_message":"hello","self_registration":false,"ldap_filter":"(a=b)","ldap_search_dn":"cn=a","ldap_search_password":"Passw0rd-of-ldap"}`},
 	"updateProject":             {body: `{"metadata":{"auto_scan":"false","severity":"low"},"cve_allowlist":{"items":[{"cve_id":"CVE-2024-1"}],"expires_at":4102444800}}`},
 	"updateProjectMember":       {body: `{"role_id":2}`},
 	"updateProjectMetadata":     {body: `{"auto_scan":"false"}`},

@@ -252,7 +252,7 @@ func (a *API) DeleteProject(c *call) error {
 		return fail.E(fail.Conflict, err, "project %s has repositories", c.rights.Project.Name).Code(codePrecondition).Hint("delete them first")
 	}
 	if err != nil {
-		return err
+		return c.brokeOff(err, deletedProject, c.rights.Project.Name, c.rights.Project.ID)
 	}
 	c.audited(deletedProject, c.rights.Project.Name, c.rights.Project.ID, "")
 	return c.done()

@@ -67,7 +67,7 @@ func TestEveryParameterOfAPathTakesRubbish(t *testing.T) {
 				if a.refusedWell(); !o.Works() && a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed && o.Method != http.MethodHead {
 					a.is(http.StatusNotImplemented)
 				}
-				if a.status < http.StatusBadRequest && o.Works() && text != "." {
+				if a.status < http.StatusBadRequest && o.Works() && text != "." && !emptyThere(o, name) {
 					t.Errorf("%s with %s %.40q: %d %.300s", o.ID, name, text, a.status, a.body)
 				}
 				if all := changed.since(); len(all) > 0 {
@@ -195,6 +195,11 @@ func (s *service) readable(p place) {
 	}
 }
 
+// emptyThere reports whether an operation answers an empty list for a parameter that names nothing: as in Harbor, nothing was pushed to a repository that is not there.
+func emptyThere(o harborapi.Operation, parameter string) bool {
+	return o.ID == "listArtifacts" && parameter == "repository_name"
+}
+
 // questions are what is asked of every list: each form with each field that a list has, and rubbish.
 func questions() []string {
 	fields := []string{
@@ -287,6 +292,8 @@ func TestAnAdministratorIsToldWhatIsNotThere(t *testing.T) {
 			switch {
 			case o.ID == "CopyArtifact" && name == "repository_name": // makes it
 				continue
+			case emptyThere(o, name):
+				want = http.StatusOK
 			case name == "addition", o.ID == "updateProjectMetadata" && name == "meta_name":
 				want = http.StatusBadRequest
 			}

@@ -92,7 +92,7 @@ type Identity struct {
 	Robot   int64 // the robot's number; 0: no robot
 
 	version   int64 // of the user's or the robot's row, at the login
-	renewable bool  // a refresh token may be made of the login: it was by a password
+	renewable bool  // a refresh token or a session may be made of the login: it was by a password, or at an identity provider
 }
 
 // New makes the administrator and the key of the tokens where they are missing, safely on several nodes at once: one of them wins.

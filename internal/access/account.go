@@ -85,13 +85,20 @@ func (p Profile) check() error {
 	return nil
 }
 
-// Register makes an account for somebody who asks for his own: Denied unless the policy lets strangers do so. Otherwise as CreateUser.
-func (a *Access) Register(ctx context.Context, s UserSpec) (User, error) {
+// Register makes an account for somebody who asks for his own from an address: Denied unless the policy lets strangers do so, Exhausted for an address that asks too often. Otherwise as
+// CreateUser. It counts as a guess, because it tells which names there are, and costs as much.
+func (a *Access) Register(ctx context.Context, s UserSpec, addr string) (User, error) {
 	if !a.Policy().SelfRegistration {
 		return User{}, fail.E(fail.Denied, nil, "nobody may make an account for himself here").Hint("ask an administrator")
 	}
 	s.Admin = false
-	return a.CreateUser(ctx, s)
+	if err := a.checkNew(s); err != nil {
+		return User{}, err
+	}
+	if _, wait := a.guard.begin(ctx, s.Name, addr); wait > 0 {
+		return User{}, a.slowed(wait)
+	}
+	return a.createUser(ctx, s, addr)
 }
 
 // CreateUser makes a local user. Invalid; Exists.
@@ -99,7 +106,12 @@ func (a *Access) CreateUser(ctx context.Context, s UserSpec) (User, error) {
 	if err := a.checkNew(s); err != nil {
 		return User{}, err
 	}
-	hash, err := a.hasher.hash(ctx, s.Password)
+	return a.createUser(ctx, s, "")
+}
+
+// createUser makes a user who can be made, for somebody at an address ("": this process, or whom it trusts).
+func (a *Access) createUser(ctx context.Context, s UserSpec, addr string) (User, error) {
+	hash, err := a.hasher.hash(ctx, addr, s.Password)
 	if err != nil {
 		return User{}, err
 	}

@@ -126,12 +126,27 @@ func TestStrangersRegisterOnlyWhereTheyMay(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := access.UserSpec{Name: "joe", Password: joesPassword, Admin: true}
-	if _, err = a.Register(t.Context(), spec); !fail.Is(err, fail.Denied) {
+	if _, err = a.Register(t.Context(), spec, here); !fail.Is(err, fail.Denied) {
 		t.Errorf("by default: %v", err)
 	}
 	policy.SelfRegistration = true
-	if u, cause := a.Register(t.Context(), spec); cause != nil || u.Admin {
+	if u, cause := a.Register(t.Context(), spec, here); cause != nil || u.Admin {
 		t.Errorf("%+v, %v", u, cause)
+	}
+	if _, err = a.Register(t.Context(), access.UserSpec{Name: "weak", Password: "short"}, here); !fail.Is(err, fail.Invalid) {
+		t.Errorf("with a weak password: %v", err)
+	}
+	for i := range 2 * access.FreePerAddress { // a program that makes accounts
+		spec.Name = fmt.Sprint("joe", i)
+		if _, err = a.Register(t.Context(), spec, here); err != nil {
+			break
+		}
+	}
+	if !fail.Is(err, fail.Exhausted) || fail.RetryAfterOf(err) == 0 {
+		t.Errorf("many from one address: %v", err)
+	}
+	if _, err = a.Register(t.Context(), spec, "198.51.100.7"); err != nil {
+		t.Errorf("from another address: %v", err)
 	}
 }
 

@@ -36,7 +36,7 @@ func (a *Access) ensureAdmin(ctx context.Context) (FirstStart, error) {
 	if len(password) > maxPassword {
 		return FirstStart{}, fail.E(fail.Invalid, nil, "administrator's password of %d bytes", len(password)).Hint("use at most %d", maxPassword)
 	}
-	hash, err := a.hasher.hash(ctx, password)
+	hash, err := a.hasher.hash(ctx, "", password)
 	if err != nil {
 		return FirstStart{}, err
 	}

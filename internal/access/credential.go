@@ -14,7 +14,7 @@ func (a *Access) SetPassword(ctx context.Context, id int64, password string) (Ch
 	if err := checkNewPassword(password); err != nil {
 		return Changed[User]{}, err
 	}
-	hash, err := a.hasher.hash(ctx, password)
+	hash, err := a.hasher.hash(ctx, "", password)
 	if err != nil {
 		return Changed[User]{}, err
 	}

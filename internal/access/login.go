@@ -148,7 +148,7 @@ func (a *Access) directoryLogin(ctx context.Context, from Provider, u user, name
 
 // renew stores a hash of today's cost, now that the password is known. It is no change of the user: tokens go on. The next login tries again where it fails.
 func (a *Access) renew(ctx context.Context, u user, password string) {
-	hash, err := a.hasher.hash(ctx, password)
+	hash, err := a.hasher.hash(ctx, "", password)
 	if err == nil {
 		err = a.DB.Tx(ctx, "user.renew", func(tx *sqldb.Tx) error {
 			_, cause := tx.Exec(ctx, "UPDATE users SET password_hash = ? WHERE name = ? AND password_hash = ?", hash, u.name, u.hash)

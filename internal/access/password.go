@@ -124,12 +124,12 @@ func liveHeap() uint32 {
 	return uint32(min(sample[0].Value.Uint64(), math.MaxUint32))
 }
 
-// hash answers the PHC string of a password. It is asked for by this process itself, never by a stranger.
-func (h *hasher) hash(ctx context.Context, password string) (string, error) {
+// hash answers the PHC string of a password, for somebody at an address ("": for this process itself, or whom it trusts).
+func (h *hasher) hash(ctx context.Context, addr, password string) (string, error) {
 	p := phc{cost: h.cost, salt: make([]byte, saltSize)}
 	rand.Read(p.salt)
 	var err error
-	if p.key, err = h.key(ctx, "", password, p.salt, h.cost); err != nil {
+	if p.key, err = h.key(ctx, addr, password, p.salt, h.cost); err != nil {
 		return "", err
 	}
 	return p.String(), nil

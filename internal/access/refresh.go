@@ -101,6 +101,8 @@ func (a *Access) refresh(ctx context.Context, origin string, sum *Refreshed, ask
 			case errors.Is(err, errGone):
 				sum.Gone++
 				err = nil
+			case errors.Is(err, errUnasked):
+				err = nil
 			case fail.Is(err, fail.Unavailable), ctx.Err() != nil:
 			default:
 				sum.Left++
@@ -205,7 +207,7 @@ func (a *Access) renewPerson(ctx context.Context, s profile) error {
 	case fail.Is(err, fail.Unauthenticated):
 		return a.setGone(ctx, s)
 	case fail.Is(err, fail.Unsupported):
-		return nil
+		return errUnasked
 	}
 	return err
 }
@@ -249,5 +251,9 @@ func (a *Access) setGone(ctx context.Context, s profile) error {
 	return errGone
 }
 
-// errGone says that somebody is not known any more, and that it is noted.
-var errGone = errors.New("gone")
+var (
+	// errGone says that somebody is not known any more, and that it is noted.
+	errGone = errors.New("gone")
+	// errUnasked says that nobody can be asked for somebody now.
+	errUnasked = errors.New("not asked")
+)

@@ -325,6 +325,11 @@ func TestPeopleOfAnIdentityProviderAreRenewedByTokensThatCountOnce(t *testing.T)
 	if _, err = s.RefreshGroups(t.Context()); !fail.Is(err, fail.Unavailable) {
 		t.Error(err)
 	}
+	// Where nobody can be asked now, nothing is known of anybody.
+	idp.fails = fail.E(fail.Unsupported, nil, "no provider")
+	s.w.move(2 * time.Hour)
+	s.refreshes(access.Refreshed{})
+	mustLogin(t, s.Access, "joe", token)
 	idp.fails = nil
 	s.w.move(2 * time.Hour)
 	s.refreshes(access.Refreshed{Told: 1})

@@ -22,7 +22,7 @@ func ResetAdmin(ctx context.Context, c Config, password string) (string, error) 
 	if c.Cost == (Cost{}) {
 		c.Cost = DefaultCost
 	}
-	hash, err := newHasher(c.Cost).hash(ctx, password)
+	hash, err := newHasher(c.Cost).hash(ctx, "", password)
 	if err != nil {
 		return "", err
 	}

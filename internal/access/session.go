@@ -46,11 +46,14 @@ func sessionKey(cookie string) ([]byte, bool) {
 	return sum[:], true
 }
 
-// Begin begins a session of somebody whom Authenticate or SignIn answered, and answers what its cookie holds. Denied for robots and strangers: only people have browsers. Unauthenticated
-// if the user changed since he logged in.
+// Begin begins a session of somebody whom Authenticate or SignIn answered, and answers what its cookie holds. Denied for robots and strangers, because only people have
+// browsers, and for secrets of programs: a session would outlive the secret. Unauthenticated if the user changed since he logged in.
 func (a *Access) Begin(ctx context.Context, who Identity, addr, agent string) (cookie string, err error) {
 	if who.User == 0 {
-		return "", fail.E(fail.Denied, nil, "only users have sessions")
+		return "", fail.E(fail.Denied, nil, "only users have sessions").Hint("robot accounts send their name and secret with each request")
+	}
+	if !who.renewable {
+		return "", fail.E(fail.Denied, nil, "a token or a CLI secret begins no session").Hint("log in with the password, or at the identity provider; programs send the secret with each request")
 	}
 	var raw [sessionBytes]byte
 	rand.Read(raw[:])

@@ -220,4 +220,15 @@ func TestOnlyPeopleHaveSessions(t *testing.T) {
 			t.Errorf("%+v: %v", who, err)
 		}
 	}
+	joe := makeUser(t, a, "joe")
+	_, token, err := a.CreateUserToken(t.Context(), joe.ID, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = a.Begin(t.Context(), mustLogin(t, a, "joe", token), here, ""); !fail.Is(err, fail.Denied) || fail.HintOf(err) == "" {
+		t.Errorf("by a token, which can be taken back: %v", err)
+	}
+	if _, err = a.Begin(t.Context(), mustLogin(t, a, "joe", joesPassword), here, ""); err != nil {
+		t.Errorf("by the password: %v", err)
+	}
 }

@@ -28,7 +28,7 @@ type Login struct {
 
 // Tokens are what the provider gave. They are secrets.
 type Tokens struct {
-	Refresh string // "": the provider gives none, and Refresh can't be used
+	Refresh string // "": the provider gives none, or none that outlives the browser's session there, and Refresh can't be used
 	ID      string // for LogoutURL
 }
 
@@ -100,7 +100,11 @@ func (c *Client) Finish(ctx context.Context, text string, answer url.Values) (Lo
 	if err != nil {
 		return Login{}, err
 	}
-	return Login{Person: person, Ask: !c.AutoOnboard || person.Name == "", Tokens: Tokens{Refresh: token.RefreshToken, ID: raw}, ReturnTo: s.Return}, nil
+	got := Login{Person: person, Ask: !c.AutoOnboard || person.Name == "", Tokens: Tokens{ID: raw}, ReturnTo: s.Return}
+	if c.refreshes() {
+		got.Tokens.Refresh = token.RefreshToken
+	}
+	return got, nil
 }
 
 // answered answers an error if the provider's answer is one, or another provider's (RFC 9207, RFC 6749 section 4.1.2.1, OpenID Connect Core 1.0 section 3.1.2.6).

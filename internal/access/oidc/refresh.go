@@ -2,7 +2,10 @@ package oidc
 
 import (
 	"context"
+	"slices"
+	"strings"
 
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
 	"github.com/havn-registry/havn/internal/access"
@@ -10,8 +13,8 @@ import (
 )
 
 // Refresh answers how the provider describes somebody now, by the refresh token of an earlier login. subject is his Person.Subject. Errors: Unauthenticated if the provider does
-// not let him in any more (he is gone or disabled, the token is over or taken back); Unsupported without a refresh token; Unavailable for all the rest, and then nothing is known
-// of him that was not known before.
+// not let him in any more (he is gone or disabled, the token is over or taken back); Unsupported without a refresh token, without the scope offline_access, and for another provider's
+// people; Unavailable for all the rest, and then nothing is known of him that was not known before.
 //
 // Tokens with a Refresh are to be stored, with an error too: many providers take each refresh token once, and take its second use for theft, which ends all that came of the
 // login. For the same reason no two may refresh one login at once: that is for the caller to see to, on all nodes.
@@ -20,9 +23,15 @@ func (c *Client) Refresh(ctx context.Context, subject, refreshToken string) (acc
 		return access.Person{}, Tokens{}, fail.E(fail.Unsupported, nil, "the OIDC provider gave no refresh token").
 			Hint("add offline_access to %s and allow the client refresh tokens at the provider, then log in again in the browser", scopeKey)
 	}
+	if !c.refreshes() {
+		return access.Person{}, Tokens{}, fail.E(fail.Unsupported, nil, "nobody is asked for again without a login").Hint("add offline_access to %s", scopeKey)
+	}
 	p, err := c.provider(ctx)
 	if err != nil {
 		return access.Person{}, Tokens{}, err
+	}
+	if !strings.HasPrefix(subject, p.said.Issuer+" ") { // whose token is nothing to this one
+		return access.Person{}, Tokens{}, fail.E(fail.Unsupported, nil, "%.300s is another OIDC provider's", subject).Hint("log in again in the browser")
 	}
 	token, err := c.ask(ctx, p, func(ctx context.Context, conf *oauth2.Config) (*oauth2.Token, error) {
 		return conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
@@ -49,6 +58,10 @@ func (c *Client) Refresh(ctx context.Context, subject, refreshToken string) (acc
 	}
 	return person, tokens, nil
 }
+
+// refreshes reports whether people are asked for again without a login. Without offline_access a refresh token ends with the browser's session at the provider, often within minutes:
+// that would say of somebody who closed his browser that he is gone.
+func (c *Client) refreshes() bool { return slices.Contains(c.Scopes, gooidc.ScopeOfflineAccess) }
 
 // renewed answers whose login was refreshed. A provider need not give an ID token then (OpenID Connect Core 1.0, section 12.2), but may have userinfo. Errors are Unavailable:
 // one that can't be believed says nothing of whom it should be about.

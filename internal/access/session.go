@@ -205,6 +205,12 @@ func (a *Access) Sessions(ctx context.Context, user int64) ([]Session, error) {
 	return all, nil
 }
 
+// SessionID answers the Session.ID of the session of a cookie, "" if it is none.
+func SessionID(cookie string) string {
+	id, _ := sessionKey(cookie)
+	return hex.EncodeToString(id)
+}
+
 // End ends the session of a cookie, at once at this node and within seconds at the others. One that is not there is no error.
 func (a *Access) End(ctx context.Context, cookie string) error {
 	id, ok := sessionKey(cookie)

@@ -17,9 +17,9 @@ func liveKeys() []key {
 
 func liveGeneralKeys() []key {
 	return []key{
-		choice("settings.auth_mode", "db_auth", "Who knows the passwords of users that are not Havn's own: nobody, a directory (LDAP, Active Directory), or an identity provider (OIDC: it can be named already, and its people can't log in yet). Havn's own users, robots and tokens work in every mode."+fixes,
+		choice("settings.auth_mode", "db_auth", "Who knows the passwords of users that are not Havn's own: nobody, a directory (LDAP, Active Directory), or an identity provider (OIDC), at which they log in with their browsers. Havn's own users, robots and tokens work in every mode."+fixes,
 			func(c *Config) *AuthMode { return &c.Live.AuthMode }, []string{"db_auth", "ldap_auth", "oidc_auth"}, []AuthMode{AuthLocal, AuthLDAP, AuthOIDC}, equal),
-		toggle("settings.primary_auth_mode", false, "With OIDC: send browsers to the identity provider at once.", func(c *Config) *bool { return &c.Live.PrimaryAuthMode }),
+		toggle("settings.primary_auth_mode", false, "With OIDC: send browsers to the identity provider at once. For pages to come: it is kept and told, and has no effect yet.", func(c *Config) *bool { return &c.Live.PrimaryAuthMode }),
 		toggle("settings.self_registration", false, "Let anybody make an account of his own. It has no effect with a directory or an identity provider.", func(c *Config) *bool { return &c.Live.SelfRegistration }),
 		choice("settings.project_creation_restriction", "everyone", "Who may make projects: everyone who is logged in, or administrators only.",
 			func(c *Config) *CreationRestriction { return &c.Live.ProjectCreationRestriction }, []string{"everyone", "adminonly"}, []CreationRestriction{EveryoneCreates, AdminsCreate}, equal),
@@ -92,7 +92,7 @@ func liveOIDCKeys() []key {
 		text("settings.oidc_groups_claim", "at most 255 bytes", "", "The claim that holds a user's groups.", func(c *Config) *string { return &c.Live.OIDC.GroupsClaim }, upTo(255)).like("groups").empty("groups are not used"),
 		text("settings.oidc_admin_group", "at most 255 bytes", "", "The group whose members are administrators of Havn.", func(c *Config) *string { return &c.Live.OIDC.AdminGroup }, upTo(255)).empty("none"),
 		text("settings.oidc_group_filter", "a regular expression (RE2)", "", "Which groups count.", func(c *Config) *string { return &c.Live.OIDC.GroupFilter }, expression).empty("all"),
-		text("settings.oidc_scope", "words separated by commas, openid among them", "openid,profile,email", "What is asked of the identity provider. Add offline_access so that groups can be looked up again without a login.",
+		text("settings.oidc_scope", "words separated by commas, openid among them", "openid,profile,email", "What is asked of the identity provider. With offline_access groups are looked up again each hour without a login, and who is gone there is out here.",
 			func(c *Config) *string { return &c.Live.OIDC.Scope }, oidcScope),
 		text("settings.oidc_user_claim", "at most 255 bytes", "", "The claim that becomes a user's name.", func(c *Config) *string { return &c.Live.OIDC.UserClaim }, upTo(255)).empty("preferred_username, or else name"),
 		toggle("settings.oidc_verify_cert", true, "Check the identity provider's certificate.", func(c *Config) *bool { return &c.Live.OIDC.VerifyCert }),

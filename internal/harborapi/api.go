@@ -41,15 +41,18 @@ type Config struct {
 	Audit    *audit.Log
 	// Directory is the LDAP directory of the settings. Its methods answer Conflict if there is none.
 	Directory Directory
-	Log       *slog.Logger
-	Clock     func() time.Time
-	Version   string                                                            // Havn's
-	Storage   string                                                            // the driver of the blob store
-	URL       func(*http.Request) string                                        // what a client calls the server, without a slash at the end
-	Client    func(*http.Request) netip.Addr                                    // who sent a request
-	Health    func(context.Context) []Part                                      // how this node and what it stands on are
-	Space     func(context.Context) Space                                       // of the blob store
-	Session   func(ctx context.Context, cookie string) (access.Identity, error) // who is logged in with it; Unauthenticated: nobody any more. nil: there are no sessions
+	// Identity answers the identity provider of the settings, as of now: Conflict if there is none, Invalid if it can't be used. PingIdentity tries another one.
+	Identity     func() (Identity, error)
+	PingIdentity func(ctx context.Context, endpoint string, verify bool) error
+	Log          *slog.Logger
+	Clock        func() time.Time
+	Version      string                                                            // Havn's
+	Storage      string                                                            // the driver of the blob store
+	URL          func(*http.Request) string                                        // what a client calls the server, without a slash at the end
+	Client       func(*http.Request) netip.Addr                                    // who sent a request
+	Health       func(context.Context) []Part                                      // how this node and what it stands on are
+	Space        func(context.Context) Space                                       // of the blob store
+	Session      func(ctx context.Context, cookie string) (access.Identity, error) // who is logged in with it; Unauthenticated: nobody any more. nil: there are no sessions
 }
 
 // Part is one of what a node stands on.
@@ -65,10 +68,11 @@ type Space struct {
 	Total, Free int64 // bytes
 }
 
-// API is the http.Handler of Base, Devcenter and /api/version. It is safe for concurrent use.
+// API is the http.Handler of Base, Browser, Devcenter and /api/version. It is safe for concurrent use.
 type API struct {
 	Config
 	mux       *http.ServeMux
+	ways      map[way]func(*call) error
 	crossSite *http.CrossOriginProtection
 	pages     pages
 	kept      kept
@@ -90,6 +94,7 @@ type operation struct {
 // New makes the API.
 func New(c Config) *API {
 	a := &API{Config: c, mux: http.NewServeMux(), crossSite: http.NewCrossOriginProtection()}
+	a.ways = a.browsers()
 	all := operations(a)
 	for i := range all {
 		op := &all[i]
@@ -127,6 +132,9 @@ func (a *API) serve(c *call) error {
 	}
 	if c.Body != nil {
 		c.Body = http.MaxBytesReader(c.w, c.Body, maxBody)
+	}
+	if strings.HasPrefix(at.Path, Browser) {
+		return a.serveBrowser(c, at.Path)
 	}
 	r := c.WithContext(context.WithValue(c.Context(), callKey{}, c))
 	r.URL = at

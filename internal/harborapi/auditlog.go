@@ -21,7 +21,7 @@ var events = []event{
 	createdArtifact, deletedArtifact, pulledArtifact, createdTag, deletedTag,
 	createdProject, changedProject, deletedProject, changedRepository, deletedRepository, createdLabel, changedLabel, deletedLabel, addedLabel, removedLabel, changedQuota,
 	createdMember, changedMember, deletedMember, createdRobot, changedRobot, deletedRobot,
-	createdUser, changedUser, deletedUser, createdUserToken, deletedUserToken, createdGroup, changedGroup, deletedGroup, changedConfiguration,
+	createdUser, changedUser, deletedUser, createdUserToken, deletedUserToken, loggedIn, loggedOut, endedSession, createdGroup, changedGroup, deletedGroup, changedConfiguration,
 }
 
 // audited tells that the caller did something, and of which project (0: of none). The line is written when it returns, also if the client has left; else it waits in memory for the

@@ -15,7 +15,7 @@ const SessionCookie = "sid"
 func (a *API) authenticate(c *call) error {
 	// What a page of another site makes a browser send is never meant: not with a cookie, and not with a password that the browser remembers either.
 	if err := a.crossSite.Check(c.Request); err != nil {
-		return fail.E(fail.Denied, nil, "a request from another site's page").Hint("open this site itself")
+		return otherSite()
 	}
 	var err error
 	switch cookie := a.sessionOf(c.Request); {
@@ -24,9 +24,7 @@ func (a *API) authenticate(c *call) error {
 	case cookie != "":
 		err = a.session(c, cookie)
 	}
-	if to, ok := c.w.(interface{ SetSubject(name string) }); ok && c.who.Subject != "" { // for the server's access log
-		to.SetSubject(c.who.Subject)
-	}
+	c.is(c.who)
 	return err
 }
 
@@ -63,12 +61,24 @@ func (a *API) session(c *call, cookie string) error {
 		c.w.Header().Set(csrfHeader, CSRFToken(cookie))
 		return nil
 	}
-	if !csrfHolds(c.Header.Get(csrfHeader), cookie) {
+	if !csrfHolds(c.csrfToken(), cookie) {
 		c.w.Header().Set(csrfHeader, CSRFToken(cookie))
-		return fail.E(fail.Denied, nil, "no CSRF token of this session").Hint("send the header %s with what the last answer's header of this name holds", csrfHeader)
+		return noToken()
 	}
 	c.who = who
 	return nil
+}
+
+// csrfToken answers the token of a request: its header, or that of a page's form.
+func (c *call) csrfToken() string {
+	if token := c.Header.Get(csrfHeader); token != "" || !c.browser {
+		return token
+	}
+	return c.PostFormValue(csrfField)
+}
+
+func noToken() error {
+	return fail.E(fail.Denied, nil, "no CSRF token of this session").Hint("send the header %s with what the last answer's header of this name holds", csrfHeader)
 }
 
 // isSafe reports whether a method changes nothing (RFC 9110, 9.2.1).

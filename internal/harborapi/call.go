@@ -18,12 +18,13 @@ import (
 // call is one request on its way.
 type call struct {
 	*http.Request
-	w      http.ResponseWriter
-	api    *API
-	op     *operation // nil until the path is known
-	who    access.Identity
-	rights access.Rights // in the project of the path, once authorize has found it
-	err    error
+	w       http.ResponseWriter
+	api     *API
+	op      *operation // nil until the path is known
+	browser bool       // the path is below Browser
+	who     access.Identity
+	rights  access.Rights // in the project of the path, once authorize has found it
+	err     error
 
 	storeAway bool // the blob store did not answer: what it is asked for to describe something is left out
 }

@@ -141,6 +141,11 @@ type BoolConfigItem struct {
 	Value    bool `json:"value"`
 }
 
+// CLISecret defines model for CLISecret.
+type CLISecret struct {
+	Secret string `json:"secret,omitempty,omitzero"`
+}
+
 // CVEAllowlist defines model for CVEAllowlist.
 type CVEAllowlist struct {
 	// CreationTime When it was made
@@ -443,6 +448,13 @@ type NativeReportSummary struct {
 // OIDCCliSecretReq defines model for OIDCCliSecretReq.
 type OIDCCliSecretReq struct {
 	Secret string `json:"secret,omitempty,omitzero"`
+}
+
+// OIDCPing defines model for OIDCPing.
+type OIDCPing struct {
+	// URL The provider's issuer
+	URL        string `json:"url,omitempty,omitzero"`
+	VerifyCert bool   `json:"verify_cert,omitempty,omitzero"`
 }
 
 // OIDCUserInfo defines model for OIDCUserInfo.
@@ -833,6 +845,30 @@ type SearchRepository struct {
 
 	// RepositoryName With its project
 	RepositoryName string `json:"repository_name,omitempty,omitzero"`
+}
+
+// Session defines model for Session.
+type Session struct {
+	// ActiveTime When it was used last, to a tenth of session_timeout
+	ActiveTime Time `json:"active_time,omitempty,omitzero"`
+
+	// Address Where it began
+	Address string `json:"address,omitempty,omitzero"`
+
+	// CreationTime When it began
+	CreationTime Time `json:"creation_time,omitempty,omitzero"`
+
+	// Current It is the one in which this was asked
+	Current bool `json:"current"`
+
+	// ExpirationTime When it ends, unless it is idle before
+	ExpirationTime Time `json:"expiration_time,omitempty,omitzero"`
+
+	// ID Names the session; it lets nobody in
+	ID string `json:"id,omitempty,omitzero"`
+
+	// UserAgent What the browser says that it is
+	UserAgent string `json:"user_agent,omitempty,omitzero"`
 }
 
 // Statistic defines model for Statistic.
@@ -1641,6 +1677,12 @@ type SearchUsersParams struct {
 	Username string `form:"username" json:"username"`
 }
 
+// EndSessionsParams defines parameters for EndSessions.
+type EndSessionsParams struct {
+	// ButThis Let the session go on in which this is asked
+	ButThis bool `form:"but_this,omitempty" json:"but_this,omitempty,omitzero"`
+}
+
 // UpdateConfigurationsJSONRequestBody defines body for UpdateConfigurations for application/json ContentType.
 type UpdateConfigurationsJSONRequestBody = Configurations
 
@@ -1694,6 +1736,9 @@ type RefreshSecJSONRequestBody = RobotSec
 
 // UpdateRobotJSONRequestBody defines body for UpdateRobot for application/json ContentType.
 type UpdateRobotJSONRequestBody = Robot
+
+// PingOIDCJSONRequestBody defines body for PingOIDC for application/json ContentType.
+type PingOIDCJSONRequestBody = OIDCPing
 
 // CreateUserGroupJSONRequestBody defines body for CreateUserGroup for application/json ContentType.
 type CreateUserGroupJSONRequestBody = UserGroup
@@ -1855,6 +1900,8 @@ type offered interface {
 	Search(c *call, p SearchParams) error
 	// GetStatistic: How many projects and repositories there are, public and visible to the caller.
 	GetStatistic(c *call) error
+	// PingOIDC: Try the address of an identity provider and say which step failed.
+	PingOIDC(c *call, body PingOIDCJSONRequestBody) error
 	// GetSystemInfo: What the server is; more of it for those who are logged in.
 	GetSystemInfo(c *call) error
 	// GetVolumes: Size and free space of the blob store.
@@ -1873,7 +1920,7 @@ type offered interface {
 	UpdateUserGroup(c *call, groupID GroupID, body UpdateUserGroupJSONRequestBody) error
 	// ListUsers: All users.
 	ListUsers(c *call, p ListUsersParams) error
-	// CreateUser: Make a local user.
+	// CreateUser: Make a local user; with self_registration on, strangers make one for themselves.
 	CreateUser(c *call, body CreateUserJSONRequestBody) error
 	// GetCurrentUserInfo: The caller, as a user.
 	GetCurrentUserInfo(c *call) error
@@ -1887,10 +1934,18 @@ type offered interface {
 	GetUser(c *call, userID UserID) error
 	// UpdateUserProfile: Change name, address or comment of a user.
 	UpdateUserProfile(c *call, userID UserID, body UpdateUserProfileJSONRequestBody) error
+	// MakeCliSecret: Make a CLI secret instead of the one that a user had; it is told once.
+	MakeCliSecret(c *call, userID UserID) error
 	// SetCliSecret: Change the CLI secret of a user who logs in through an identity provider.
 	SetCliSecret(c *call, userID UserID, body SetCliSecretJSONRequestBody) error
 	// UpdateUserPassword: Change the password of a local user.
 	UpdateUserPassword(c *call, userID UserID, body UpdateUserPasswordJSONRequestBody) error
+	// EndSessions: Log a user out of all browsers, at every node within seconds.
+	EndSessions(c *call, userID UserID, p EndSessionsParams) error
+	// ListSessions: Browsers in which a user is logged in, the one used last first.
+	ListSessions(c *call, userID UserID) error
+	// EndSession: Log a user out of one browser, at every node within seconds.
+	EndSession(c *call, userID UserID, sessionID string) error
 	// SetUserSysAdmin: Make a user a system administrator, or no more.
 	SetUserSysAdmin(c *call, userID UserID, body SetUserSysAdminJSONRequestBody) error
 	// ListUserTokens: Personal access tokens of a user, without their secrets; at most 100.
@@ -3310,7 +3365,14 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "pingOIDC", Method: http.MethodPost, Path: "/system/oidc/ping", Tag: "oidc",
-			Later: "OIDC",
+			Access: "system configuration:update", body: true,
+			serve: func(c *call) error {
+				var body PingOIDCJSONRequestBody
+				if err := c.readJSON(&body); err != nil {
+					return err
+				}
+				return to.PingOIDC(c, body)
+			},
 		},
 		{
 			ID: "getPurgeHistory", Method: http.MethodGet, Path: "/system/purgeaudit", Tag: "purge",
@@ -3484,7 +3546,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createUser", Method: http.MethodPost, Path: "/users", Tag: "user",
-			Access: "system user:create", body: true,
+			Access: "open", body: true,
 			serve: func(c *call) error {
 				var body CreateUserJSONRequestBody
 				if err := c.readJSON(&body); err != nil {
@@ -3576,6 +3638,19 @@ func operations(to offered) []operation {
 			},
 		},
 		{
+			ID: "makeCliSecret", Method: http.MethodPost, Path: "/users/{user_id}/cli_secret", Tag: "user",
+			Access: "login", Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.MakeCliSecret(c, userID)
+			},
+		},
+		{
 			ID: "setCliSecret", Method: http.MethodPut, Path: "/users/{user_id}/cli_secret", Tag: "user",
 			Access: "login", body: true,
 			serve: func(c *call) error {
@@ -3607,6 +3682,49 @@ func operations(to offered) []operation {
 					return err
 				}
 				return to.UpdateUserPassword(c, userID, body)
+			},
+		},
+		{
+			ID: "endSessions", Method: http.MethodDelete, Path: "/users/{user_id}/sessions", Tag: "user",
+			Access: "login", Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				var p EndSessionsParams
+				b.boolean(inQuery, "but_this", &p.ButThis)
+				if b.err != nil {
+					return b.err
+				}
+				return to.EndSessions(c, userID, p)
+			},
+		},
+		{
+			ID: "listSessions", Method: http.MethodGet, Path: "/users/{user_id}/sessions", Tag: "user",
+			Access: "login", Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.ListSessions(c, userID)
+			},
+		},
+		{
+			ID: "endSession", Method: http.MethodDelete, Path: "/users/{user_id}/sessions/{session_id}", Tag: "user",
+			Access: "login", Own: true,
+			serve: func(c *call) error {
+				b := newBinder(c.Request)
+				var userID UserID
+				b.integer(inPath, "user_id", &userID)
+				var sessionID string
+				b.string(inPath, "session_id", &sessionID)
+				if b.err != nil {
+					return b.err
+				}
+				return to.EndSession(c, userID, sessionID)
 			},
 		},
 		{

@@ -34,10 +34,11 @@ import (
 
 const password = "a long password"
 
-// service is the API over a real registry, access and settings, behind a real listener. Sessions are its own: the cookie of one is the user's name.
+// service is the API over a real registry, access and settings, behind a real listener. Sessions of logIn are its own: the cookie of one is the user's name.
 type service struct {
 	testing.TB
 	url      string
+	secret   string // of the cluster
 	registry *registry.Registry
 	blobs    *blob.Store
 	access   *access.Access
@@ -50,6 +51,7 @@ type service struct {
 	people    access.Provider // who asks for passwords; nil: nobody
 	fault     func(ctx context.Context, p sqldb.FaultPoint, tx string) error
 	gone      func() // ends the context of the request that is under way, as if its client had left
+	identity  *idp   // nil: none is used
 	mu        sync.Mutex
 	parts     []harborapi.Part
 	space     harborapi.Space
@@ -58,7 +60,7 @@ type service struct {
 
 func start(t testing.TB) *service {
 	t.Helper()
-	s := &service{TB: t, log: &lockedBuffer{}, session: map[string]access.Identity{}}
+	s := &service{TB: t, secret: seal.Random(), log: &lockedBuffer{}, session: map[string]access.Identity{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	var err error
 	s.db, err = sqldb.Open(t.Context(), sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db"), Log: log, Fault: func(ctx context.Context, p sqldb.FaultPoint, tx string) error {
@@ -80,11 +82,15 @@ func start(t testing.TB) *service {
 	s.blobs = blob.NewStore(memory.New(time.Now), blob.StoreConfig{})
 	s.registry, err = registry.New(t.Context(), registry.Config{CreateOnPush: true, DB: s.db, Blobs: s.blobs, Log: log, Clock: time.Now})
 	s.ok(err)
-	sealer, err := seal.Open(t.Context(), s.db, seal.Random())
+	sealer, err := seal.Open(t.Context(), s.db, s.secret)
 	s.ok(err)
 	s.settings, err = settings.Open(t.Context(), settings.Config{DB: s.db, Seal: sealer, Log: log, Given: config.Default()})
 	s.ok(err)
-	s.access, _, err = access.New(t.Context(), access.Config{Seal: sealer, DB: s.db, Log: log, Clock: time.Now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}, Provider: func() access.Provider { return s.people }})
+	s.access, _, err = access.New(t.Context(), access.Config{Seal: sealer, DB: s.db, Log: log, Clock: time.Now, AdminPassword: password, Cost: access.Cost{Passes: 1, MemoryKiB: 1 << 10}, Provider: func() access.Provider { return s.people }, Policy: func() access.Policy {
+		p := access.DefaultPolicy()
+		p.SelfRegistration = s.settings.Live().SelfRegistration
+		return p
+	}})
 	s.ok(err)
 	s.audit = audit.New(audit.Config{DB: s.db, Log: log})
 	api := harborapi.New(harborapi.Config{
@@ -95,13 +101,25 @@ func start(t testing.TB) *service {
 		},
 		Health: func(context.Context) []harborapi.Part { s.mu.Lock(); defer s.mu.Unlock(); return s.parts },
 		Space:  func(context.Context) harborapi.Space { return s.space },
-		Session: func(_ context.Context, cookie string) (access.Identity, error) {
+		Session: func(ctx context.Context, cookie string) (access.Identity, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if who, ok := s.session[cookie]; ok {
 				return who, nil
 			}
-			return access.Identity{}, fail.E(fail.Unauthenticated, nil, "session")
+			return s.access.Check(ctx, cookie)
+		},
+		Identity: func() (harborapi.Identity, error) {
+			if s.identity == nil {
+				return nil, fail.E(fail.Conflict, nil, "no identity provider is used")
+			}
+			return s.identity, nil
+		},
+		PingIdentity: func(_ context.Context, endpoint string, verify bool) error {
+			if endpoint != "https://idp.example" || !verify {
+				return fail.E(fail.Unavailable, nil, "no route to %s", endpoint).Hint("correct the address")
+			}
+			return nil
 		},
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +205,7 @@ func (s *service) do(method, path string, body any, options ...with) *answer {
 		s.ok(err)
 		in = bytes.NewReader(text)
 	}
-	if !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, harborapi.Devcenter) {
+	if !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, harborapi.Browser) && !strings.HasPrefix(path, harborapi.Devcenter) {
 		path = harborapi.Base + path
 	}
 	r, err := http.NewRequestWithContext(s.Context(), method, s.url+path, in)

@@ -69,7 +69,9 @@ func (a *API) refuse(c *call, err error) {
 	}
 	switch kind {
 	case fail.Unauthenticated:
-		h.Set("WWW-Authenticate", `Basic realm="Havn"`)
+		if !c.browser { // where a browser would ask for a password by itself
+			h.Set("WWW-Authenticate", `Basic realm="Havn"`)
+		}
 	case fail.Exhausted, fail.Unavailable:
 		wait := fail.RetryAfterOf(err)
 		if wait <= 0 {
@@ -82,7 +84,12 @@ func (a *API) refuse(c *call, err error) {
 	if to, ok := c.w.(interface{ SetRefusal(code, why string) }); ok { // for the server's access log
 		to.SetRefusal(is.code, text)
 	}
-	if err = c.json(is.status, Errors{[]Error{{is.code, text}}}); err != nil {
+	if c.wantsPage() {
+		err = a.refusePage(c, is.status, text)
+	} else {
+		err = c.json(is.status, Errors{[]Error{{is.code, text}}})
+	}
+	if err != nil {
 		a.Log.ErrorContext(c.Context(), "an error could not be written", "error", err, "request_id", id)
 	}
 }

@@ -81,15 +81,25 @@ func userOf(u access.User) UserResp {
 	return answer
 }
 
-// CreateUser makes a local user.
+// CreateUser makes a local user: an administrator for others, or a stranger for himself where that is allowed.
 func (a *API) CreateUser(c *call, body CreateUserJSONRequestBody) error {
-	made, err := a.Access.CreateUser(c.Context(), access.UserSpec{
-		Name: body.Username, Password: body.Password, Profile: access.Profile{Email: body.Email, RealName: body.Realname, Comment: body.Comment},
-	})
+	spec := access.UserSpec{Name: body.Username, Password: body.Password, Profile: access.Profile{Email: body.Email, RealName: body.Realname, Comment: body.Comment}}
+	stranger := !isKnown(c.who) && a.Access.Policy().SelfRegistration
+	var made access.User
+	var err error
+	if stranger {
+		made, err = a.Access.Register(c.Context(), spec, a.Client(c.Request).String())
+	} else if err = a.requireSystem(c, access.Operation{Resource: "user", Action: "create"}); err == nil {
+		made, err = a.Access.CreateUser(c.Context(), spec)
+	}
 	if err != nil {
 		return err
 	}
-	c.audited(createdUser, made.Name, 0, "")
+	note := ""
+	if stranger {
+		c.who.Subject, note = made.Name, "by himself"
+	}
+	c.audited(createdUser, made.Name, 0, note)
 	return c.made("/users/" + strconv.FormatInt(made.ID, 10))
 }
 
@@ -224,19 +234,23 @@ func (a *API) SetCliSecret(c *call, userID int64, body SetCliSecretJSONRequestBo
 	if err := a.self(c, userID, "update"); err != nil {
 		return err
 	}
-	found, err := a.Access.User(c.Context(), userID)
-	if err != nil {
-		return err
-	}
-	if found.Origin != access.FromOIDC {
-		return fail.E(fail.Conflict, nil, "%s does not log in through an identity provider", found.Name).Code(codePrecondition).Hint("personal access tokens are for everybody")
-	}
 	if body.Secret == "" {
 		return fail.E(fail.Invalid, nil, "an empty secret").Hint("send one of 8 to 128 letters, with upper case, lower case and digits")
 	}
-	if _, err = a.Access.SetCLISecret(c.Context(), userID, body.Secret); err != nil {
+	if _, _, err := a.makeSecret(c, userID, body.Secret); err != nil {
 		return err
 	}
-	c.audited(changedUser, found.Name, 0, "CLI secret")
 	return c.done()
+}
+
+// MakeCliSecret makes a CLI secret, which nobody is told again: Havn keeps a hash of it. Harbor has no such operation, and tells the secret with the user.
+func (a *API) MakeCliSecret(c *call, userID int64) error {
+	if err := a.self(c, userID, "update"); err != nil {
+		return err
+	}
+	made, _, err := a.makeSecret(c, userID, "")
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, CLISecret{Secret: made})
 }

@@ -26,7 +26,7 @@ func (r *reading) identity() {
 		r.give("auth_mode", "settings.auth_mode", always, mode)
 	case "uaa_auth":
 		if r.give("auth_mode", "settings.auth_mode", always, string(config.AuthOIDC)) {
-			r.warns("auth_mode", "people of an identity provider can't log in yet: that follows; until then only Havn's own users, robots and tokens do")
+			r.warns("auth_mode", "people log in at the provider with their browsers, and docker with a CLI secret, no more with the provider's password: let the client there have the flow by code, with /c/oidc/callback of the registry")
 		}
 	default:
 		r.wrong("auth_mode", "settings.auth_mode", always, "is none of Harbor's", "db_auth, ldap_auth or uaa_auth")

@@ -57,7 +57,7 @@ func firstStartKeys() []key {
 	all := []key{
 		{names: []string{"email_identity", "email_server", "email_server_port", "email_username", "email_password", "email_from", "email_ssl", "email_insecure"}, fate: Ignored, text: "Havn sends no mail"},
 		{names: []string{"harbor_admin_password"}, fate: Used, havn: []string{"admin.password"}, text: "the password of `admin`, for Havn's first start"},
-		{names: []string{"auth_mode"}, fate: Used, havn: []string{"settings.auth_mode"}, text: "who knows the passwords of users that are not Havn's own; `uaa_auth` becomes `oidc_auth`, whose people can't log in yet"},
+		{names: []string{"auth_mode"}, fate: Used, havn: []string{"settings.auth_mode"}, text: "who knows the passwords of users that are not Havn's own; `uaa_auth` becomes `oidc_auth`: register `/c/oidc/callback` of the registry there"},
 		{names: []string{"ldap_url"}, fate: Used, havn: []string{"settings.ldap_url"}, text: "the directory's servers, with `auth_mode = ldap_auth`"},
 		{names: []string{"ldap_searchdn"}, fate: Used, havn: []string{"settings.ldap_search_dn"}, text: "the account that looks for users and groups"},
 		{names: []string{"ldap_search_pwd"}, fate: Used, havn: []string{"settings.ldap_search_password"}, text: "that account's password"},

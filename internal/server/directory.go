@@ -22,7 +22,6 @@ type directory struct {
 	now   atomic.Pointer[ldap.Directory]
 	is    config.LDAP
 	used  bool
-	mode  config.AuthMode
 }
 
 // lives is how long a directory that was replaced may finish what it is asked: longer than a login.
@@ -30,10 +29,6 @@ const lives = 5 * time.Minute
 
 // follow takes the directory that settings name, if they name another one than before. Calls of it do not overlap.
 func (d *directory) follow(l *config.Live) {
-	if l.AuthMode == config.AuthOIDC && d.mode != l.AuthMode {
-		d.log.Warn("auth_mode is oidc_auth, and people of an identity provider can't log in yet; Havn's own users, robots and tokens can")
-	}
-	d.mode = l.AuthMode
 	used := l.AuthMode == config.AuthLDAP
 	if used == d.used && l.LDAP == d.is {
 		return

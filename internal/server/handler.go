@@ -79,7 +79,7 @@ func insideHandler(reg *prometheus.Registry, ready http.Handler) http.Handler {
 // paths divides the paths: the registry's go to the registry, untouched. (http.ServeMux would clean them and redirect.)
 type paths struct {
 	api    http.Handler
-	harbor http.Handler // Harbor's REST API
+	harbor http.Handler // Harbor's REST API, and the logins of browsers
 	ready  http.Handler
 	clock  *Server
 }
@@ -93,7 +93,7 @@ func (p *paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		p.clock.hurry(w)
 	}
-	if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, harborapi.Devcenter) {
+	if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, harborapi.Browser) || strings.HasPrefix(r.URL.Path, harborapi.Devcenter) {
 		p.harbor.ServeHTTP(w, r)
 		return
 	}

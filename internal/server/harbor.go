@@ -15,6 +15,7 @@ func (s *Server) harbor() http.Handler {
 	return harborapi.New(harborapi.Config{
 		Registry: s.registry, Projects: project.New(s.stores.db, s.registry), Access: s.access, Settings: s.settings, Audit: s.audit, Directory: s.directory, Log: s.log, Clock: s.clock, Version: s.version, Storage: string(s.cfg.Storage.Driver),
 		URL: origin.URL, Client: origin.Client, Health: s.health, Space: s.space, Session: s.access.Check,
+		Identity: s.identity.provider, PingIdentity: s.identity.ping,
 	})
 }
 

@@ -30,7 +30,7 @@ func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, r
 	var err error
 	s.access, first, err = access.New(ctx, access.Config{
 		DB: s.stores.db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(),
-		Seal: sealer, Policy: s.policy, Provider: s.directory.provider, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
+		Seal: sealer, Policy: s.policy, Provider: s.directory.provider, Renew: s.identity.renew, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
 		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
 	})
 	if err != nil {

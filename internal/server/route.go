@@ -1,6 +1,10 @@
 package server
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/havn-registry/havn/internal/harborapi"
+)
 
 // class is a kind of path, for metrics and traces: few, whatever paths clients make up.
 type class int
@@ -17,12 +21,13 @@ const (
 	classToken
 	classHealth
 	classREST
+	classLogin
 	classes // their number
 )
 
 // String answers the class's name in metrics.
 func (c class) String() string {
-	return [classes]string{"other", "base", "catalog", "manifest", "blob", "upload", "tags", "referrers", "token", "health", "rest"}[c]
+	return [classes]string{"other", "base", "catalog", "manifest", "blob", "upload", "tags", "referrers", "token", "health", "rest", "login"}[c]
 }
 
 // classify answers the class of a path. It looks from the end, because names have slashes and may hold words like "blobs".
@@ -37,6 +42,9 @@ func classify(path string) class {
 		}
 		if strings.HasPrefix(path, "/api/") {
 			return classREST
+		}
+		if strings.HasPrefix(path, harborapi.Browser) {
+			return classLogin
 		}
 		return classOther
 	}

@@ -55,6 +55,7 @@ type Server struct {
 	audit     *audit.Log
 	access    *access.Access
 	directory *directory
+	identity  *identity
 	registry  *registry.Registry
 	node      *cluster.Node
 	sweep     *sweep.Sweeper
@@ -159,6 +160,8 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	})
 	s.directory = &directory{roots: roots, log: s.log, clock: s.clock}
 	s.settings.Changed(s.directory.follow)
+	s.identity = &identity{home: s.home(), roots: roots, proxy: c.Outbound.Proxy, seal: sealer, log: s.log, clock: s.clock}
+	s.settings.Changed(s.identity.follow)
 	if err = s.openAccess(ctx, o, sealer, reg); err != nil {
 		return fmt.Errorf("access: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -218,9 +219,10 @@ func (a *API) run(c *call) error {
 	return c.op.serve(c)
 }
 
-// writable refuses what changes something while administrators let nothing be changed, as Harbor does: all but the setting that says so.
+// writable refuses what changes something while administrators let nothing be changed, as Harbor does: all but the setting that says so. Sessions begin and end.
 func (a *API) writable(c *call) error {
-	if c.op.Method == http.MethodGet || c.op.Method == http.MethodHead || c.op.ID == "updateConfigurations" || !a.Settings.Live().ReadOnly {
+	always := c.op != nil && slices.Contains([]string{"updateConfigurations", "endSession", "endSessions"}, c.op.ID)
+	if always || isSafe(c.Method) || !a.Settings.Live().ReadOnly {
 		return nil
 	}
 	return fail.E(fail.Denied, nil, "the registry is read only").Code(oci.CodeDenied).Hint("an administrator has set read_only; pulls go on")

@@ -86,6 +86,9 @@ func (a *API) showSecret(c *call) error {
 	if err := a.require(c, c.who.User != 0); err != nil {
 		return err
 	}
+	if err := a.writable(c); err != nil {
+		return err
+	}
 	made, name, err := a.makeSecret(c, c.who.User, "")
 	if err != nil {
 		return err

@@ -236,6 +236,15 @@ func TestProgramsOfTheProvidersPeopleHaveASecret(t *testing.T) {
 	s.post("/c/login", url.Values{"principal": {"ada"}, "password": {"Chosen-by-ada-1"}}).is(http.StatusForbidden)
 	s.post("/c/login", url.Values{"principal": {"ada"}, "password": {"wrong"}}).is(http.StatusUnauthorized).says("/c/oidc/login")
 
+	s.do(http.MethodPut, "/configurations", `{"read_only":true}`).is(http.StatusOK)
+	s.post("/c/cli_secret", token, j.with).is(http.StatusForbidden, "DENIED")
+	s.do(http.MethodPost, at, nil).is(http.StatusForbidden, "DENIED")
+	other := jar{}
+	s.signIn(other, "").is(http.StatusSeeOther)
+	s.do(http.MethodDelete, fmt.Sprintf("/users/%d/sessions?but_this=true", u.UserID), nil, j.with, header("X-Harbor-CSRF-Token", token.Get("csrf"))).is(http.StatusOK)
+	s.get("/users/current", other.with).is(http.StatusUnauthorized)
+	s.do(http.MethodPut, "/configurations", `{"read_only":false}`).is(http.StatusOK)
+
 	id := s.user("maria")
 	s.do(http.MethodPost, fmt.Sprintf("/users/%d/cli_secret", id), nil, as("maria", secret)).is(http.StatusPreconditionFailed, "PRECONDITION")
 	s.do(http.MethodPost, at, nil, as("maria", secret)).is(http.StatusForbidden)

@@ -52,10 +52,10 @@ func (a *answer) shows(status int) *answer {
 	return a
 }
 
-// cookie answers what an answer gives the browser, "" for nothing.
-func (a *answer) cookie(name string) string {
+// begun answers the session that an answer begins, "" for none.
+func (a *answer) begun() string {
 	for _, c := range (&http.Response{Header: a.header}).Cookies() {
-		if c.Name == name {
+		if c.Name == harborapi.SessionCookie {
 			return c.Value
 		}
 	}

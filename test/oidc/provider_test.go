@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,8 +39,9 @@ type provider struct {
 
 	mu      sync.Mutex
 	groups  []string
-	inToken bool // groups are in the ID token too
-	gone    bool // nobody's login is refreshed any more
+	inToken bool                        // groups are in the ID token too
+	gone    bool                        // nobody's login is refreshed any more
+	tamper  func(claims map[string]any) // of ID tokens, which are signed well all the same
 	key     *rsa.PrivateKey
 	kid     string
 }
@@ -53,8 +57,61 @@ func startProvider(t *testing.T, callback, afterLogout string) *provider {
 	t.Cleanup(p.Close)
 	client := storage.WebClient(clientID, secret, callback)
 	p.Storage = storage.NewStorageWithClients(storage.NewUserStore(p.URL), map[string]*storage.Client{clientID: client})
-	handler = exampleop.SetupServer(p.URL, p, slog.New(slog.DiscardHandler), false)
+	server := exampleop.SetupServer(p.URL, p, slog.New(slog.DiscardHandler), false)
+	handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		tamper := p.tamper
+		p.mu.Unlock()
+		if tamper == nil || r.URL.Path != "/oauth/token" {
+			server.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		server.ServeHTTP(answer, r)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(answer.Code)
+		if _, err := w.Write(p.tampered(t, answer.Body.Bytes(), tamper)); err != nil {
+			t.Error(err)
+		}
+	})
 	return p
+}
+
+// tampered answers an answer of the token endpoint with other claims in its ID token.
+func (p *provider) tampered(t *testing.T, answer []byte, tamper func(map[string]any)) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all, claims := map[string]any{}, map[string]any{}
+	err := json.Unmarshal(answer, &all)
+	token, told := all["id_token"].(string)
+	if parts := strings.Split(token, "."); err == nil && told && len(parts) == 3 {
+		var payload []byte
+		if payload, err = base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
+			err = json.Unmarshal(payload, &claims)
+		}
+		tamper(claims)
+		var signer jose.Signer
+		if err == nil {
+			signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: p.key, KeyID: p.kid}}, nil)
+		}
+		if err == nil {
+			payload, err = json.Marshal(claims)
+		}
+		var signed *jose.JSONWebSignature
+		if err == nil {
+			signed, err = signer.Sign(payload)
+		}
+		if err == nil {
+			all["id_token"], err = signed.CompactSerialize()
+		}
+	}
+	if err == nil {
+		answer, err = json.Marshal(all)
+	}
+	if err != nil {
+		t.Errorf("%v in %s", err, answer)
+	}
+	return answer
 }
 
 // ca is the authority of the provider's certificate, in PEM.

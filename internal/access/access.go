@@ -46,9 +46,8 @@ type Config struct {
 
 	// Provider answers the directory that is asked, as of now, for passwords of users that are not Havn's own; nil for none. It must not wait. nil: never one.
 	Provider func() Provider
-	// Renew asks the identity provider for somebody again, by what it gave when he logged in last, and answers what counts the next time ("": as before). An error is Unauthenticated if the
-	// provider does not let him in any more, Unsupported if it can't be asked so. No two ask for one person at once. nil: nobody is asked for again.
-	Renew func(ctx context.Context, subject, token string) (p Person, next string, err error)
+	// Renewer answers the identity provider that is asked for somebody again without a login, as of now; nil for none. It must not wait. nil: never one.
+	Renewer func() Renewer
 
 	// RefreshAge is how old RefreshGroups lets become what a directory told of somebody; 0: the default.
 	RefreshAge time.Duration
@@ -125,6 +124,9 @@ func New(ctx context.Context, c Config) (*Access, FirstStart, error) {
 	}
 	if c.Provider == nil {
 		a.Provider = func() Provider { return nil }
+	}
+	if c.Renewer == nil {
+		a.Renewer = func() Renewer { return nil }
 	}
 	var err error
 	if a.tokens, err = openTokens(ctx, c); err != nil {

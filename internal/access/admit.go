@@ -20,7 +20,7 @@ const (
 )
 
 // SignIn answers whom a person of an identity provider is here, now that the provider has said so: for OIDC's callback. One who is not known yet is taken in under Person.Name; whoever is
-// asked for a name first is found out with UserOf. token is what Config.Renew will be given, "" for none. Errors: Exists if somebody else has the name; Denied if the account is
+// asked for a name first is found out with UserOf. token is what Config.Renewer will be given, "" for none. Errors: Exists if somebody else has the name; Denied if the account is
 // disabled; Invalid if nobody can be called so.
 func (a *Access) SignIn(ctx context.Context, origin string, p Person, token string) (Identity, error) {
 	return a.admit(ctx, origin, p, token)

@@ -42,6 +42,13 @@ type Provider interface {
 	Find(ctx context.Context, subject string) (Person, error)
 }
 
+// Renewer is an identity provider that tells of people again without a login.
+type Renewer interface {
+	// Renew asks for somebody by what the provider gave when he logged in last, and answers what counts the next time, "": as before; with an error too. Unauthenticated if the provider does
+	// not let him in any more, Unsupported if it can't be asked for him so. No two ask for one person at once.
+	Renew(ctx context.Context, subject, token string) (p Person, next string, err error)
+}
+
 // Searcher is what a Provider is too that knows people and groups without their passwords: for administrators who name them. NotFound if there is none of that name; other errors as Provider's.
 type Searcher interface {
 	// Lookup answers who logs in by a name; his groups need not be told.

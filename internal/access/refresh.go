@@ -35,8 +35,8 @@ func (a *Access) RefreshGroups(ctx context.Context) (Refreshed, error) {
 	if from := a.Provider(); from != nil {
 		errs = append(errs, a.refresh(ctx, FromLDAP, &sum, func(ctx context.Context, s profile) error { return a.findAgain(ctx, from, s) }))
 	}
-	if a.Renew != nil {
-		errs = append(errs, a.refresh(ctx, FromOIDC, &sum, a.renewPerson))
+	if from := a.Renewer(); from != nil {
+		errs = append(errs, a.refresh(ctx, FromOIDC, &sum, func(ctx context.Context, s profile) error { return a.renewPerson(ctx, from, s) }))
 	}
 	return sum, errors.Join(errs...)
 }
@@ -67,7 +67,7 @@ func (d Duty) Run(ctx context.Context) error {
 
 func (d Duty) once(ctx context.Context) {
 	a := d.Access
-	if a.Provider() == nil && a.Renew == nil {
+	if a.Provider() == nil && a.Renewer() == nil {
 		return
 	}
 	var done Refreshed
@@ -185,7 +185,7 @@ func (a *Access) readmit(ctx context.Context, origin string, p Person, token str
 //  1. The row is claimed by a change of seen_at: of two nodes one asks.
 //  2. The provider is asked. A crash here: the token may be spent. The next refresh is refused, and he logs in with his browser again.
 //  3. What it gave for the next time is stored, whatever it said.
-func (a *Access) renewPerson(ctx context.Context, s profile) error {
+func (a *Access) renewPerson(ctx context.Context, from Renewer, s profile) error {
 	won, err := a.claimPerson(ctx, &s)
 	if err != nil || !won {
 		return err
@@ -194,7 +194,7 @@ func (a *Access) renewPerson(ctx context.Context, s profile) error {
 	if err != nil {
 		return err
 	}
-	p, next, err := a.Renew(ctx, s.subject, string(token))
+	p, next, err := from.Renew(ctx, s.subject, string(token))
 	if err == nil {
 		return a.readmit(ctx, FromOIDC, p, next)
 	}

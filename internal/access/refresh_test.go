@@ -272,7 +272,7 @@ type renewer struct {
 	names []string
 }
 
-func (r *renewer) renew(_ context.Context, subject, token string) (access.Person, string, error) {
+func (r *renewer) Renew(_ context.Context, subject, token string) (access.Person, string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.names = append(r.names, subject)
@@ -291,7 +291,7 @@ func TestPeopleOfAnIdentityProviderAreRenewedByTokensThatCountOnce(t *testing.T)
 	t.Parallel()
 	s := withDirectory(t)
 	idp := &renewer{next: map[string]string{"idp joe": "first", "idp eve": "first"}}
-	s.start(func(c *access.Config) { c.Renew, c.Provider = idp.renew, nil })
+	s.start(func(c *access.Config) { c.Renewer, c.Provider = func() access.Renewer { return idp }, nil })
 	joe, err := s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp joe", Name: "joe"}, "first")
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,17 +40,78 @@ func TestTheRESTAPIIsMounted(t *testing.T) {
 	})
 }
 
-func TestADirectoryThatCanNotBeUsedIsRefused(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	put := func(body string) answer {
+// putter answers what changes the settings of a server, by their JSON.
+func putter(t *testing.T, url string) func(body string) answer {
+	t.Helper()
+	return func(body string) answer {
 		t.Helper()
-		a, err := do(t, http.DefaultClient, http.MethodPut, r.URL()+"/api/v2.0/configurations", strings.NewReader(body), append(basic(), "Content-Type", "application/json")...)
+		a, err := do(t, http.DefaultClient, http.MethodPut, url+"/api/v2.0/configurations", strings.NewReader(body), append(basic(), "Content-Type", "application/json")...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return a
 	}
+}
+
+func TestAnIdentityProviderIsFollowedAndOneThatCanNotBeUsedIsRefused(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	put := putter(t, r.URL())
+	login := func() answer { return get(t, r.URL()+"/c/oidc/login") }
+	const good = `"auth_mode":"oidc_auth","oidc_endpoint":"https://127.0.0.1:1/realm","oidc_client_id":"havn"`
+	for what, more := range map[string]string{
+		"in the clear":           `,"oidc_endpoint":"http://127.0.0.1:1/realm"`,
+		"a parameter of ours":    `,"oidc_extra_redirect_parms":"{\"state\":\"x\"}"`,
+		"an address with a name": `,"oidc_endpoint":"https://user@127.0.0.1:1/realm"`,
+	} {
+		if a := put("{" + good + more + "}"); a.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s %s", what, a.Status, a.body)
+		}
+	}
+	if a := login(); a.StatusCode != http.StatusConflict {
+		t.Errorf("without one: %s %s", a.Status, a.body)
+	}
+	if a := put("{" + good + "}"); a.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+	if a := login(); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "oidc_endpoint") { // nobody listens there
+		t.Errorf("with one that is away: %s %s", a.Status, a.body)
+	}
+	if a := get(t, r.URL()+"/v2/", basic()...); a.StatusCode != http.StatusOK {
+		t.Errorf("the administrator, meanwhile: %s %s", a.Status, a.body)
+	}
+	if text := r.log.String(); strings.Contains(text, "nobody of it can log in") || strings.Contains(text, "can't log in yet") {
+		t.Errorf("the log complains:\n%s", text)
+	}
+	if a := put(`{"auth_mode":"db_auth"}`); a.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+	if a := login(); a.StatusCode != http.StatusConflict {
+		t.Errorf("without one again: %s %s", a.Status, a.body)
+	}
+}
+
+func TestWithoutAnAddressOfItsOwnARegistrySendsNobodyToAProvider(t *testing.T) {
+	t.Parallel()
+	r := start(t, "HAVN_HTTP_ADDR=0.0.0.0:0")
+	_, port, err := net.SplitHostPort(r.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const body = `{"auth_mode":"oidc_auth","oidc_endpoint":"https://127.0.0.1:1/realm","oidc_client_id":"havn"}`
+	if a := putter(t, "http://127.0.0.1:"+port)(body); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "http.public_url") {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+	r = start(t, "HAVN_HTTP_ADDR=127.0.0.1:0", "HAVN_HTTP_PUBLIC_URL=https://registry.example.com")
+	if a := putter(t, r.URL())(body); a.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+}
+
+func TestADirectoryThatCanNotBeUsedIsRefused(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	put := putter(t, r.URL())
 	const good = `"auth_mode":"ldap_auth","ldap_url":"ldaps://ldap.example.com","ldap_base_dn":"dc=example,dc=com"`
 	for what, more := range map[string]string{
 		"no base":                 `,"ldap_base_dn":""`,

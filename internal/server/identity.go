@@ -102,6 +102,18 @@ func (i *identity) reach(endpoint string, verify bool) oidc.Config {
 	return oidc.Config{Endpoint: endpoint, SkipVerify: !verify, Roots: i.roots, Allow: egress.Anywhere(), Proxy: i.proxy, Seal: i.seal, Clock: i.clock, Log: i.log}
 }
 
+// usable answers why a provider that settings would name can't be used, nil if it can, or none is named. Nobody is asked: it may be away.
+func (i *identity) usable(l *config.Live) error {
+	if l.AuthMode != config.AuthOIDC {
+		return nil
+	}
+	c, err := i.config(l.OIDC)
+	if err == nil {
+		_, err = oidc.New(c)
+	}
+	return err
+}
+
 // client answers the provider of the moment: Conflict if there is none, Invalid if it can't be used.
 func (i *identity) client() (*oidc.Client, error) {
 	now := i.now.Load()
@@ -125,12 +137,20 @@ func (i *identity) ping(ctx context.Context, endpoint string, verify bool) error
 	return oidc.Ping(ctx, i.reach(endpoint, verify))
 }
 
-// renew asks the provider for somebody again, without a login.
-func (i *identity) renew(ctx context.Context, subject, token string) (access.Person, string, error) {
+// renewer answers the provider if people are asked for again there.
+func (i *identity) renewer() access.Renewer {
 	client, err := i.client()
-	if err != nil { // it says nothing of him
-		return access.Person{}, "", fail.E(fail.Unsupported, err, "ask for %.300s again", subject)
+	if err != nil || !client.Refreshes() {
+		return nil
 	}
-	who, tokens, err := client.Refresh(ctx, subject, token)
+	return renewal{client}
+}
+
+// renewal asks a provider for somebody again, without a login.
+type renewal struct{ *oidc.Client }
+
+// Renew is for access.
+func (r renewal) Renew(ctx context.Context, subject, token string) (access.Person, string, error) {
+	who, tokens, err := r.Refresh(ctx, subject, token)
 	return who, tokens.Refresh, err
 }

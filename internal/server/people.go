@@ -22,6 +22,14 @@ func (s *Server) policy() access.Policy {
 	return p
 }
 
+// usable answers why settings can't be used though they go together.
+func (s *Server) usable(l *config.Live) error {
+	if err := s.directory.usable(l); err != nil {
+		return err
+	}
+	return s.identity.usable(l)
+}
+
 // openAccess opens who is known, and hands the first password over.
 func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, reg *prometheus.Registry) error {
 	c := s.cfg
@@ -30,7 +38,7 @@ func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, r
 	var err error
 	s.access, first, err = access.New(ctx, access.Config{
 		DB: s.stores.db, Clock: s.clock, Log: s.log, Metrics: reg, AdminPassword: c.Admin.Password.Reveal(),
-		Seal: sealer, Policy: s.policy, Provider: s.directory.provider, Renew: s.identity.renew, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
+		Seal: sealer, Policy: s.policy, Provider: s.directory.provider, Renewer: s.identity.renewer, EndUploads: func(ctx context.Context, subject string) error { return s.registry.EndUploads(ctx, subject) },
 		Announce: handOver.announce, Guesses: sharedGuesses(s.redis),
 	})
 	if err != nil {

@@ -148,7 +148,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if err != nil {
 		return fmt.Errorf("secrets: %w", err)
 	}
-	if s.settings, err = settings.Open(ctx, settings.Config{DB: db, Seal: sealer, Log: s.log, Given: c, Usable: func(l *config.Live) error { return s.directory.usable(l) }}); err != nil {
+	if s.settings, err = settings.Open(ctx, settings.Config{DB: db, Seal: sealer, Log: s.log, Given: c, Usable: s.usable}); err != nil {
 		return err
 	}
 	roots, err := c.OutboundRoots()

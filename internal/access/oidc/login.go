@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"fmt"
 	"net/url"
 	"time"
@@ -93,7 +94,7 @@ func (c *Client) Finish(ctx context.Context, text string, answer url.Values) (Lo
 	if err != nil {
 		return Login{}, err
 	}
-	if id.nonce != s.Nonce {
+	if subtle.ConstantTimeCompare([]byte(id.nonce), []byte(s.Nonce)) != 1 {
 		return Login{}, fail.E(fail.Unauthenticated, nil, "the ID token was made for another login").Hint(again)
 	}
 	person, err := c.person(ctx, p, id, token)
@@ -101,7 +102,7 @@ func (c *Client) Finish(ctx context.Context, text string, answer url.Values) (Lo
 		return Login{}, err
 	}
 	got := Login{Person: person, Ask: !c.AutoOnboard || person.Name == "", Tokens: Tokens{ID: raw}, ReturnTo: s.Return}
-	if c.refreshes() {
+	if c.Refreshes() {
 		got.Tokens.Refresh = token.RefreshToken
 	}
 	return got, nil

@@ -23,7 +23,7 @@ func (c *Client) Refresh(ctx context.Context, subject, refreshToken string) (acc
 		return access.Person{}, Tokens{}, fail.E(fail.Unsupported, nil, "the OIDC provider gave no refresh token").
 			Hint("add offline_access to %s and allow the client refresh tokens at the provider, then log in again in the browser", scopeKey)
 	}
-	if !c.refreshes() {
+	if !c.Refreshes() {
 		return access.Person{}, Tokens{}, fail.E(fail.Unsupported, nil, "nobody is asked for again without a login").Hint("add offline_access to %s", scopeKey)
 	}
 	p, err := c.provider(ctx)
@@ -59,9 +59,9 @@ func (c *Client) Refresh(ctx context.Context, subject, refreshToken string) (acc
 	return person, tokens, nil
 }
 
-// refreshes reports whether people are asked for again without a login. Without offline_access a refresh token ends with the browser's session at the provider, often within minutes:
+// Refreshes reports whether people are asked for again without a login. Without offline_access a refresh token ends with the browser's session at the provider, often within minutes:
 // that would say of somebody who closed his browser that he is gone.
-func (c *Client) refreshes() bool { return slices.Contains(c.Scopes, gooidc.ScopeOfflineAccess) }
+func (c *Client) Refreshes() bool { return slices.Contains(c.Scopes, gooidc.ScopeOfflineAccess) }
 
 // renewed answers whose login was refreshed. A provider need not give an ID token then (OpenID Connect Core 1.0, section 12.2), but may have userinfo. Errors are Unavailable:
 // one that can't be believed says nothing of whom it should be about.

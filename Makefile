@@ -26,11 +26,12 @@ help: ## what each verb does
 build: ## the program, at ./havn
 	go build -trimpath -o havn ./cmd/havn
 
-generate: ## the types and the table of Harbor's API, of its document
+generate: ## the types and the table of Harbor's API, and its client, of its document
 	cd internal/harborapi && $(OAPI) generated.go openapi.yaml
+	cd internal/client && $(OAPI) generated.go ../harborapi/openapi.yaml
 
 fresh: ## is what is generated as `make generate` makes it?
-	@new=$$(mktemp); trap 'rm -f "$$new"' EXIT; cd internal/harborapi && $(OAPI) "$$new" openapi.yaml && cmp "$$new" generated.go || { echo 'internal/harborapi/generated.go is not of openapi.yaml: make generate'; exit 1; }
+	@new=$$(mktemp); trap 'rm -f "$$new"' EXIT; for p in harborapi client; do (cd internal/$$p && $(OAPI) "$$new" ../harborapi/openapi.yaml && cmp "$$new" generated.go) || { echo "internal/$$p/generated.go is not of openapi.yaml: make generate"; exit 1; }; done
 
 check: format fresh lint unit ## format, generated code, lint, unit tests: before every commit
 

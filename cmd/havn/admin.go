@@ -1,11 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"errors"
-	"io"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -52,16 +47,16 @@ them at once.
 		if err != nil {
 			return err
 		}
-		c, warnings, err := load()
+		c, err := p.loaded(load)
 		if err != nil {
 			return err
 		}
-		for _, w := range warnings {
-			p.say(p.err, "havn: warning: "+string(w)+"\n")
-		}
 		given := ""
 		if *stdin {
-			if given, err = firstLine(cmd.InOrStdin()); err != nil {
+			if given, err = p.line(); err == nil && given == "" {
+				err = fail.E(fail.Invalid, nil, "standard input has no password").Hint("write it there, in one line")
+			}
+			if err != nil {
 				return failed(err)
 			}
 		}
@@ -80,19 +75,4 @@ them at once.
 		return p.print(text)
 	}
 	return cmd
-}
-
-// maxLine bounds what is read of standard input: more than a password may have.
-const maxLine = 4 << 10
-
-// firstLine reads a password.
-func firstLine(from io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(from, maxLine)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fail.E(fail.Unavailable, err, "read the password from standard input")
-	}
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", fail.E(fail.Invalid, nil, "standard input has no password").Hint("write it there, in one line")
-	}
-	return line, nil
 }

@@ -127,6 +127,7 @@ func (p *program) root() *cobra.Command {
 		return fail.E(fail.Invalid, err, "%s", cmd.CommandPath()).Hint("see %s --help", cmd.CommandPath())
 	})
 	root.AddCommand(p.serve(), p.version(), p.admin(), p.config(), p.db(), p.doctor(), p.key(), p.lab(), p.node(), p.status(), p.store(), p.completion())
+	root.AddCommand(p.login(), p.logout(), p.token(), p.project(), p.user(), p.robot(), p.member(), p.repo(), p.artifact(), p.tag(), p.quota(), p.label(), p.audit())
 	return root
 }
 
@@ -199,12 +200,18 @@ func (p *program) looking(cmd *cobra.Command, look func(ctx context.Context, c *
 	return cmd
 }
 
-// usable loads a configuration, and refuses one whose files can't be used.
-func (p *program) usable(load func() (*config.Config, []config.Warning, error)) (*config.Config, error) {
+// loaded loads a configuration, and says what it warns of.
+func (p *program) loaded(load func() (*config.Config, []config.Warning, error)) (*config.Config, error) {
 	c, warnings, err := load()
 	for _, w := range warnings {
 		p.say(p.err, "havn: warning: "+string(w)+"\n")
 	}
+	return c, err
+}
+
+// usable loads a configuration, and refuses one whose files can't be used.
+func (p *program) usable(load func() (*config.Config, []config.Warning, error)) (*config.Config, error) {
+	c, err := p.loaded(load)
 	if err != nil {
 		return nil, err
 	}

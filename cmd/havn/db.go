@@ -17,7 +17,9 @@ import (
 const mostRounds = 10000
 
 func (p *program) db() *cobra.Command {
-	cmd := p.group(&cobra.Command{Use: "db", Short: "Check the database"})
+	cmd := p.group(&cobra.Command{
+		Use: "db", Short: "Check the database", Long: "Check the database that the configuration names.\n\n" + exitText, Example: "  havn db check --config /etc/havn/havn.yaml",
+	})
 	cmd.AddCommand(p.dbCheck())
 	return cmd
 }

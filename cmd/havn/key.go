@@ -47,12 +47,9 @@ forgotten at once, with all keys before it, and everybody logs in again.
 		if err != nil {
 			return err
 		}
-		c, warnings, err := load()
+		c, err := p.loaded(load)
 		if err != nil {
 			return err
-		}
-		for _, w := range warnings {
-			p.say(p.err, "havn: warning: "+string(w)+"\n")
 		}
 		done, err := server.RotateKey(cmd.Context(), c, *revoke)
 		if err != nil {

@@ -1,11 +1,13 @@
-// Command havn is an OCI container registry: `havn serve` runs it, the other commands look after it.
+// Command havn is an OCI container registry: `havn serve` runs it, other commands look after it, and others ask any node of it.
 package main
 
 import (
+	"bufio"
 	"io"
 	"os"
 
 	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
 
 	"github.com/havn-registry/havn/internal/harborcfg"
 )
@@ -14,6 +16,13 @@ func main() {
 	p := &program{
 		args: os.Args[1:], environ: os.Environ(), in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		terminal: isatty.IsTerminal(os.Stderr.Fd()),
+	}
+	if p.terminal && isatty.IsTerminal(os.Stdin.Fd()) {
+		p.asks = true
+		p.hidden = func() (string, error) {
+			text, err := term.ReadPassword(int(os.Stdin.Fd()))
+			return string(text), err
+		}
 	}
 	os.Exit(p.run())
 }
@@ -24,7 +33,10 @@ type program struct {
 	environ  []string
 	in       io.Reader
 	out, err io.Writer
-	terminal bool // err is one
+	terminal bool                   // err is one
+	asks     bool                   // in is one too: somebody can be asked
+	hidden   func() (string, error) // reads a line that is not shown, where somebody can be asked
 
+	lines  *bufio.Reader   // in, once a line of it was read
 	harbor *harborcfg.File // the harbor.cfg that the configuration was loaded with, nil if none
 }

@@ -12,6 +12,19 @@ const fileVariable = "HAVN_CONFIG"
 // HarborVariable names Harbor's file in the environment. What reads it is another package, which answers Source.Base.
 const HarborVariable = "HAVN_HARBOR_CFG"
 
+// The variables of the commands that ask a server: where it is, who asks, with which token, and whose certificates are trusted. They are no keys of a server's configuration.
+const (
+	ServerVariable = "HAVN_SERVER"
+	UserVariable   = "HAVN_USER"
+	TokenVariable  = "HAVN_TOKEN"
+	CAVariable     = "HAVN_CA_FILE"
+)
+
+// isClients reports whether a variable is for the commands that ask a server.
+func isClients(name string) bool {
+	return name == ServerVariable || name == UserVariable || name == TokenVariable || name == CAVariable
+}
+
 // ourServices are the variables that Kubernetes sets in every pod for a service called havn.
 var ourServices = regexp.MustCompile(`^HAVN_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 

@@ -211,7 +211,7 @@ func size(path, fallback, doc string, at func(*Config) *int64, in extent) key {
 		allowed += ", or 0 (" + in.off + ")"
 	}
 	return parsed(path, "size", allowed, fallback, doc, at, func(s string) (int64, error) {
-		n, err := parseSize(s)
+		n, err := ParseSize(s)
 		switch {
 		case err != nil:
 			return 0, err

@@ -162,7 +162,7 @@ func (l *loading) environment(set map[string]string, names []string) {
 		switch {
 		case ok:
 			l.take(path, l.split(path, set[name]), origin{rank: rankEnv, source: "environment " + name})
-		case name == fileVariable || name == HarborVariable || injected(name, set[name]):
+		case name == fileVariable || name == HarborVariable || isClients(name) || injected(name, set[name]):
 		default:
 			w := "the environment's " + name + " is no variable of Havn's and is ignored"
 			if near, found := Nearest(name, known); found {

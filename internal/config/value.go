@@ -35,8 +35,8 @@ var units = []struct {
 	{"B", 1},
 }
 
-// parseSize reads bytes: a whole or decimal number with a unit, or a whole number of bytes.
-func parseSize(s string) (int64, error) {
+// ParseSize reads bytes: a whole or decimal number with a unit, or a whole number of bytes.
+func ParseSize(s string) (int64, error) {
 	digits, factor := s, int64(1)
 	for _, u := range units {
 		if rest, ok := cutSuffixFold(s, u.name); ok {

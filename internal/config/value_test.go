@@ -10,16 +10,16 @@ func TestSizesAndDurationsComeBackAsTheyWereWritten(t *testing.T) {
 	for text, want := range map[string]int64{
 		"0": 0, "5": 5, "1KiB": 1024, "1kib": 1024, "64 KiB": 65536, "1.5GiB": 3 << 29, "2GB": 2e9, "10B": 10, "5TiB": 5 << 40,
 	} {
-		got, err := parseSize(text)
+		got, err := ParseSize(text)
 		if err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}
-		if again, againErr := parseSize(writeSize(got)); againErr != nil || again != got {
+		if again, againErr := ParseSize(writeSize(got)); againErr != nil || again != got {
 			t.Errorf("%q is written as %q", text, writeSize(got))
 		}
 	}
 	for _, text := range []string{"", "B", "MiB", "-1", "-1MiB", "1e3MiB", "InfGiB", "1.5", "0x10", "1..5MiB", "9223372036854775807TiB", "1 000"} {
-		if n, err := parseSize(text); err == nil {
+		if n, err := ParseSize(text); err == nil {
 			t.Errorf("%q is %d", text, n)
 		}
 	}

@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -25,6 +29,31 @@ func (p *program) line() (string, error) {
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
+
+// hiddenLine reads a line of a terminal that is not shown. Who breaks it off has a terminal that shows again what he types.
+func hiddenLine(terminal int) (string, error) {
+	state, err := term.GetState(terminal)
+	if err != nil {
+		return "", fail.E(fail.Unavailable, err, "read a password")
+	}
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, os.Interrupt, syscall.SIGTERM)
+	defer close(broken)
+	defer signal.Stop(broken)
+	go func() {
+		if _, ok := <-broken; ok {
+			if restoreErr := term.Restore(terminal, state); restoreErr != nil {
+				os.Exit(exitFailed)
+			}
+			os.Exit(exitBroken)
+		}
+	}()
+	text, err := term.ReadPassword(terminal)
+	return string(text), err
+}
+
+// exitBroken is that of a program that was broken off at the keyboard.
+const exitBroken = 130
 
 // password reads a password: of standard input if that is said, or from a person, to whom it is not shown.
 func (p *program) password(stdin bool, what string) (string, error) {

@@ -54,7 +54,7 @@ func tabled[T any](l *listing, all []T, total int64, header string, row func(T) 
 	}
 	rows := [][]string{strings.Split(header, ", ")}
 	for _, one := range all {
-		rows = append(rows, row(one))
+		rows = append(rows, printable(row(one)))
 	}
 	var b strings.Builder
 	table(&b, rows)
@@ -66,11 +66,20 @@ func tabled[T any](l *listing, all []T, total int64, header string, row func(T) 
 func described(value any, pairs ...string) answered {
 	var rows [][]string
 	for i := 0; i+1 < len(pairs); i += 2 {
-		rows = append(rows, []string{pairs[i], pairs[i+1]})
+		rows = append(rows, printable(pairs[i:i+2]))
 	}
 	var b strings.Builder
 	table(&b, rows)
 	return answered{value: value, text: b.String()}
+}
+
+// printable answers cells as a terminal may have them: others wrote what is in them.
+func printable(cells []string) []string {
+	plain := make([]string, len(cells))
+	for i, text := range cells {
+		plain[i] = client.Printable(text)
+	}
+	return plain
 }
 
 // amount writes bytes for people; -1 is no limit.

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/mattn/go-isatty"
-	"golang.org/x/term"
 
 	"github.com/havn-registry/havn/internal/harborcfg"
 )
@@ -19,10 +18,7 @@ func main() {
 	}
 	if p.terminal && isatty.IsTerminal(os.Stdin.Fd()) {
 		p.asks = true
-		p.hidden = func() (string, error) {
-			text, err := term.ReadPassword(int(os.Stdin.Fd()))
-			return string(text), err
-		}
+		p.hidden = func() (string, error) { return hiddenLine(int(os.Stdin.Fd())) }
 	}
 	os.Exit(p.run())
 }

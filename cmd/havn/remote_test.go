@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,7 +131,8 @@ func (p *person) push(repository, text, tag string) string {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(manifest)))
 }
 
-func (p *person) http(method, path, kind, body string, want int) {
+// http sends a request as admin, and answers the answer's body.
+func (p *person) http(method, path, kind, body string, want int) []byte {
 	p.Helper()
 	r, err := http.NewRequestWithContext(p.Context(), method, "http://"+p.server+path, strings.NewReader(body))
 	if err != nil {
@@ -141,9 +144,11 @@ func (p *person) http(method, path, kind, body string, want int) {
 	if err != nil {
 		p.Fatal(err)
 	}
-	if err = answer.Body.Close(); err != nil || answer.StatusCode != want {
-		p.Fatalf("%s %s: %d, %v", method, path, answer.StatusCode, err)
+	text, err := io.ReadAll(answer.Body)
+	if err = errors.Join(err, answer.Body.Close()); err != nil || answer.StatusCode != want {
+		p.Fatalf("%s %s: %d, %v\n%s", method, path, answer.StatusCode, err, text)
 	}
+	return text
 }
 
 func TestALoginKeepsATokenAndNeverThePassword(t *testing.T) {
@@ -242,6 +247,23 @@ func TestATokenThatHasEndedIsToldAndALogoutWithoutAServerToo(t *testing.T) {
 	p.json(&tokens, "token", "list")
 	p.fine("token", "delete", tokens[0].Name, "--yes") // the login's own
 	p.fails(exitDenied, "log in again: havn login http://"+p.server, "project", "list")
+
+	// One that ends by itself.
+	var made struct{ Token string }
+	body := fmt.Sprintf(`{"name":"brief","expires_at":%d}`, time.Now().Unix()+3)
+	if err := json.Unmarshal(p.http(http.MethodPost, "/api/v2.0/users/1/tokens", "application/json", body, http.StatusCreated), &made); err != nil {
+		t.Fatal(err)
+	}
+	brief := somebody(t, c).with("HAVN_SERVER="+p.server, "HAVN_USER=admin", "HAVN_TOKEN="+made.Token)
+	brief.says("project list", "library")
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		if code, _, _ := brief.run("project", "list"); code == exitDenied {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a token that has ended goes on")
+		}
+	}
 
 	p.on(adminPassword+"\n").fine("login", p.server, "--user", "admin", "--password-stdin")
 	if err := c.cmd.Process.Kill(); err != nil {
@@ -442,6 +464,13 @@ func TestRepositoriesArtifactsTagsAndLabelsByTheCommandLine(t *testing.T) {
 	p.fails(exitAbsent, "", "artifact", "unlabel", "team/deep/app:1", "global")
 	p.says("label delete global --yes", "deleted")
 	p.fails(exitUsage, "told nothing", "label", "update", "passed", "--project", "team")
+	p.fine("repo", "update", "team/deep/app", "--description", "red\nand 100% + more")
+	p.says("repo get team/deep/app", "red and 100% + more\n") // nothing that others write reaches the terminal's ear
+	p.fine("label", "create", "50% + a=b", "--project", "team")
+	p.says("label list --project team --query name=~%", "50% + a=b")
+	if out := p.fine("label", "get", "50% + a=b", "--project", "team"); !strings.Contains(out, "50% + a=b") {
+		t.Error(out)
+	}
 
 	p.says("tag create team/deep/app:1 stable", "Tag team/deep/app:stable is created.")
 	var tags []struct{ Name, Digest string }

@@ -40,7 +40,7 @@ func ParseArtifact(text string) (Place, error) {
 	if colon := strings.LastIndexByte(text, ':'); !ok && colon > strings.LastIndexByte(text, '/') {
 		name, reference, ok = text[:colon], text[colon+1:], true
 	}
-	if !ok {
+	if !ok || strings.Contains(text, "@") != strings.Contains(reference, ":") {
 		return Place{}, fail.E(fail.Invalid, nil, "%.300q names no artifact", text).Hint("write project/repository:tag, or project/repository@sha256:…")
 	}
 	p, err := ParseRepository(name)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -178,7 +179,7 @@ func (c *Client) refused(answer *http.Response, text []byte) error {
 		}
 		return c.stranger(answer.Status)
 	}
-	e := fail.E(kind, nil, "%s: %s", kind, said.Errors[0].Message).Code(said.Errors[0].Code)
+	e := fail.E(kind, nil, "%s: %s", kind, Printable(said.Errors[0].Message)).Code(said.Errors[0].Code)
 	if kind == fail.Unavailable || kind == fail.Exhausted {
 		return e.RetryAfter(retryAfter(answer))
 	}
@@ -237,7 +238,7 @@ func All[T any](limit int64, ask func(page, size int64) ([]T, int64, error)) ([]
 		if limit > 0 && int64(len(all)) >= limit {
 			return all[:limit], total, nil
 		}
-		if int64(len(page)) < size {
+		if len(page) == 0 || int64(len(all)) >= total {
 			return all, max(total, int64(len(all))), nil
 		}
 	}
@@ -252,6 +253,16 @@ func IDAt(at string) int64 {
 	return id
 }
 
+// Printable answers a text of somebody else's as a terminal may have it: what controls one becomes a space.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+}
+
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // setString, setInteger and setBoolean write a parameter; what is empty is not sent.
@@ -260,6 +271,9 @@ func setString(q url.Values, name, value string) {
 		q.Set(name, value)
 	}
 }
+
+// setFilter writes q. The API lets it be escaped twice, and so takes one apart that is escaped once if it happens to have % or + in it.
+func setFilter(q url.Values, name, value string) { setString(q, name, url.QueryEscape(value)) }
 
 func setInteger(q url.Values, name string, value int64) {
 	if value != 0 {

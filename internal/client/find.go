@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net/url"
 	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -17,8 +16,8 @@ const (
 	scopeProject = "p"
 )
 
-// Exactly is a filter for a field that is this value, whatever signs that has. (Harbor's API lets a filter be escaped twice; what comes behind \ is meant as it is.)
-func Exactly(field, value string) string { return url.QueryEscape(field + `=\` + value) }
+// exactly is a filter for a field that is this value: what comes behind \ is meant as it is.
+func exactly(field, value string) string { return field + `=\` + value }
 
 // ProjectID answers the number of a project; 0 for "", which stands for the system.
 func (c *Client) ProjectID(ctx context.Context, project string) (int64, error) {
@@ -37,7 +36,7 @@ func (c *Client) FindUser(ctx context.Context, name string) (UserResp, error) {
 			return me, err
 		}
 	}
-	found, _, err := c.ListUsers(ctx, ListUsersParams{Q: Exactly("username", name), Page: 1, PageSize: 1})
+	found, _, err := c.ListUsers(ctx, ListUsersParams{Q: exactly("username", name), Page: 1, PageSize: 1})
 	if err != nil {
 		return UserResp{}, err
 	}
@@ -68,7 +67,7 @@ func (c *Client) FindRobot(ctx context.Context, project, name string) (Robot, er
 	if err != nil {
 		return Robot{}, err
 	}
-	found, _, err := c.ListRobot(ctx, ListRobotParams{Q: filter + "," + Exactly("name", name), Page: 1, PageSize: 1})
+	found, _, err := c.ListRobot(ctx, ListRobotParams{Q: filter + "," + exactly("name", name), Page: 1, PageSize: 1})
 	if err != nil {
 		return Robot{}, err
 	}
@@ -113,7 +112,7 @@ func (c *Client) FindLabel(ctx context.Context, project, name string) (Label, er
 	if err != nil {
 		return Label{}, err
 	}
-	query.Q, query.Page, query.PageSize = Exactly("name", name), 1, 1
+	query.Q, query.Page, query.PageSize = exactly("name", name), 1, 1
 	found, _, err := c.ListLabels(ctx, query)
 	if err != nil {
 		return Label{}, err

@@ -8,8 +8,10 @@ import (
 )
 
 func (p *program) artifact() *cobra.Command {
-	return p.nouns(verb{"artifact", "Artifacts: images, charts and whatever else was pushed", "Artifacts are what was pushed: images, indexes, charts. One is named by a tag, like team/app:1, or by its digest, like team/app@sha256:….",
-		"  havn artifact list team/app\n  havn artifact get team/app:1"},
+	return p.nouns(verb{
+		"artifact", "Artifacts: images, charts and whatever else was pushed", "Artifacts are what was pushed: images, indexes, charts. One is named by a tag, like team/app:1, or by its digest, like team/app@sha256:….",
+		"  havn artifact list team/app\n  havn artifact get team/app:1",
+	},
 		p.artifactList(), p.artifactGet(), p.artifactCopy(), p.artifactLabel(), p.artifactUnlabel(), p.artifactDelete())
 }
 
@@ -31,8 +33,10 @@ func labelNames(of []client.Label) []string {
 
 func (p *program) artifactList() *cobra.Command {
 	var l listing
-	cmd := p.repository(verb{"list REPOSITORY", "The artifacts of a repository", "List the artifacts of a repository, the last pushed first. What is attached to others, as signatures are, is told with these in JSON.",
-		"  havn artifact list team/app\n  havn artifact list team/app --query tags=~v1 --sort -push_time --limit 20 --output json"}, func(r *remote, of client.Place) (answered, error) {
+	cmd := p.repository(verb{
+		"list REPOSITORY", "The artifacts of a repository", "List the artifacts of a repository, the last pushed first. What is attached to others, as signatures are, is told with these in JSON.",
+		"  havn artifact list team/app\n  havn artifact list team/app --query tags=~v1 --sort -push_time --limit 20 --output json",
+	}, func(r *remote, of client.Place) (answered, error) {
 		return listed(&l, func(page, size int64) ([]client.Artifact, int64, error) {
 			return r.ListArtifacts(r.ctx, of.Project, of.Repository, client.ListArtifactsParams{Q: l.query, Sort: l.sort, Page: page, PageSize: size, WithTag: true, WithLabel: true, WithAccessory: true})
 		}, "DIGEST, TYPE, SIZE, PUSHED, TAGS, LABELS", func(one client.Artifact) []string {

@@ -16,8 +16,10 @@ func (p *program) audit() *cobra.Command {
 func (p *program) auditList() *cobra.Command {
 	var l listing
 	var project string
-	cmd := p.asking(verb{"list", "What was done, the last first", "List what was done, everywhere where the user may read the log or in one project, the last first.",
-		"  havn audit list\n  havn audit list --project team --query 'username=maria,op_time=[2026-11-01 00:00:00~2026-11-30 00:00:00]' --limit 0 --output json"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"list", "What was done, the last first", "List what was done, everywhere where the user may read the log or in one project, the last first.",
+		"  havn audit list\n  havn audit list --project team --query 'username=maria,op_time=[2026-11-01 00:00:00~2026-11-30 00:00:00]' --limit 0 --output json",
+	}, func(r *remote) (answered, error) {
 		return listed(&l, func(page, size int64) ([]client.AuditLogExt, int64, error) {
 			if project == "" {
 				return r.ListAuditLogExts(r.ctx, client.ListAuditLogExtsParams{Q: l.query, Sort: l.sort, Page: page, PageSize: size})

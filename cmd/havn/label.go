@@ -7,8 +7,10 @@ import (
 )
 
 func (p *program) label() *cobra.Command {
-	return p.nouns(verb{"label", "Labels: what people say of artifacts", "Labels are put on artifacts, with 'havn artifact label'. Those of the system are for all projects, those of a project for its own.",
-		"  havn label list --project team\n  havn label create tested --project team --color '#0065AB'"}, p.labelList(), p.labelGet(), p.labelCreate(), p.labelUpdate(), p.labelDelete())
+	return p.nouns(verb{
+		"label", "Labels: what people say of artifacts", "Labels are put on artifacts, with 'havn artifact label'. Those of the system are for all projects, those of a project for its own.",
+		"  havn label list --project team\n  havn label create tested --project team --color '#0065AB'",
+	}, p.labelList(), p.labelGet(), p.labelCreate(), p.labelUpdate(), p.labelDelete())
 }
 
 func (p *program) labelList() *cobra.Command {

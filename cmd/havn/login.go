@@ -24,7 +24,8 @@ type loggedIn struct {
 
 func (p *program) login() *cobra.Command {
 	var where at
-	cmd := words(verb{"login [SERVER]", "Log in at a registry, for the commands that ask one", `Log in at a registry with a user's name and password, and keep a personal access token of his, which is made for that: never the password. It is in a file that
+	cmd := words(verb{
+		"login [SERVER]", "Log in at a registry, for the commands that ask one", `Log in at a registry with a user's name and password, and keep a personal access token of his, which is made for that: never the password. It is in a file that
 the user alone reads (havn/logins.json below XDG_CONFIG_HOME or ~/.config), and ends after --days. A robot account's name and secret do as well, and so does
 a token as the password; these are kept as they are.
 
@@ -32,7 +33,8 @@ The server of the last login is that of the commands that follow; --server means
 HAVN_TOKEN. Plain HTTP is for this machine alone, unless --plain-http says that it may be used.
 
 ` + remoteExitText,
-		"  havn login registry.example.com\n  havn login 127.0.0.1:5000 --user admin --password-stdin < password"})
+		"  havn login registry.example.com\n  havn login 127.0.0.1:5000 --user admin --password-stdin < password",
+	})
 	asJSON := output(cmd)
 	where.trust(cmd)
 	user := cmd.Flags().StringP("user", "u", "", "the user's name (also "+config.UserVariable+")")

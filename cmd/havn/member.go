@@ -54,8 +54,10 @@ func roleName(m client.ProjectMemberEntity) string {
 }
 
 func (p *program) member() *cobra.Command {
-	return p.nouns(verb{"member", "Members of projects: who has which role", "Users and groups with a role in a project.",
-		"  havn member list team\n  havn member create team maria --role developer"}, p.memberList(), p.memberCreate(), p.memberUpdate(), p.memberDelete())
+	return p.nouns(verb{
+		"member", "Members of projects: who has which role", "Users and groups with a role in a project.",
+		"  havn member list team\n  havn member create team maria --role developer",
+	}, p.memberList(), p.memberCreate(), p.memberUpdate(), p.memberDelete())
 }
 
 func memberKind(m client.ProjectMemberEntity) string {
@@ -86,8 +88,10 @@ func groupFlag(cmd *cobra.Command) *bool {
 func (p *program) memberCreate() *cobra.Command {
 	var chosen func() (int64, error)
 	var group *bool
-	cmd := p.asking(verb{"create PROJECT NAME", "Give a user or a group a role in a project", "Make a user a member of a project, or a group: one that Havn knows, by its name, or one of the directory, by its distinguished name.",
-		"  havn member create team maria --role developer\n  havn member create team cn=builders,ou=groups,dc=example,dc=com --group --role maintainer"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"create PROJECT NAME", "Give a user or a group a role in a project", "Make a user a member of a project, or a group: one that Havn knows, by its name, or one of the directory, by its distinguished name.",
+		"  havn member create team maria --role developer\n  havn member create team cn=builders,ou=groups,dc=example,dc=com --group --role maintainer",
+	}, func(r *remote) (answered, error) {
 		id, err := chosen()
 		if err != nil {
 			return answered{}, err

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"strconv"
 	"strings"
 
@@ -14,18 +16,22 @@ import (
 )
 
 func (p *program) project() *cobra.Command {
-	return p.nouns(verb{"project", "Projects: who may see them, their settings", "Projects hold repositories, members, robot accounts and labels.",
-		"  havn project list\n  havn project create team --public"}, p.projectList(), p.projectGet(), p.projectCreate(), p.projectUpdate(), p.projectDelete())
+	return p.nouns(verb{
+		"project", "Projects: who may see them, their settings", "Projects hold repositories, members, robot accounts and labels.",
+		"  havn project list\n  havn project create team --public",
+	}, p.projectList(), p.projectGet(), p.projectCreate(), p.projectUpdate(), p.projectDelete())
 }
 
 func (p *program) projectList() *cobra.Command {
 	var l listing
-	cmd := p.asking(verb{"list", "The projects that the user sees", "List the projects that the user sees.",
-		"  havn project list\n  havn project list --query name=~team,public=true --sort -creation_time --output json"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"list", "The projects that the user sees", "List the projects that the user sees.",
+		"  havn project list\n  havn project list --query name=~team,public=true --sort -creation_time --output json",
+	}, func(r *remote) (answered, error) {
 		return listed(&l, func(page, size int64) ([]client.Project, int64, error) {
 			return r.ListProjects(r.ctx, client.ListProjectsParams{Q: l.query, Sort: l.sort, Page: page, PageSize: size, WithDetail: true})
 		}, "NAME, PUBLIC, REPOSITORIES, OWNER, MADE", func(one client.Project) []string {
-			return []string{one.Name, yesNo(one.Metadata.Public == "true"), decimal(one.RepoCount), one.OwnerName, since(one.CreationTime)}
+			return []string{one.Name, yesNo(one.Metadata.Public == "true"), decimal(one.RepoCount), dash(one.OwnerName), since(one.CreationTime)}
 		})
 	})
 	l.flags(cmd, "name, owner, public", "name, project_id, creation_time, update_time, repo_count", 0)
@@ -42,23 +48,26 @@ func (p *program) projectGet() *cobra.Command {
 		if err != nil {
 			return answered{}, err
 		}
-		pairs := []string{"NAME", one.Name, "ID", decimal(int64(one.ProjectID)), "OWNER", one.OwnerName, "REPOSITORIES", decimal(one.RepoCount), "MADE", since(one.CreationTime), "CHANGED", since(one.UpdateTime)}
+		pairs := []string{"NAME", one.Name, "ID", decimal(int64(one.ProjectID)), "OWNER", dash(one.OwnerName), "REPOSITORIES", decimal(one.RepoCount), "MADE", since(one.CreationTime), "CHANGED", since(one.UpdateTime)}
 		return described(one, append(pairs, set...)...), nil
 	})
 }
 
 // metadata answers what is set of a project's metadata: names and values in turn.
 func metadata(of client.ProjectMetadata) ([]string, error) {
-	text, err := json.Marshal(of)
-	if err != nil {
-		return nil, err
+	text, textErr := json.Marshal(of)
+	if textErr != nil {
+		return nil, textErr
 	}
 	var all []string
 	in := json.NewDecoder(bytes.NewReader(text)) // in the order of the API's document
 	for {
-		t, end := in.Token()
-		if end != nil {
+		t, err := in.Token()
+		if errors.Is(err, io.EOF) {
 			return all, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 		if s, ok := t.(string); ok {
 			all = append(all, s)
@@ -104,8 +113,10 @@ func (s *projectSettings) metadata(cmd *cobra.Command) (of client.ProjectMetadat
 func (p *program) projectCreate() *cobra.Command {
 	var s projectSettings
 	var quota string
-	cmd := p.asking(verb{"create PROJECT", "Make a project", "Make a project, private unless --public says otherwise. The user is its administrator from then on. A quota is for system administrators to set.",
-		"  havn project create team\n  havn project create open --public --quota 50GiB"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"create PROJECT", "Make a project", "Make a project, private unless --public says otherwise. The user is its administrator from then on. A quota is for system administrators to set.",
+		"  havn project create team\n  havn project create open --public --quota 50GiB",
+	}, func(r *remote) (answered, error) {
 		set, err := s.metadata(r.cmd)
 		if err != nil {
 			return answered{}, err
@@ -155,8 +166,10 @@ func limitOf(text string) (int64, error) {
 
 func (p *program) projectUpdate() *cobra.Command {
 	var s projectSettings
-	cmd := p.asking(verb{"update PROJECT", "Change a project's visibility or metadata", "Change what is named of a project, and leave the rest. Quotas are changed with 'havn quota update'.",
-		"  havn project update team --public\n  havn project update team --public=false --set auto_scan=true"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"update PROJECT", "Change a project's visibility or metadata", "Change what is named of a project, and leave the rest. Quotas are changed with 'havn quota update'.",
+		"  havn project update team --public\n  havn project update team --public=false --set auto_scan=true",
+	}, func(r *remote) (answered, error) {
 		set, err := s.metadata(r.cmd)
 		if err != nil {
 			return answered{}, err
@@ -176,8 +189,10 @@ func nothingToChange(cmd *cobra.Command) error {
 
 func (p *program) projectDelete() *cobra.Command {
 	var yes *bool
-	cmd := p.asking(verb{"delete PROJECT", "Delete a project that has no repositories", "Delete a project with its members, robot accounts and labels. One that has repositories is refused: delete them first.",
-		"  havn project delete team --yes"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"delete PROJECT", "Delete a project that has no repositories", "Delete a project with its members, robot accounts and labels. One that has repositories is refused: delete them first.",
+		"  havn project delete team --yes",
+	}, func(r *remote) (answered, error) {
 		if err := p.sure(*yes, "Delete the project "+r.args[0]); err != nil {
 			return answered{}, err
 		}

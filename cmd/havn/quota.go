@@ -52,8 +52,10 @@ func (p *program) quotaGet() *cobra.Command {
 
 func (p *program) quotaUpdate() *cobra.Command {
 	var storage string
-	cmd := p.asking(verb{"update PROJECT", "Change what a project may have", "Change what a project may have in bytes. What it has beyond that stays, and nothing is pushed until it is less.",
-		"  havn quota update team --storage 50GiB\n  havn quota update team --storage unlimited"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"update PROJECT", "Change what a project may have", "Change what a project may have in bytes. What it has beyond that stays, and nothing is pushed until it is less.",
+		"  havn quota update team --storage 50GiB\n  havn quota update team --storage unlimited",
+	}, func(r *remote) (answered, error) {
 		if storage == "" {
 			return answered{}, usage(fail.E(fail.Invalid, nil, "no --storage").Hint("write it like 50GiB, or unlimited"))
 		}

@@ -13,8 +13,10 @@ func (p *program) repo() *cobra.Command {
 
 func (p *program) repoList() *cobra.Command {
 	var l listing
-	cmd := p.asking(verb{"list [PROJECT]", "The repositories of a project, or of all", "List the repositories of a project, or of all projects that the user sees.",
-		"  havn repo list team\n  havn repo list --query name=~app --sort -update_time --output json"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"list [PROJECT]", "The repositories of a project, or of all", "List the repositories of a project, or of all projects that the user sees.",
+		"  havn repo list team\n  havn repo list --query name=~app --sort -update_time --output json",
+	}, func(r *remote) (answered, error) {
 		return listed(&l, func(page, size int64) ([]client.Repository, int64, error) {
 			if len(r.args) == 0 {
 				return r.ListAllRepositories(r.ctx, client.ListAllRepositoriesParams{Q: l.query, Sort: l.sort, Page: page, PageSize: size})

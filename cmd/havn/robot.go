@@ -11,9 +11,11 @@ import (
 )
 
 func (p *program) robot() *cobra.Command {
-	return p.nouns(verb{"robot", "Robot accounts: for CI and other programs", `Robot accounts are for programs that are nobody's. One of a project may do something there; one of the system in several projects, or to the system itself. A
+	return p.nouns(verb{
+		"robot", "Robot accounts: for CI and other programs", `Robot accounts are for programs that are nobody's. One of a project may do something there; one of the system in several projects, or to the system itself. A
 name is the account's own (ci), with --project of which it is, or the whole one ('robot$team+ci').`,
-		"  havn robot list --project team\n  havn robot create ci --project team --permission repository:pull --permission repository:push"},
+		"  havn robot list --project team\n  havn robot create ci --project team --permission repository:pull --permission repository:push",
+	},
 		p.robotList(), p.robotGet(), p.robotCreate(), p.robotUpdate(), p.robotRotate(), p.robotDelete())
 }
 
@@ -97,8 +99,10 @@ func (p *program) robotCreate() *cobra.Command {
 	var may grants
 	var days int64
 	var description string
-	cmd := p.asking(verb{"create ROBOT", "Make a robot account", "Make a robot account. Its secret is shown this once; 'havn robot rotate' makes another.",
-		"  havn robot create ci --project team --permission repository:pull --permission repository:push --days 365\n  havn robot create mirror --permission '*=repository:pull' --output json"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"create ROBOT", "Make a robot account", "Make a robot account. Its secret is shown this once; 'havn robot rotate' makes another.",
+		"  havn robot create ci --project team --permission repository:pull --permission repository:push --days 365\n  havn robot create mirror --permission '*=repository:pull' --output json",
+	}, func(r *remote) (answered, error) {
 		permissions, err := may.of(*project)
 		switch {
 		case err != nil:
@@ -128,8 +132,10 @@ func (p *program) robotUpdate() *cobra.Command {
 	var days int64
 	var description string
 	var enabled bool
-	cmd := p.asking(verb{"update ROBOT", "Change a robot account", "Change what is named of a robot account, and leave the rest. --permission, once or more, takes the place of all that it may. One that is disabled ends at once.",
-		"  havn robot update ci --project team --enabled=false\n  havn robot update ci --project team --permission repository:pull --days 30"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"update ROBOT", "Change a robot account", "Change what is named of a robot account, and leave the rest. --permission, once or more, takes the place of all that it may. One that is disabled ends at once.",
+		"  havn robot update ci --project team --enabled=false\n  havn robot update ci --project team --permission repository:pull --days 30",
+	}, func(r *remote) (answered, error) {
 		given := r.cmd.Flags().Changed
 		if !given("enabled") && !given("permission") && !given("days") && !given("description") {
 			return answered{}, nothingToChange(r.cmd)

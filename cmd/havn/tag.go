@@ -15,8 +15,10 @@ func (p *program) tag() *cobra.Command {
 
 func (p *program) tagList() *cobra.Command {
 	var l listing
-	cmd := p.asking(verb{"list PLACE", "The tags of a repository or of an artifact", "List the tags of a repository, by name, or those of one artifact, the last moved first. --query and --sort are for those of an artifact.",
-		"  havn tag list team/app\n  havn tag list team/app:stable --output json"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"list PLACE", "The tags of a repository or of an artifact", "List the tags of a repository, by name, or those of one artifact, the last moved first. --query and --sort are for those of an artifact.",
+		"  havn tag list team/app\n  havn tag list team/app:stable --output json",
+	}, func(r *remote) (answered, error) {
 		of, err := client.ParseArtifact(r.args[0])
 		ofAll := err != nil && !strings.ContainsAny(r.args[0], "@")
 		if ofAll {

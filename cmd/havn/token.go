@@ -10,9 +10,11 @@ import (
 )
 
 func (p *program) token() *cobra.Command {
-	return p.nouns(verb{"token", "Personal access tokens: secrets for programs, instead of a password",
+	return p.nouns(verb{
+		"token", "Personal access tokens: secrets for programs, instead of a password",
 		"Personal access tokens: secrets that docker and other programs send instead of a password, with the user's name. They may do all that the user may.",
-		"  havn token list\n  havn token create laptop --days 30"}, p.tokenList(), p.tokenCreate(), p.tokenDelete())
+		"  havn token list\n  havn token create laptop --days 30",
+	}, p.tokenList(), p.tokenCreate(), p.tokenDelete())
 }
 
 // tokensOf answers the tokens of a user, "" for the caller, and his number.
@@ -30,8 +32,10 @@ func tokensOf(r *remote, user string) ([]client.UserToken, int64, error) {
 
 func (p *program) tokenList() *cobra.Command {
 	var user string
-	cmd := p.asking(verb{"list", "The tokens of a user", "List one's own personal access tokens, or, as an administrator, those of another user. Secrets are not told.",
-		"  havn token list\n  havn token list --of maria"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"list", "The tokens of a user", "List one's own personal access tokens, or, as an administrator, those of another user. Secrets are not told.",
+		"  havn token list\n  havn token list --of maria",
+	}, func(r *remote) (answered, error) {
 		return listed(&listing{}, func(int64, int64) ([]client.UserToken, int64, error) {
 			all, _, err := tokensOf(r, user) // there is one page
 			return all, int64(len(all)), err
@@ -53,8 +57,10 @@ func (p *program) tokenList() *cobra.Command {
 
 func (p *program) tokenCreate() *cobra.Command {
 	days := 0
-	cmd := p.asking(verb{"create NAME", "Make a token of one's own", "Make a personal access token. Its secret is shown this once.",
-		"  havn token create laptop\n  havn token create ci --days 30 --output json"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"create NAME", "Make a token of one's own", "Make a personal access token. Its secret is shown this once.",
+		"  havn token create laptop\n  havn token create ci --days 30 --output json",
+	}, func(r *remote) (answered, error) {
 		body := client.UserTokenReq{Name: r.args[0], ExpiresAt: -1}
 		switch {
 		case days < 0:
@@ -76,8 +82,10 @@ func (p *program) tokenCreate() *cobra.Command {
 func (p *program) tokenDelete() *cobra.Command {
 	var user string
 	var yes *bool
-	cmd := p.asking(verb{"delete NAME", "End a token", "End a personal access token, by its name or its number: at once at the node that is asked, and within seconds at the others.",
-		"  havn token delete laptop --yes\n  havn token delete ci --of maria --yes"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"delete NAME", "End a token", "End a personal access token, by its name or its number: at once at the node that is asked, and within seconds at the others.",
+		"  havn token delete laptop --yes\n  havn token delete ci --of maria --yes",
+	}, func(r *remote) (answered, error) {
 		all, owner, err := tokensOf(r, user)
 		if err != nil {
 			return answered{}, err

@@ -8,8 +8,10 @@ import (
 )
 
 func (p *program) user() *cobra.Command {
-	return p.nouns(verb{"user", "Users: make, change and list them", "Users who log in with a password that is kept here, or that a directory or an identity provider knows. Others than oneself are for system administrators.",
-		"  havn user list\n  havn user create maria --email maria@example.com"},
+	return p.nouns(verb{
+		"user", "Users: make, change and list them", "Users who log in with a password that is kept here, or that a directory or an identity provider knows. Others than oneself are for system administrators.",
+		"  havn user list\n  havn user create maria --email maria@example.com",
+	},
 		p.userList(), p.userGet(), p.userCreate(), p.userUpdate(), p.userPassword(), p.userDelete())
 }
 
@@ -61,8 +63,10 @@ func (f *profile) flags(cmd *cobra.Command) {
 func (p *program) userCreate() *cobra.Command {
 	var f profile
 	var stdin *bool
-	cmd := p.asking(verb{"create USER", "Make a user", "Make a user whose password is kept here. It has 8 to 128 bytes, with upper and lower case letters and a digit, and is asked for.",
-		"  havn user create maria --email maria@example.com --real-name 'Maria Berg'\n  havn user create maria --email maria@example.com --password-stdin < password"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"create USER", "Make a user", "Make a user whose password is kept here. It has 8 to 128 bytes, with upper and lower case letters and a digit, and is asked for.",
+		"  havn user create maria --email maria@example.com --real-name 'Maria Berg'\n  havn user create maria --email maria@example.com --password-stdin < password",
+	}, func(r *remote) (answered, error) {
 		password, err := p.newPassword(*stdin, "Password of "+r.args[0])
 		if err != nil {
 			return answered{}, err
@@ -90,8 +94,10 @@ func (p *program) userCreate() *cobra.Command {
 
 func (p *program) userUpdate() *cobra.Command {
 	var f profile
-	cmd := p.asking(verb{"update USER", "Change what is told of a user, or make an administrator", "Change what is named of a user, and leave the rest.",
-		"  havn user update maria --email maria@example.org\n  havn user update maria --admin=false"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"update USER", "Change what is told of a user, or make an administrator", "Change what is named of a user, and leave the rest.",
+		"  havn user update maria --email maria@example.org\n  havn user update maria --admin=false",
+	}, func(r *remote) (answered, error) {
 		given := r.cmd.Flags().Changed
 		told := given("email") || given("real-name") || given("comment")
 		if !told && !given("admin") {
@@ -124,8 +130,10 @@ func (p *program) userUpdate() *cobra.Command {
 
 func (p *program) userPassword() *cobra.Command {
 	var stdin *bool
-	cmd := p.asking(verb{"set-password [USER]", "Change the password of a user", "Change one's own password, for which the old one is asked too, or, as an administrator, that of another user.",
-		"  havn user set-password\n  havn user set-password maria --password-stdin < new-password"}, func(r *remote) (answered, error) {
+	cmd := p.asking(verb{
+		"set-password [USER]", "Change the password of a user", "Change one's own password, for which the old one is asked too, or, as an administrator, that of another user.",
+		"  havn user set-password\n  havn user set-password maria --password-stdin < new-password",
+	}, func(r *remote) (answered, error) {
 		name := r.User
 		if len(r.args) > 0 {
 			name = r.args[0]

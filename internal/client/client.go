@@ -273,7 +273,7 @@ func setString(q url.Values, name, value string) {
 }
 
 // setFilter writes q. The API lets it be escaped twice, and so takes one apart that is escaped once if it happens to have % or + in it.
-func setFilter(q url.Values, name, value string) { setString(q, name, url.QueryEscape(value)) }
+func setFilter(q url.Values, value string) { setString(q, "q", url.QueryEscape(value)) }
 
 func setInteger(q url.Values, name string, value int64) {
 	if value != 0 {

@@ -16,7 +16,7 @@ import (
 )
 
 // odd is a server that answers what no registry should. What a right one answers is tried by the tests of cmd/havn, at a real one.
-func odd(t *testing.T, answer http.HandlerFunc) (*client.Client, *httptest.Server) {
+func odd(t *testing.T, answer http.HandlerFunc) *client.Client {
 	t.Helper()
 	s := httptest.NewServer(answer)
 	t.Cleanup(s.Close)
@@ -24,7 +24,7 @@ func odd(t *testing.T, answer http.HandlerFunc) (*client.Client, *httptest.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, s
+	return c
 }
 
 func write(w http.ResponseWriter, status int, body string) {
@@ -52,21 +52,21 @@ func TestAnswersThatAreNoRegistrys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _ := odd(t, func(w http.ResponseWriter, _ *http.Request) { write(w, answer.status, answer.body) })
+			c := odd(t, func(w http.ResponseWriter, _ *http.Request) { write(w, answer.status, answer.body) })
 			_, err := c.GetProject(t.Context(), "team")
 			wants(t, err, fail.Conflict, "not as a registry", "is that the address of Havn")
 		})
 	}
-	c, _ := odd(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := odd(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Total-Count", "many")
 		write(w, http.StatusOK, "[]")
 	})
 	_, _, err := c.ListProjects(t.Context(), client.ListProjectsParams{})
 	wants(t, err, fail.Conflict, "not as a registry", "")
-	c, _ = odd(t, func(w http.ResponseWriter, _ *http.Request) { write(w, 200, strings.Repeat(" ", 65<<20)) })
+	c = odd(t, func(w http.ResponseWriter, _ *http.Request) { write(w, 200, strings.Repeat(" ", 65<<20)) })
 	_, err = c.GetProject(t.Context(), "team")
 	wants(t, err, fail.TooLarge, "64 MiB", "")
-	c, _ = odd(t, func(w http.ResponseWriter, _ *http.Request) {
+	c = odd(t, func(w http.ResponseWriter, _ *http.Request) {
 		write(w, 403, `{"errors":[{"code":"FORBIDDEN","message":"\u001b[31mno\u0007\nreally"}]}`)
 	})
 	_, err = c.GetProject(t.Context(), "team")
@@ -78,7 +78,7 @@ func TestARedirectIsNotFollowedWithAPassword(t *testing.T) {
 	var told atomic.Bool
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told.Store(r.Header.Get("Authorization") != "") }))
 	t.Cleanup(thief.Close)
-	c, _ := odd(t, func(w http.ResponseWriter, r *http.Request) {
+	c := odd(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect)
 	})
 	_, err := c.CreateProject(t.Context(), client.ProjectReq{ProjectName: "team"})
@@ -91,7 +91,7 @@ func TestARedirectIsNotFollowedWithAPassword(t *testing.T) {
 func TestAQuestionIsAskedAgainAndAChangeIsNot(t *testing.T) {
 	t.Parallel()
 	var asked, changed atomic.Int64
-	c, _ := odd(t, func(w http.ResponseWriter, r *http.Request) {
+	c := odd(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && asked.Add(1) == 2 {
 			write(w, 200, `{"name":"team"}`)
 			return
@@ -115,7 +115,7 @@ func TestAQuestionIsAskedAgainAndAChangeIsNot(t *testing.T) {
 	cancel()
 	_, err = c.GetProject(ctx, "team")
 	wants(t, err, fail.Unavailable, "", "")
-	balancer, _ := odd(t, func(w http.ResponseWriter, _ *http.Request) { write(w, 502, "<html>") })
+	balancer := odd(t, func(w http.ResponseWriter, _ *http.Request) { write(w, 502, "<html>") })
 	_, err = balancer.GetProject(t.Context(), "team")
 	wants(t, err, fail.Unavailable, "502", "try again")
 }

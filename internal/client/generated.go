@@ -1114,7 +1114,7 @@ type CreateUserTokenJSONRequestBody = UserTokenReq
 // ListAuditLogExts: What was done, with descriptions and results.
 func (c *Client) ListAuditLogExts(ctx context.Context, p ListAuditLogExtsParams) (page []AuditLogExt, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1127,7 +1127,7 @@ func (c *Client) ListAuditLogExts(ctx context.Context, p ListAuditLogExtsParams)
 // ListLabels: Labels of the system or of a project.
 func (c *Client) ListLabels(ctx context.Context, p ListLabelsParams) (page []Label, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1175,7 +1175,7 @@ func (c *Client) UpdateLabel(ctx context.Context, labelID LabelID, body UpdateLa
 // ListProjects: Projects that the caller may see.
 func (c *Client) ListProjects(ctx context.Context, p ListProjectsParams) (page []Project, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
 	setString(q, "sort", p.Sort)
@@ -1260,7 +1260,7 @@ func (c *Client) UpdateProjectMember(ctx context.Context, projectNameOrID Projec
 // GetLogExts: What was done in a project, with descriptions and results.
 func (c *Client) GetLogExts(ctx context.Context, projectName ProjectName, p GetLogExtsParams) (page []AuditLogExt, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1273,7 +1273,7 @@ func (c *Client) GetLogExts(ctx context.Context, projectName ProjectName, p GetL
 // ListRepositories: Repositories of a project.
 func (c *Client) ListRepositories(ctx context.Context, projectName ProjectName, p ListRepositoriesParams) (page []Repository, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1310,7 +1310,7 @@ func (c *Client) UpdateRepository(ctx context.Context, projectName ProjectName, 
 // ListArtifacts: Artifacts of a repository.
 func (c *Client) ListArtifacts(ctx context.Context, projectName ProjectName, repositoryName RepositoryName, p ListArtifactsParams) (page []Artifact, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1381,7 +1381,7 @@ func (c *Client) RemoveLabel(ctx context.Context, projectName ProjectName, repos
 // ListTags: Tags of an artifact.
 func (c *Client) ListTags(ctx context.Context, projectName ProjectName, repositoryName RepositoryName, reference ArtifactReference, p ListTagsParams) (page []Tag, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1441,7 +1441,7 @@ func (c *Client) UpdateQuota(ctx context.Context, id ID, body UpdateQuotaJSONReq
 // ListAllRepositories: Repositories of all projects that the caller may see.
 func (c *Client) ListAllRepositories(ctx context.Context, p ListAllRepositoriesParams) (page []Repository, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1454,7 +1454,7 @@ func (c *Client) ListAllRepositories(ctx context.Context, p ListAllRepositoriesP
 // ListRobot: Robot accounts of the system or of a project.
 func (c *Client) ListRobot(ctx context.Context, p ListRobotParams) (page []Robot, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)
@@ -1515,7 +1515,7 @@ func (c *Client) GetSystemInfo(ctx context.Context) (answer GeneralInfo, err err
 // ListUsers: All users.
 func (c *Client) ListUsers(ctx context.Context, p ListUsersParams) (page []UserResp, total int64, err error) {
 	q := url.Values{}
-	setFilter(q, "q", p.Q)
+	setFilter(q, p.Q)
 	setString(q, "sort", p.Sort)
 	setInteger(q, "page", p.Page)
 	setInteger(q, "page_size", p.PageSize)

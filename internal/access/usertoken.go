@@ -26,6 +26,8 @@ const (
 	tokenPrefix = "havn_pat_"
 	// mostTokens bounds the tokens of a user: a login reads them all.
 	mostTokens = 100
+	// lastYear is the last one in which a token may end: what is far beyond it can't be stored, nor written by everybody.
+	lastYear = 9999
 	// useNoted is how exactly the last use of a token is known: a busy one is written once in that time.
 	useNoted = time.Hour
 	// noteTime bounds how long a login waits until the use is noted; it goes on without.
@@ -43,6 +45,9 @@ func (a *Access) CreateUserToken(ctx context.Context, user int64, name string, e
 	}
 	if !expires.IsZero() && !expires.After(a.Clock()) {
 		return UserToken{}, "", fail.E(fail.Invalid, nil, "a token that ended at %s", expires.UTC().Format(time.RFC3339)).Hint("use a time to come, or none")
+	}
+	if expires.Year() > lastYear {
+		return UserToken{}, "", fail.E(fail.Invalid, nil, "a token that ends in the year %d", expires.Year()).Hint("use a time up to the year %d, or none", lastYear)
 	}
 	op, secret, taken := sqldb.NewToken(), tokenPrefix+newSecret(), false
 	var t UserToken

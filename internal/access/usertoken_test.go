@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,11 @@ func TestTokensThatCannotBeAreRefused(t *testing.T) {
 	}
 	if _, _, err := a.CreateUserToken(t.Context(), joe.ID, "over", w.time()); !fail.Is(err, fail.Invalid) {
 		t.Errorf("one that is over: %v", err)
+	}
+	for _, seconds := range []int64{1 << 40, 1 << 61, math.MaxInt64, math.MinInt64} {
+		if made, _, err := a.CreateUserToken(t.Context(), joe.ID, "far", time.Unix(seconds, 0)); !fail.Is(err, fail.Invalid) {
+			t.Errorf("%d seconds: %+v, %v", seconds, made, err)
+		}
 	}
 	if _, _, err := a.CreateUserToken(t.Context(), 99, "nobody's", time.Time{}); !fail.Is(err, fail.NotFound) {
 		t.Errorf("nobody's: %v", err)

@@ -120,6 +120,34 @@ func TestLinesAreFound(t *testing.T) {
 	}
 }
 
+func TestALongLogIsNotCountedToItsEnd(t *testing.T) {
+	db := database(t)
+	l := audit.New(audit.Config{DB: db})
+	const all = audit.MaxCount + 150
+	err := db.Tx(t.Context(), "test", func(tx *sqldb.Tx) error {
+		_, cause := tx.Exec(t.Context(), `INSERT INTO audit (id, at, subject, operation, kind, resource, project, addr, ok, note)
+			WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i, i, 'joe', 'pull', 'artifact', 'x', 1, '', ?, '' FROM n`, all, true)
+		return cause
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ offset, limit, lines, total int }{
+		{0, 10, 10, audit.MaxCount},
+		{audit.MaxCount - 100, 100, 100, audit.MaxCount + 1}, // there is another page
+		{audit.MaxCount, 100, 100, audit.MaxCount + 101},
+		{audit.MaxCount + 100, 100, 50, all},
+		{all, 100, 0, audit.MaxCount},
+	} {
+		if lines, total := list(t, l, audit.Filter{Offset: c.offset, Limit: c.limit}); len(lines) != c.lines || total != int64(c.total) {
+			t.Errorf("from %d: %d lines of %d, want %d of %d", c.offset, len(lines), total, c.lines, c.total)
+		}
+	}
+	if _, total := list(t, l, audit.Filter{Limit: 1, To: time.UnixMicro(51)}); total != 50 {
+		t.Errorf("%d of 50", total)
+	}
+}
+
 func TestTextsOfStrangersAreMadeHarmless(t *testing.T) {
 	l := audit.New(audit.Config{DB: database(t)})
 	bad := line(0)

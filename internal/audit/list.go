@@ -12,6 +12,9 @@ import (
 // MaxPage is the longest page of lines.
 const MaxPage = 100
 
+// MaxCount is how far lines are counted: a log has tens of millions of them, and to count these takes longer than a database is given for a question.
+const MaxCount = 100_000
+
 // Match is a condition on a text.
 type Match struct {
 	Text  string
@@ -60,17 +63,20 @@ func (f *Filter) where() (string, []any) {
 	return strings.Join(cond, " AND "), args
 }
 
-// List answers a page of lines, and how many there are in all.
+// List answers a page of lines, and how many there are in all. Of more than MaxCount it is not known how many: then the number is MaxCount, or, on a page behind it, one that says whether there is
+// another page.
 func (l *Log) List(ctx context.Context, f Filter) (lines []Line, total int64, err error) {
 	where, args := f.where()
-	if err = l.cfg.DB.Row(ctx, "SELECT COUNT(*) FROM audit WHERE "+where, args...).Scan(&total); err != nil {
+	f.Limit, f.Offset = min(max(f.Limit, 0), MaxPage), max(f.Offset, 0)
+	counted := append(args[:len(args):len(args)], MaxCount)
+	if err = l.cfg.DB.Row(ctx, "SELECT COUNT(*) FROM (SELECT id FROM audit WHERE "+where+" LIMIT ?) counted", counted...).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("count the audit log: %w", err)
 	}
 	order := "DESC"
 	if f.OldestFirst {
 		order = "ASC"
 	}
-	args = append(args, min(max(f.Limit, 0), MaxPage), max(f.Offset, 0))
+	args = append(args, f.Limit, f.Offset)
 	for row, rowErr := range l.cfg.DB.Rows(ctx, "SELECT "+columns+" FROM audit WHERE "+where+" ORDER BY id "+order+" LIMIT ? OFFSET ?", args...) {
 		var n Line
 		var at int64
@@ -82,6 +88,12 @@ func (l *Log) List(ctx context.Context, f Filter) (lines []Line, total int64, er
 		}
 		n.At = sqldb.FromMicros(at)
 		lines = append(lines, n)
+	}
+	if end := int64(f.Offset + len(lines)); total == MaxCount && len(lines) > 0 && end >= MaxCount {
+		total = end
+		if len(lines) == f.Limit {
+			total++
+		}
 	}
 	return lines, total, nil
 }

@@ -3729,7 +3729,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "setUserSysAdmin", Method: http.MethodPut, Path: "/users/{user_id}/sysadmin", Tag: "user",
-			Access: "system user:update", body: true,
+			Access: "system system-admin:update", body: true,
 			serve: func(c *call) error {
 				b := newBinder(c.Request)
 				var userID UserID

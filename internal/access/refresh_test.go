@@ -192,6 +192,45 @@ func TestWhoHasSeveralNamesInTheDirectoryKeepsTheFirst(t *testing.T) {
 	mustLogin(t, s.Access, "Joe Smith", token)
 }
 
+func TestSecretsRestWhenNobodyTellsOfTheirUserAnyMore(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe"))
+	joe := mustLogin(t, s.Access, "joe", ldapPassword)
+	ada, err := s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp ada", Name: "ada"}, "") // whom nobody can ask for again
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := makeUser(t, s.Access, "local")
+	secrets := map[string]string{}
+	for name, id := range map[string]int64{"joe": joe.User, "ada": ada.User, "local": local.ID} {
+		if _, secrets[name], err = s.CreateUserToken(t.Context(), id, "laptop", time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 { // the directory goes on to tell of joe
+		s.w.move(10 * 24 * time.Hour)
+		s.refreshes(access.Refreshed{Told: 1})
+		for name, secret := range secrets {
+			mustLogin(t, s.Access, name, secret)
+		}
+	}
+	s.w.move(time.Minute)
+	if _, err = login(t, s.Access, "ada", secrets["ada"]); !fail.Is(err, fail.Unauthenticated) || fail.HintOf(err) == "" {
+		t.Errorf("ada: %v", err)
+	}
+	refused(t, s.Access, "ada", secrets["ada"]+"x", "with a wrong secret")
+	mustLogin(t, s.Access, "joe", secrets["joe"])
+	s.start(func(c *access.Config) { c.Provider = nil })
+	s.w.move(31 * 24 * time.Hour)
+	refused(t, s.Access, "joe", secrets["joe"], "whose directory is asked no more")
+	mustLogin(t, s.Access, "local", secrets["local"])
+	if _, err = s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp ada", Name: "ada"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	mustLogin(t, s.Access, "ada", secrets["ada"])
+}
+
 func TestWhoIsGoneIsNotAskedForBySecretsOfHavns(t *testing.T) {
 	t.Parallel()
 	s := withDirectory(t)

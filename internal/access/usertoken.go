@@ -9,6 +9,7 @@ import (
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
+	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -33,6 +34,10 @@ const (
 	// noteTime bounds how long a login waits until the use is noted; it goes on without.
 	noteTime   = time.Second
 	userSecret = "user" // the kind of the secrets of users
+
+	// UntoldTime is how long the secrets of a directory's or an identity provider's people count without a word of them: where it is not asked any more, or can't be asked without a login,
+	// nobody would say who left.
+	UntoldTime = 30 * 24 * time.Hour
 )
 
 // isUserToken reports whether a password is, or was meant to be, a token that was made here.
@@ -95,27 +100,32 @@ func (a *Access) UserTokens(ctx context.Context, user int64) ([]UserToken, error
 	return all, err
 }
 
-// heldToken is a token with its hash.
+// heldToken is a token with its hash, and when a directory or an identity provider told of its user last; zero for local users.
 type heldToken struct {
 	UserToken
 	secret []byte
+	told   time.Time
 }
 
 func (a *Access) heldTokens(ctx context.Context, user int64) ([]heldToken, error) {
 	var all []heldToken
-	for row, err := range a.DB.Rows(ctx, "SELECT id, name, secret, created_at, expires_at, used_at FROM user_tokens WHERE user_id = ? ORDER BY id LIMIT ?", user, mostTokens+1) {
+	for row, err := range a.DB.Rows(ctx, `SELECT t.id, t.name, t.secret, t.created_at, t.expires_at, t.used_at, CASE WHEN p.origin <> 'local' THEN p.seen_at ELSE 0 END
+		FROM user_tokens t LEFT JOIN profiles p ON p.user_id = t.user_id WHERE t.user_id = ? ORDER BY t.id LIMIT ?`, user, mostTokens+1) {
 		if err != nil {
 			return nil, err
 		}
 		var t heldToken
-		var created, used int64
+		var created, used, told int64
 		var expires *int64
-		if err = row.Scan(&t.ID, &t.Name, &t.secret, &created, &expires, &used); err != nil {
+		if err = row.Scan(&t.ID, &t.Name, &t.secret, &created, &expires, &used, &told); err != nil {
 			return nil, err
 		}
 		t.Created, t.Expires = sqldb.FromMicros(created), orZero(expires)
 		if used != 0 {
 			t.Used = sqldb.FromMicros(used)
+		}
+		if told != 0 {
+			t.told = sqldb.FromMicros(told)
 		}
 		all = append(all, t)
 	}
@@ -165,7 +175,8 @@ func (a *Access) SetCLISecret(ctx context.Context, user int64, secret string) (s
 	return secret, nil
 }
 
-// tokenLogin looks for a secret among a user's; ok is false if it is none of them, or over.
+// tokenLogin looks for a secret among a user's; ok is false if it is none of them, or over. Unauthenticated
+// for one that rests.
 func (a *Access) tokenLogin(ctx context.Context, u user, secret string) (who Identity, ok bool, err error) {
 	all, err := a.heldTokens(ctx, u.id)
 	if err != nil {
@@ -175,6 +186,10 @@ func (a *Access) tokenLogin(ctx context.Context, u user, secret string) (who Ide
 	for _, t := range all {
 		if subtle.ConstantTimeCompare(t.secret, hash) == 0 || !t.Expires.IsZero() && !t.Expires.After(now) {
 			continue
+		}
+		if !t.told.IsZero() && now.Sub(t.told) > UntoldTime {
+			return Identity{}, false, fail.E(fail.Unauthenticated, nil, "nobody told of %s for %d days: his secrets rest", u.name, UntoldTime/day).Code(oci.CodeUnauthorized).
+				Hint("log in once with the password of the directory, or at the identity provider")
 		}
 		if now.Sub(t.Used) >= useNoted {
 			a.noteUse(ctx, t.ID, now)

@@ -46,6 +46,8 @@ const (
 	refusedLetters = `,"~#%$`
 	// maxComment is the longest comment of a user, in letters.
 	maxComment = 255
+	// txProfile is the transaction that changes what somebody says of himself.
+	txProfile = "user.profile"
 )
 
 func (a *Access) checkNew(s UserSpec) error {
@@ -211,7 +213,7 @@ func (a *Access) UpdateProfile(ctx context.Context, id int64, p Profile) (Change
 	if err := p.check(); err != nil {
 		return Changed[User]{}, err
 	}
-	return a.changeUser(ctx, id, "user.profile", func(u User) error {
+	return a.changeUser(ctx, id, txProfile, func(u User) error {
 		if u.Origin != FromHere {
 			return fail.E(fail.Conflict, nil, "what is told of user %s comes from %s", u.Name, u.Origin).Hint("change it there; it is read again at the next login")
 		}
@@ -233,8 +235,10 @@ func (a *Access) changeUser(ctx context.Context, id int64, name string, allowed 
 	if err == nil {
 		err = a.DB.Tx(ctx, name, change)
 	}
-	a.verified.clear()
-	a.browsers.clear()
+	if name != txProfile { // which anybody can change all the time: it makes nobody somebody else
+		a.verified.clear()
+		a.browsers.clear()
+	}
 	if err != nil {
 		return Changed[User]{}, fmt.Errorf("change user %d: %w", id, keyIsNotFound(err, "the user"))
 	}

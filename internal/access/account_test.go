@@ -150,6 +150,27 @@ func TestStrangersRegisterOnlyWhereTheyMay(t *testing.T) {
 	}
 }
 
+func TestAProfileThatChangesCostsNobodyElseAHash(t *testing.T) {
+	t.Parallel()
+	a, _ := fresh(t)
+	joe := makeUser(t, a, "joe")
+	enter := func() {
+		t.Helper()
+		if _, err := a.Authenticate(t.Context(), "admin", password, here); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enter()
+	before := a.HashesMade()
+	if _, err := a.UpdateProfile(t.Context(), joe.ID, access.Profile{Email: "joe@example.com", RealName: "Joe"}); err != nil {
+		t.Fatal(err)
+	}
+	enter()
+	if n := a.HashesMade() - before; n != 0 {
+		t.Errorf("%d hashes", n)
+	}
+}
+
 func TestAProfileIsItsUsersOwn(t *testing.T) {
 	t.Parallel()
 	db := database(t)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -242,11 +243,21 @@ var accessoryTypes = map[string]string{
 
 func accessoryOf(repository string, s *registry.Attached) Accessory {
 	kind := accessoryTypes[s.ArtifactType]
-	if kind == "" {
+	switch {
+	case kind != "":
+	case slices.ContainsFunc(s.Tags, func(t registry.TagSummary) bool { return signs(t.Name, s.Subject) }):
+		kind = "signature.cosign"
+	default:
 		kind = "subject.accessory"
 	}
 	return Accessory{
 		ID: number(s.Repo, append([]byte("accessory "), s.Digest.Bytes()...)), ArtifactID: number(s.Repo, s.Digest.Bytes()), Digest: s.Digest.String(), Size: s.Bytes, Type: kind,
 		SubjectArtifactID: number(s.Repo, s.Subject.Bytes()), SubjectArtifactDigest: s.Subject.String(), SubjectArtifactRepo: repository, CreationTime: fromMicros(s.PushedAt),
 	}
+}
+
+// signs reports whether a tag is the one under which cosign keeps signatures of a manifest.
+func signs(tag string, of oci.Digest) bool {
+	t, err := oci.ParseTag(tag)
+	return err == nil && t.Signs() == of
 }

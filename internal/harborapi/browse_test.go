@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -297,4 +298,62 @@ func TestALongManifestIsToldInFullAloneAndShortInALongList(t *testing.T) {
 	if s.get("/projects/library/repositories/app/artifacts/1").is(http.StatusOK).decode(&one); len(one.Annotations["long"]) != 100<<10 || one.Type != "IMAGE" {
 		t.Errorf("type %s, %d annotations", one.Type, len(one.Annotations))
 	}
+}
+
+// signature writes one as cosign does that knows no referrers.
+func signature(what string) string {
+	return `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageManifest + `","config":` + descriptor("application/vnd.oci.image.config.v1+json", imageConfig) +
+		`,"layers":[` + descriptor("application/vnd.dev.cosign.simplesigning.v1+json", layer) + `],"annotations":{"what":"` + what + `"}}`
+}
+
+func TestASignatureIsAttachedByItsTag(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const base = "/projects/library/repositories/app/artifacts"
+	signed := oci.Sum(oci.SHA256, []byte(image("")))
+	tag := "sha256-" + signed.Hex() + ".sig"
+	early := s.push("library/app", signature("early"), tag)
+	if list := s.get(base).artifacts(); len(list) != 1 || list[0].Digest != early.String() {
+		t.Fatalf("a signature of what is not there is an artifact like others: %+v", list)
+	}
+	s.push("library/app", image(""), "1")
+	attached := func(repository string, want ...oci.Digest) {
+		t.Helper()
+		list := s.get("/projects/library/repositories/"+repository+"/artifacts").has("X-Total-Count", "1").artifacts()
+		if len(list) != 1 || list[0].Digest != signed.String() || len(list[0].Accessories) != len(want) {
+			t.Fatalf("%+v", list)
+		}
+		var all []harborapi.Accessory
+		s.get("/projects/library/repositories/"+repository+"/artifacts/1/accessories").is(http.StatusOK).has("X-Total-Count", strconv.Itoa(len(want))).decode(&all)
+		for i, d := range want {
+			for _, a := range []harborapi.Accessory{list[0].Accessories[i], all[i]} {
+				if a.Digest != d.String() || a.Type != "signature.cosign" || a.SubjectArtifactDigest != signed.String() || a.SubjectArtifactID != list[0].ID {
+					t.Errorf("%+v", a)
+				}
+			}
+		}
+	}
+	attached("app", early)
+	name, err := oci.ParseName("library/app")
+	s.ok(err)
+	for _, n := range []int{-1, 1} {
+		if page, listErr := s.registry.Referrers(t.Context(), name, signed, "", n, ""); listErr != nil || len(page.Descriptors) != 0 {
+			t.Errorf("what does not name its subject is a referrer: %+v, %v", page, listErr)
+		}
+	}
+	s.do(http.MethodPost, "/projects/library/repositories/copy/artifacts?from=library/app:1", nil).is(http.StatusCreated)
+	attached("copy", early)
+	s.get("/projects/library/repositories/copy/artifacts/" + tag).is(http.StatusOK).says(early.String())
+	// What was pushed before it got the tag; other tags, and other things under such tags, attach nothing.
+	s.push("library/other", image(""), "1")
+	late := s.push("library/other", signature("late"))
+	s.push("library/other", signature("late"), tag)
+	attached("other", late)
+	s.push("library/other", image(`,"annotations":{"a":"b"}`), "sha256-"+signed.Hex()+".sbom")
+	s.push("library/other", signature("loose"), "loose")
+	if list := s.get("/projects/library/repositories/other/artifacts").artifacts(); len(list) != 3 {
+		t.Errorf("%d artifacts", len(list))
+	}
+	s.do(http.MethodDelete, base+"/1", nil).is(http.StatusOK)
+	s.get(base + "/" + tag).is(http.StatusNotFound)
 }

@@ -14,7 +14,7 @@ type Manifest struct {
 	Digest       oci.Digest
 	MediaType    string
 	ArtifactType string
-	Subject      oci.Digest // zero: none
+	Subject      oci.Digest // that the manifest names, or its tag if it is a signature; zero: none
 	Size         int64      // of Body, also where that is not read
 	Body         []byte
 	PushedAt     int64
@@ -64,6 +64,12 @@ func InsertManifest(ctx context.Context, tx *sqldb.Tx, m *Manifest) error {
 	}
 	_, err := tx.Exec(ctx, "INSERT INTO manifests (repo, digest, media_type, artifact_type, subject, size, body, pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 		m.Repo, m.Digest.Bytes(), m.MediaType, m.ArtifactType, subject, int64(len(m.Body)), m.Body, m.PushedAt)
+	return err
+}
+
+// SetSubject lets a manifest that was attached to none be attached to another.
+func SetSubject(ctx context.Context, tx *sqldb.Tx, repo int64, d, subject oci.Digest) error {
+	_, err := tx.Exec(ctx, "UPDATE manifests SET subject = ? WHERE repo = ? AND digest = ? AND subject IS NULL", subject.Bytes(), repo, d.Bytes())
 	return err
 }
 

@@ -147,3 +147,20 @@ func FuzzReference(f *testing.F) {
 	}
 	f.Fuzz(checkReference)
 }
+
+func TestATagSaysWhatItsSignatureIsOf(t *testing.T) {
+	t.Parallel()
+	hex := strings.Repeat("0a", 32)
+	for text, want := range map[string]string{
+		"sha256-" + hex + ".sig": "sha256:" + hex, "sha256-" + hex: "", hex + ".sig": "", "sha256-" + hex[1:] + ".sig": "", "sha256-" + strings.ToUpper(hex) + ".sig": "", "sha512-" + hex + ".sig": "",
+		"sha256-" + hex + ".att": "", "latest": "",
+	} {
+		tag, err := oci.ParseTag(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tag.Signs(); got.IsZero() != (want == "") || want != "" && got.String() != want {
+			t.Errorf("%s signs %v, want %s", text, got, want)
+		}
+	}
+}

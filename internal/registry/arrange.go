@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -155,7 +156,7 @@ type Copy struct {
 	Digest oci.Digest
 }
 
-// CopyArtifact copies a manifest with its parts, its tags and what is attached to it; blobs are linked, and no byte moves. NotFound if something is missing at the source.
+// CopyArtifact copies a manifest with its parts, its tags and what is attached to it, with the tags that say so; blobs are linked, and no byte moves. NotFound if something is missing at the source.
 //
 // Everything is pushed as clients push it: first what is referred to. A crash leaves manifests without tags, up for review, or an artifact with fewer attachments; the same call again goes on.
 func (r *Registry) CopyArtifact(ctx context.Context, to oci.Name, c Copy) error {
@@ -163,17 +164,9 @@ func (r *Registry) CopyArtifact(ctx context.Context, to oci.Name, c Copy) error 
 	if err != nil {
 		return err
 	}
-	names, err := index.TagsOf(ctx, r.db, source, c.Digest, tagsAtOnce)
+	tags, err := r.tagsOf(ctx, source, c.Digest)
 	if err != nil {
-		return fmt.Errorf("list tags of %s in %s: %w", c.Digest, c.From, err)
-	}
-	var tags []oci.Tag
-	for _, text := range names {
-		tag, tagErr := oci.ParseTag(text)
-		if tagErr != nil {
-			return fail.E(fail.Internal, tagErr, "tag %q of %s, as it is stored", text, c.From)
-		}
-		tags = append(tags, tag)
+		return err
 	}
 	left := mostParts
 	if err = r.copyManifest(ctx, to, c, tags, &left); err != nil {
@@ -184,11 +177,32 @@ func (r *Registry) CopyArtifact(ctx context.Context, to oci.Name, c Copy) error 
 		return err
 	}
 	for _, d := range attached[1:] {
-		if err = r.copyManifest(ctx, to, Copy{c.Pusher, c.From, d}, nil, &left); err != nil {
+		if tags, err = r.tagsOf(ctx, source, d); err != nil {
+			return err
+		}
+		tags = slices.DeleteFunc(tags, func(t oci.Tag) bool { return t.Signs().IsZero() })
+		if err = r.copyManifest(ctx, to, Copy{c.Pusher, c.From, d}, tags, &left); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tagsOf answers the tags of a manifest.
+func (r *Registry) tagsOf(ctx context.Context, repo int64, d oci.Digest) ([]oci.Tag, error) {
+	names, err := index.TagsOf(ctx, r.db, repo, d, tagsAtOnce)
+	if err != nil {
+		return nil, fmt.Errorf("list tags of %s: %w", d, err)
+	}
+	var tags []oci.Tag
+	for _, text := range names {
+		tag, tagErr := oci.ParseTag(text)
+		if tagErr != nil {
+			return nil, fail.E(fail.Internal, tagErr, "tag %q of %s, as it is stored", text, d)
+		}
+		tags = append(tags, tag)
+	}
+	return tags, nil
 }
 
 // copyManifest copies a manifest and its parts.

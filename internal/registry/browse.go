@@ -108,10 +108,33 @@ func (r *Registry) complete(ctx context.Context, repo int64, page []Artifact, pl
 	if err != nil {
 		return err
 	}
+	if err = r.withSignatureTags(ctx, repo, more); err != nil {
+		return err
+	}
 	for _, a := range more {
 		at[a.Subject].Attached = append(at[a.Subject].Attached, a)
 	}
 	return nil
+}
+
+// signatureType is the artifact type of signatures that are attached by their tags: that of cosign's configuration.
+const signatureType = "application/vnd.oci.image.config.v1+json"
+
+// withSignatureTags adds the tags of what may be attached by a tag.
+func (r *Registry) withSignatureTags(ctx context.Context, repo int64, attached []Attached) error {
+	at := map[oci.Digest]*Attached{}
+	var all []oci.Digest
+	for i := range attached {
+		if attached[i].ArtifactType == signatureType {
+			at[attached[i].Digest] = &attached[i]
+			all = append(all, attached[i].Digest)
+		}
+	}
+	tags, err := index.TagsOfAll(ctx, r.db, repo, all, maxShownTags)
+	for _, t := range tags {
+		at[t.Digest].Tags = append(at[t.Digest].Tags, t)
+	}
+	return err
 }
 
 // BrowseArtifact answers one manifest, by tag or digest, also one that is a part of another or attached to one. NotFound otherwise.

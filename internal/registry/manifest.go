@@ -104,13 +104,26 @@ func (c *manifestPush) prepare(p PutManifest) error {
 		return fail.E(fail.Invalid, nil, "artifact type %.100q", m.ArtifactType).Code(oci.CodeManifestInvalid).
 			Hint("it is a media type of at most %d bytes", maxArtifactType)
 	}
-	if m.Subject != nil {
-		c.row.Subject = m.Subject.Digest
-	}
 	c.tags = append([]oci.Tag{}, p.Tags...) // not nil: that would be every tag
 	slices.SortFunc(c.tags, func(a, b oci.Tag) int { return strings.Compare(a.String(), b.String()) })
 	c.tags = slices.Compact(c.tags)
+	switch {
+	case m.Subject != nil:
+		c.row.Subject = m.Subject.Digest
+	case m.IsSignature():
+		c.row.Subject = signed(c.tags)
+	}
 	return nil
+}
+
+// signed answers what a signature is of that has no subject and one of these tags: it is attached to that as Harbor has it, though no referrer.
+func signed(tags []oci.Tag) oci.Digest {
+	for _, t := range tags {
+		if d := t.Signs(); !d.IsZero() {
+			return d
+		}
+	}
+	return oci.Digest{}
 }
 
 func (c *manifestPush) run(ctx context.Context, tx *sqldb.Tx) error {
@@ -287,6 +300,10 @@ func (c *manifestPush) store(ctx context.Context, tx *sqldb.Tx, in index.Reposit
 			return err
 		}
 		if err = c.count(ctx, tx, in.Quota); err != nil {
+			return err
+		}
+	} else if c.parsed.Subject == nil && !row.Subject.IsZero() {
+		if err = index.SetSubject(ctx, tx, repo, row.Digest, row.Subject); err != nil {
 			return err
 		}
 	} else if c.parsed.Kind == oci.Index || len(c.parsed.Foreign()) > 0 {

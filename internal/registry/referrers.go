@@ -73,8 +73,11 @@ func (r *Registry) Referrers(ctx context.Context, name oci.Name, d oci.Digest, a
 	if len(all) > n {
 		all, more = all[:n], true
 	}
-	if more {
+	switch {
+	case more && len(all) > 0:
 		list.Next = all[len(all)-1].Digest.String()
+	case more: // all that was looked at is attached by its tag alone
+		list.Next = rows[len(rows)-1].Digest.String()
 	}
 	list.Descriptors = append(list.Descriptors, all...)
 	return list, nil
@@ -88,17 +91,20 @@ func bytesOf(rows []index.Referrer) int {
 	return total
 }
 
-// descriptors makes descriptors of manifests, with their annotations (Distribution Specification, "Listing Referrers").
+// descriptors makes descriptors of manifests, with their annotations (Distribution Specification, "Listing Referrers"). What does not name its subject itself is no referrer.
 func descriptors(rows []index.Referrer) ([]oci.Descriptor, error) {
-	all := make([]oci.Descriptor, len(rows))
-	for i, m := range rows {
+	all := make([]oci.Descriptor, 0, len(rows))
+	for _, m := range rows {
 		var text struct {
+			Subject     *struct{}         `json:"subject"`
 			Annotations map[string]string `json:"annotations"`
 		}
 		if err := json.Unmarshal(m.Body, &text); err != nil {
 			return nil, fail.E(fail.Internal, err, "stored manifest %s", m.Digest)
 		}
-		all[i] = oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Body)), ArtifactType: m.ArtifactType, Annotations: text.Annotations}
+		if text.Subject != nil {
+			all = append(all, oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Body)), ArtifactType: m.ArtifactType, Annotations: text.Annotations})
+		}
 	}
 	return all, nil
 }

@@ -264,7 +264,7 @@ func (c *check) manifests() {
 		if m.Subject != nil {
 			want = m.Subject.Digest.Bytes()
 		}
-		if !bytes.Equal(want, subject) {
+		if !bytes.Equal(want, subject) && (m.Subject != nil || !m.IsSignature()) { // a signature may be attached by a tag that is gone
 			c.t.Errorf("manifest %s has another subject", d)
 		}
 		return nil

@@ -243,7 +243,7 @@ func TestQuotasAreReadAndChanged(t *testing.T) {
 	}
 	set := func(body any, options ...with) *answer { return s.do(http.MethodPut, at, body, options...) }
 	set(map[string]any{"hard": map[string]int64{"storage": 2 << 30}}).is(http.StatusOK)
-	s.get("/quotas?reference=project&reference_id="+fmt.Sprint(id)).is(http.StatusOK).has("X-Total-Count", "1").says(`"storage":2147483648`)
+	s.get("/quotas?reference=project&reference_id="+fmt.Sprint(id)).is(http.StatusOK).has("X-Total-Count", "1").says(`"storage":2147483648`).says(fmt.Sprintf(`"ref":{"id":%d,"name":"team","owner_name":"admin"}`, id))
 	s.get("/quotas?sort=-hard.storage&page_size=1").is(http.StatusOK).has("X-Total-Count", "2").says(`"name":"library"`).says(`"hard":{"storage":-1}`)
 	set(map[string]any{"hard": map[string]int64{"storage": -1}}).is(http.StatusOK)
 	s.get(at).is(http.StatusOK).says(`"hard":{"storage":-1}`)

@@ -19,7 +19,7 @@ var quotaOrders = map[string]project.QuotaOrder{
 // quotaOf answers a quota. Its number is its project's.
 func quotaOf(q project.Quota) Quota {
 	return Quota{
-		ID: q.Project, Hard: ResourceList{storage: q.Limit}, Used: usedOf(q), Ref: QuotaRefObject{"id": q.Project, "name": q.Name}, CreationTime: Time(q.CreatedAt), UpdateTime: Time(q.ChangedAt),
+		ID: q.Project, Hard: ResourceList{storage: q.Limit}, Used: usedOf(q), Ref: QuotaRefObject{"id": q.Project, "name": q.Name, "owner_name": q.Owner}, CreationTime: Time(q.CreatedAt), UpdateTime: Time(q.ChangedAt),
 	}
 }
 

@@ -376,9 +376,10 @@ const Unlimited = -1
 type Usage struct {
 	Quota     // Limit is Unlimited where the project has no quota
 	Name      string
-	Used      int64 // bytes that the project has; -1 without a quota: that is not counted
-	CreatedAt int64 // of the project
-	ChangedAt int64 // of the quota; 0 without one
+	Owner     string // of the project, his name
+	Used      int64  // bytes that the project has; -1 without a quota: that is not counted
+	CreatedAt int64  // of the project
+	ChangedAt int64  // of the quota; 0 without one
 }
 
 // used is what a row q of quotas has: what is held, without what slices and uploads may still use.
@@ -387,12 +388,13 @@ const used = `q.held - COALESCE((SELECT SUM(s.bytes) FROM quota_slices s WHERE s
 	- COALESCE((SELECT SUM(h.bytes) FROM quota_holds h WHERE h.project = q.project AND h.slice IS NULL), 0)`
 
 const (
-	usageColumns = "p.id, p.name, COALESCE(q.limit_bytes, -1), COALESCE(q.held, 0), COALESCE(" + used + ", -1), p.created_at, COALESCE(q.changed_at, 0)"
+	usageColumns = "p.id, p.name, " + ownerName + ", COALESCE(q.limit_bytes, -1), COALESCE(q.held, 0), COALESCE(" + used + ", -1), p.created_at, COALESCE(q.changed_at, 0)"
+	ownerName    = "COALESCE((SELECT u.name FROM project_details d JOIN users u ON u.id = d.owner WHERE d.project = p.id), '')"
 	withQuota    = " LEFT JOIN quotas q ON q.project = p.id"
 )
 
 func (u *Usage) places() []any {
-	return []any{&u.Project, &u.Name, &u.Limit, &u.Held, &u.Used, &u.CreatedAt, &u.ChangedAt}
+	return []any{&u.Project, &u.Name, &u.Owner, &u.Limit, &u.Held, &u.Used, &u.CreatedAt, &u.ChangedAt}
 }
 
 // FindUsage finds what a project may have, and has.

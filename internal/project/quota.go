@@ -14,14 +14,15 @@ import (
 type Quota struct {
 	Project   int64
 	Name      string
-	Limit     int64 // bytes, or registry.Unlimited
-	Used      int64 // bytes; -1 without a limit: that is not counted
+	Owner     string // the name of the user that made the project; "": nobody that is known
+	Limit     int64  // bytes, or registry.Unlimited
+	Used      int64  // bytes; -1 without a limit: that is not counted
 	CreatedAt time.Time
 	ChangedAt time.Time
 }
 
 func shownQuota(u index.Usage) Quota {
-	q := Quota{Project: u.Project, Name: u.Name, Limit: u.Limit, Used: u.Used, CreatedAt: sqldb.FromMicros(u.CreatedAt)}
+	q := Quota{Project: u.Project, Name: u.Name, Owner: u.Owner, Limit: u.Limit, Used: u.Used, CreatedAt: sqldb.FromMicros(u.CreatedAt)}
 	if q.ChangedAt = q.CreatedAt; u.ChangedAt != 0 {
 		q.ChangedAt = sqldb.FromMicros(u.ChangedAt)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/label"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/member"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/permissions"
+	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/ping"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/project"
 	metadata "github.com/goharbor/go-client/pkg/sdk/v2.0/client/project_metadata"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/quota"
@@ -268,6 +269,11 @@ func TestHarborsClientDrivesTheSystem(t *testing.T) {
 	info, err := c.Systeminfo.GetSystemInfo(ctx, &systeminfo.GetSystemInfoParams{})
 	ok(t, err)
 	is(t, "mode", *info.Payload.AuthMode, "db_auth")
+	is(t, "version", strings.HasPrefix(*info.Payload.HarborVersion, "v2.13"), true)
+	is(t, "registry", "http://"+*info.Payload.RegistryURL, *info.Payload.ExternalURL)
+	pong, err := c.Ping.GetPing(ctx, &ping.GetPingParams{})
+	ok(t, err)
+	is(t, "ping", pong.Payload, "Pong")
 	room, err := c.Systeminfo.GetVolumes(ctx, &systeminfo.GetVolumesParams{})
 	ok(t, err)
 	if room.Payload.Storage[0].Total == 0 {
@@ -279,6 +285,10 @@ func TestHarborsClientDrivesTheSystem(t *testing.T) {
 	ok(t, err)
 	is(t, "read only", settings.Payload.ReadOnly.Value, true)
 	is(t, "timeout", settings.Payload.SessionTimeout.Value, 90)
+	err = outcome(c.Project.DeleteProject(ctx, &project.DeleteProjectParams{ProjectNameOrID: "library"}))
+	refused[*project.DeleteProjectForbidden](t, err)
+	err = outcome(c.Configure.UpdateConfigurations(ctx, &configure.UpdateConfigurationsParams{Configurations: &models.Configurations{ReadOnly: ptr(false)}}))
+	ok(t, err)
 	err = outcome(c.Configure.UpdateConfigurations(ctx, &configure.UpdateConfigurationsParams{Configurations: &models.Configurations{SessionTimeout: ptr(int64(-1))}}))
 	var wrong *runtime.APIError
 	if err == nil || errors.As(err, &wrong) && wrong.Code != 400 {

@@ -51,7 +51,7 @@ type Annotations map[string]string
 
 // Artifact defines model for Artifact.
 type Artifact struct {
-	Accessories   []Accessory   `json:"accessories,omitzero"`
+	Accessories   []Accessory   `json:"accessories"`
 	AdditionLinks AdditionLinks `json:"addition_links,omitempty,omitzero"`
 	Annotations   Annotations   `json:"annotations,omitempty,omitzero"`
 
@@ -65,7 +65,7 @@ type Artifact struct {
 
 	// ID Made of repository and digest: the same on every node, and no row's number
 	ID     int64   `json:"id,omitempty,omitzero"`
-	Labels []Label `json:"labels,omitzero"`
+	Labels []Label `json:"labels"`
 
 	// ManifestMediaType Of the manifest
 	ManifestMediaType string `json:"manifest_media_type,omitempty,omitzero"`
@@ -79,7 +79,7 @@ type Artifact struct {
 	PushTime Time `json:"push_time,omitempty,omitzero"`
 
 	// References Of an index: its children
-	References   []Reference `json:"references,omitzero"`
+	References   []Reference `json:"references"`
 	RepositoryID int64       `json:"repository_id,omitempty,omitzero"`
 
 	// RepositoryName With its project
@@ -89,7 +89,7 @@ type Artifact struct {
 
 	// Size Bytes of the manifest and of all that it needs
 	Size int64 `json:"size,omitempty,omitzero"`
-	Tags []Tag `json:"tags,omitzero"`
+	Tags []Tag `json:"tags"`
 
 	// Type IMAGE, CHART, CNAB, WASM and so on, or UNKNOWN
 	Type string `json:"type,omitempty,omitzero"`
@@ -674,7 +674,7 @@ type Reference struct {
 	ChildID     int64       `json:"child_id,omitempty,omitzero"`
 	ParentID    int64       `json:"parent_id,omitempty,omitzero"`
 	Platform    Platform    `json:"platform,omitempty,omitzero"`
-	Urls        []string    `json:"urls,omitzero"`
+	Urls        []string    `json:"urls"`
 }
 
 // Registry defines model for Registry.

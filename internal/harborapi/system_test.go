@@ -1,7 +1,9 @@
 package harborapi_test
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +39,41 @@ func TestStrangersLearnLittleOfTheServer(t *testing.T) {
 	}
 	s.get("/systeminfo").is(http.StatusOK).says(`"harbor_version":"v2.13.0-havn-1.2.3"`).says(`"registry_storage_provider_name":"memory"`).says(`"external_url":"https://127.0.0.1`).
 		says(`"registry_url":"127.0.0.1`).says(`"read_only":false`).says(`"current_time":"2`)
+}
+
+// keys answers the fields of an object.
+func (a *answer) keys() []string {
+	a.Helper()
+	var all map[string]any
+	a.is(http.StatusOK).decode(&all)
+	return slices.Sorted(maps.Keys(all))
+}
+
+func TestTheServerIsToldInHarborsFields(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	open := []string{"auth_mode", "banner_message", "oidc_provider_name", "primary_auth_mode", "self_registration"}
+	if got := s.get("/systeminfo", nobody).keys(); !slices.Equal(got, open) {
+		t.Errorf("a stranger is told %v", got)
+	}
+	all := append(open, "current_time", "external_url", "harbor_version", "has_ca_root", "notification_enable", "project_creation_restriction", "read_only", "registry_storage_provider_name", "registry_url")
+	slices.Sort(all)
+	for _, who := range []with{as("admin", password), s.logIn("somebody")} {
+		if got := s.get("/systeminfo", who).keys(); !slices.Equal(got, all) {
+			t.Errorf("who is logged in is told %v", got)
+		}
+	}
+	if got := s.get("/systeminfo/volumes").keys(); !slices.Equal(got, []string{"storage"}) {
+		t.Errorf("volumes: %v", got)
+	}
+	s.get("/systeminfo/volumes", s.logIn("somebody")).is(http.StatusForbidden)
+	s.get("/systeminfo/volumes", nobody).is(http.StatusUnauthorized)
+	if got := s.get("/health", nobody).keys(); !slices.Equal(got, []string{"components", "status"}) {
+		t.Errorf("health: %v", got)
+	}
+	if a := s.get("/ping", nobody); string(a.body) != "Pong" || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+		t.Errorf("%s of %s", a.body, a.header.Get("Content-Type"))
+	}
 }
 
 func TestVolumesAreThoseOfTheStoreOrNone(t *testing.T) {

@@ -101,6 +101,9 @@ func raiseUser(ctx context.Context, tx *sqldb.Tx, id int64) error {
 }
 
 // Revoke ends all that a user or a robot, by its name, was let in by until now: tokens, sessions, and uploads under way, on every node within seconds. It may log in again. NotFound.
+//
+//  1. What was given ends. Whom a directory or an identity provider told of is marked as one who is to be asked for: if the next step does not come to it, the refresh of people does, within a minute.
+//  2. They are asked for him: what his groups gave ends too, also where he goes on with a secret of his own.
 func (a *Access) Revoke(ctx context.Context, subject string) error {
 	r, err := a.findRobot(ctx, subject)
 	if err == nil {
@@ -108,7 +111,7 @@ func (a *Access) Revoke(ctx context.Context, subject string) error {
 	} else if fail.Is(err, fail.NotFound) {
 		var u User
 		if u, err = a.UserByName(ctx, subject); err == nil {
-			err = a.DB.Tx(ctx, "user.revoke", func(tx *sqldb.Tx) error { return revokeUser(ctx, tx, u.ID) })
+			err = a.revokePerson(ctx, u.ID)
 		}
 	}
 	if err != nil {
@@ -116,4 +119,18 @@ func (a *Access) Revoke(ctx context.Context, subject string) error {
 	}
 	a.heed(ctx)
 	return nil
+}
+
+func (a *Access) revokePerson(ctx context.Context, id int64) error {
+	err := a.DB.Tx(ctx, "user.revoke", func(tx *sqldb.Tx) error {
+		if err := revokeUser(ctx, tx, id); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE profiles SET seen_at = ? WHERE user_id = ? AND origin <> ?", askSoon, id, FromHere)
+		return err
+	})
+	if err == nil {
+		a.askFor(ctx, id)
+	}
+	return err
 }

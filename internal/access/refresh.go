@@ -212,6 +212,26 @@ func (a *Access) renewPerson(ctx context.Context, from Renewer, s profile) error
 	return err
 }
 
+// askSoon is when somebody was told of last whom the next refresh is to ask for.
+const askSoon = 1
+
+// askFor asks the directory, or the identity provider, for one person now. What fails, the next refresh does.
+func (a *Access) askFor(ctx context.Context, id int64) {
+	var s profile
+	err := s.scan(a.DB.Row(ctx, "SELECT "+profileColumns+" FROM profiles p JOIN users u ON u.id = p.user_id WHERE p.user_id = ?", id))
+	from := a.Provider()
+	switch {
+	case err != nil:
+	case s.origin == FromLDAP && from != nil:
+		err = a.findAgain(ctx, from, s)
+	case s.origin == FromOIDC && a.Renew != nil && s.sealed != "":
+		err = a.renewPerson(ctx, s)
+	}
+	if err != nil && !errors.Is(err, errGone) && !fail.Is(err, fail.NotFound) {
+		a.Log.WarnContext(ctx, "user not refreshed; the next refresh asks again", "user", s.name, "error", err, "hint", fail.HintOf(err))
+	}
+}
+
 // claimPerson makes a person this node's to ask for.
 func (a *Access) claimPerson(ctx context.Context, s *profile) (won bool, err error) {
 	now := max(sqldb.Micros(a.Clock()), sqldb.Micros(s.seen)+1)

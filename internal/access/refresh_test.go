@@ -417,3 +417,42 @@ func TestPeopleAreRefreshedByTheNodeThatHoldsTheDuty(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestARevocationAsksForTheGroupsAgain(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	s.dir.set(person("joe", "cn=a"))
+	s.dir.set(person("eve", "cn=a"))
+	joe, eve := mustLogin(t, s.Access, "joe", ldapPassword), mustLogin(t, s.Access, "eve", ldapPassword)
+	s.dir.set(person("joe", "cn=b"))
+	s.dir.set(person("eve", "cn=b"))
+	for _, name := range []string{"joe", "admin"} { // admin is nobody's but Havn's
+		if err := s.Revoke(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.joined(joe.User); !slices.Equal(got, []string{"cn=b"}) {
+		t.Errorf("joe is in %v", got)
+	}
+	if got := s.joined(eve.User); !slices.Equal(got, []string{"cn=a"}) {
+		t.Errorf("eve, who keeps hers, is in %v", got)
+	}
+	s.refreshes(access.Refreshed{})
+	// The directory is away: the revocation counts, and the next refresh asks.
+	s.dir.fail(fail.E(fail.Unavailable, nil, "away"))
+	if err := s.Revoke(t.Context(), "eve"); err != nil {
+		t.Fatal(err)
+	}
+	s.dir.fail(nil)
+	s.refreshes(access.Refreshed{Told: 1})
+	if got := s.joined(eve.User); !slices.Equal(got, []string{"cn=b"}) {
+		t.Errorf("eve is in %v", got)
+	}
+	s.dir.remove("joe")
+	if err := s.Revoke(t.Context(), "joe"); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := s.User(t.Context(), joe.User); err != nil || !u.Gone {
+		t.Errorf("%+v, %v", u, err)
+	}
+}

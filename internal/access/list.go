@@ -55,6 +55,7 @@ type RobotQuery struct {
 // MemberQuery says which members of a project are listed, by name.
 type MemberQuery struct {
 	Project int64
+	Name    string // exactly this user or group; "": any
 	Part    string // this is a part of the user's or the group's name, in whatever case
 	Page
 }
@@ -182,6 +183,7 @@ func (a *Access) Robots(ctx context.Context, query RobotQuery) (page []Robot, to
 func (a *Access) Members(ctx context.Context, query MemberQuery) (page []Member, total int64, err error) {
 	var l listing
 	l.where(true, "m.project = ?", query.Project)
+	l.exactly("COALESCE(u.name, g.name, '')", query.Name)
 	l.part("COALESCE(u.name, g.name, '')", query.Part)
 	total, err = l.run(ctx, a.DB, "member.list", "SELECT COUNT(*) FROM members m LEFT JOIN users u ON u.id = m.user_id LEFT JOIN user_groups g ON g.id = m.group_id", "COALESCE(u.name, g.name, ''), m.id", query.Page,
 		func(q sqldb.Querier, behind string, args ...any) (int, error) {

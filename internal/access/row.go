@@ -22,7 +22,7 @@ const rowsAtOnce = 200
 // codeFK is the code of the Conflict that a foreign key causes.
 const codeFK = "fk"
 
-// made looks for the row that an operation is to insert. id: an earlier run of the operation inserted it. taken: somebody else has the name. Neither: the caller inserts it, now or never.
+// made looks for the row that an operation is to insert. id: an earlier run of the operation inserted it. taken: somebody else has the name, and id is his. Neither: the caller inserts it, now or never.
 func made(ctx context.Context, tx *sqldb.Tx, op, query string, args ...any) (id int64, taken bool, err error) {
 	err = tx.Row(ctx, query, args...).Scan(&id)
 	if fail.Is(err, fail.NotFound) {
@@ -39,7 +39,7 @@ func made(ctx context.Context, tx *sqldb.Tx, op, query string, args ...any) (id 
 	if err != nil || own {
 		return id, false, err
 	}
-	return 0, true, nil
+	return id, true, nil
 }
 
 // keyIsNotFound answers that something is not there, if the database refused to refer to it: it was deleted while it was being referred to.

@@ -76,6 +76,9 @@ func (a *API) SearchLdapGroup(c *call, p SearchLdapGroupParams) error {
 	return c.json(http.StatusOK, entries)
 }
 
+// unknownUser is what Harbor says of a name that nobody in the directory has.
+const unknownUser = "unknown_user"
+
 // ImportLdapUser makes people of the directory users. Those that can't be are told with the reason, under 404, as in Harbor; the others are.
 func (a *API) ImportLdapUser(c *call, body ImportLdapUserJSONRequestBody) error {
 	if len(body.LdapUIDList) == 0 || len(body.LdapUIDList) > mostImported {
@@ -87,6 +90,8 @@ func (a *API) ImportLdapUser(c *call, body ImportLdapUserJSONRequestBody) error 
 		switch {
 		case fail.Is(err, fail.Unavailable), fail.Is(err, fail.Internal):
 			return err
+		case fail.Is(err, fail.NotFound):
+			failed = append(failed, LdapFailedImportUser{UID: login, Error: unknownUser})
 		case err != nil:
 			failed = append(failed, LdapFailedImportUser{UID: login, Error: message(err, fail.KindOf(err), "")})
 		default:

@@ -76,7 +76,7 @@ func TestPeopleAndGroupsOfTheDirectoryAreFound(t *testing.T) {
 	s.get("/ldap/groups/search?groupname=x").is(http.StatusNotFound, "NOT_FOUND")
 	s.get("/ldap/users/search", s.logIn("somebody")).is(http.StatusForbidden)
 	s.do(http.MethodPost, "/ldap/users/import", map[string]any{"ldap_uid_list": []string{"admin"}}).is(http.StatusOK) // is one already
-	if a := s.do(http.MethodPost, "/ldap/users/import", map[string]any{"ldap_uid_list": []string{"admin", "nobody"}}); a.status != http.StatusNotFound || !strings.Contains(string(a.body), `[{"error":"user`) || !strings.Contains(string(a.body), `"uid":"nobody"}]`) {
+	if a := s.do(http.MethodPost, "/ldap/users/import", map[string]any{"ldap_uid_list": []string{"admin", "nobody"}}); a.status != http.StatusNotFound || !strings.Contains(string(a.body), `[{"error":"unknown_user"`) || !strings.Contains(string(a.body), `"uid":"nobody"}]`) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	s.do(http.MethodPost, "/ldap/users/import", map[string]any{"ldap_uid_list": []string{}}).is(http.StatusBadRequest)

@@ -207,7 +207,9 @@ func members(t *testing.T, w *world) {
 	g, err := w.node(0).CreateGroup(ctx, access.FromOIDC, "devs", "Developers")
 	w.ok(err)
 	_, err = w.node(1).CreateGroup(ctx, access.FromOIDC, "devs", "")
-	w.is(err, fail.Exists)
+	if w.is(err, fail.Exists); fail.HintOf(err) != fmt.Sprint("it is number ", g.ID) {
+		t.Errorf("a second group: %v (%s)", err, fail.HintOf(err))
+	}
 	_, err = w.node(1).RenameGroup(ctx, g.ID, "Dévs")
 	w.ok(err)
 	m, err := w.node(2).AddMember(ctx, one, access.MemberSpec{UserName: "joe", Role: access.Guest})
@@ -229,6 +231,11 @@ func members(t *testing.T, w *world) {
 	page, total, err := w.node(0).Members(ctx, access.MemberQuery{Project: one})
 	if w.ok(err); total != 2 || page[0].Name != "Dévs" || page[1].Role != access.Maintainer {
 		t.Errorf("%+v of %d", page, total)
+	}
+	for name, want := range map[string]int64{"joe": 1, "jo": 0, "' OR 1=1": 0} {
+		if page, total, err = w.node(0).Members(ctx, access.MemberQuery{Project: one, Name: name}); err != nil || total != want || int64(len(page)) != want {
+			t.Errorf("members called %s: %v, %d, %v", name, page, total, err)
+		}
 	}
 	if page, total, err = w.node(0).Members(ctx, access.MemberQuery{Project: one, Part: "JO", Page: access.Page{Offset: 1}}); err != nil || total != 1 || len(page) != 0 {
 		t.Errorf("%+v of %d, %v", page, total, err)

@@ -219,15 +219,15 @@ const askSoon = 1
 func (a *Access) askFor(ctx context.Context, id int64) {
 	var s profile
 	err := s.scan(a.DB.Row(ctx, "SELECT "+profileColumns+" FROM profiles p JOIN users u ON u.id = p.user_id WHERE p.user_id = ?", id))
-	from := a.Provider()
+	from, renewer := a.Provider(), a.Renewer()
 	switch {
 	case err != nil:
 	case s.origin == FromLDAP && from != nil:
 		err = a.findAgain(ctx, from, s)
-	case s.origin == FromOIDC && a.Renew != nil && s.sealed != "":
-		err = a.renewPerson(ctx, s)
+	case s.origin == FromOIDC && renewer != nil && s.sealed != "":
+		err = a.renewPerson(ctx, renewer, s)
 	}
-	if err != nil && !errors.Is(err, errGone) && !fail.Is(err, fail.NotFound) {
+	if err != nil && !errors.Is(err, errGone) && !errors.Is(err, errUnasked) && !fail.Is(err, fail.NotFound) {
 		a.Log.WarnContext(ctx, "user not refreshed; the next refresh asks again", "user", s.name, "error", err, "hint", fail.HintOf(err))
 	}
 }

@@ -74,6 +74,7 @@ type API struct {
 	Config
 	mux       *http.ServeMux
 	ways      map[way]func(*call) error
+	later     map[string]*operation // those that do not work yet, by their patterns in mux
 	crossSite *http.CrossOriginProtection
 	pages     pages
 	kept      kept
@@ -94,13 +95,17 @@ type operation struct {
 
 // New makes the API.
 func New(c Config) *API {
-	a := &API{Config: c, mux: http.NewServeMux(), crossSite: http.NewCrossOriginProtection()}
+	a := &API{Config: c, mux: http.NewServeMux(), later: map[string]*operation{}, crossSite: http.NewCrossOriginProtection()}
 	a.ways = a.browsers()
 	all := operations(a)
 	for i := range all {
 		op := &all[i]
 		op.need = parseNeed(op.Access)
-		a.mux.HandleFunc(op.Method+" "+Base+strings.TrimSuffix(op.Path, "/"), func(_ http.ResponseWriter, r *http.Request) {
+		pattern := op.Method + " " + Base + strings.TrimSuffix(op.Path, "/")
+		if op.serve == nil {
+			a.later[pattern] = op
+		}
+		a.mux.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) {
 			if c := callOf(r); c != nil {
 				c.Request, c.op = r, op
 				c.err = a.run(c)
@@ -175,18 +180,29 @@ func unknownPath() error {
 	return fail.E(fail.NotFound, nil, "no such path in the API").Hint("%s lists what there is", Devcenter)
 }
 
-// unknown tells a path that is not there from a method that it does not have.
+// unknown tells a path that is not there from a method that it does not have. Where nothing works yet, any method is answered so: tools that failed with one try another, and show
+// the last error alone.
 func (a *API) unknown(c *call, r *http.Request) error {
 	var allowed []string
+	var notYet *operation
+	works := false
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		try := *r
 		try.Method = method
 		if _, pattern := a.mux.Handler(&try); pattern != "" {
+			if op := a.later[pattern]; op != nil {
+				notYet = op
+			} else {
+				works = true
+			}
 			allowed = append(allowed, method)
 		}
 	}
 	if len(allowed) == 0 {
 		return unknownPath()
+	}
+	if !works && notYet != nil {
+		return notYet.notYet()
 	}
 	return methodNotAllowed(c, strings.Join(allowed, ", "))
 }

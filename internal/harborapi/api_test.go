@@ -99,6 +99,8 @@ func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
 	for _, path := range []string{"", "/", "/nothing", "/projects/x/y/z", "/api/v1/projects", "/api/v2.0/../../etc/passwd", "/projects/%2e%2e/%2e%2e", "/ping/x"} {
 		s.get(path).is(http.StatusNotFound, "NOT_FOUND")
 	}
+	s.do(http.MethodPut, "/retentions/", map[string]any{}).is(http.StatusNotImplemented, "NOT_IMPLEMENTED").says("createRetention") // Terraform's provider tries it after POST
+	s.do(http.MethodPatch, "/projects/library/immutabletagrules", nil).is(http.StatusMethodNotAllowed)
 	s.do(http.MethodPost, "/ping", nil).is(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED").has("Allow", "GET, HEAD")
 	s.do(http.MethodDelete, "/configurations", nil).is(http.StatusMethodNotAllowed).has("Allow", "GET, HEAD, PUT")
 	s.do("FETCH", "/api/version", nil).is(http.StatusMethodNotAllowed).has("Allow", "GET, HEAD")

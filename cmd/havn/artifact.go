@@ -38,7 +38,7 @@ func (p *program) artifactList() *cobra.Command {
 		"  havn artifact list team/app\n  havn artifact list team/app --query tags=~v1 --sort -push_time --limit 20 --output json",
 	}, func(r *remote, of client.Place) (answered, error) {
 		return listed(&l, func(page, size int64) ([]client.Artifact, int64, error) {
-			return r.ListArtifacts(r.ctx, of.Project, of.Repository, client.ListArtifactsParams{Q: l.query, Sort: l.sort, Page: page, PageSize: size, WithTag: true, WithLabel: true, WithAccessory: true})
+			return r.Artifacts(r.ctx, of, client.ListArtifactsParams{Q: l.query, Sort: l.sort, Page: page, PageSize: size, WithTag: true, WithLabel: true, WithAccessory: true})
 		}, "DIGEST, TYPE, SIZE, PUSHED, TAGS, LABELS", func(one client.Artifact) []string {
 			return []string{one.Digest, one.Type, amount(one.Size), since(one.PushTime), lines(tagNames(one.Tags)), lines(labelNames(one.Labels))}
 		})

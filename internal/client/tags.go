@@ -23,11 +23,21 @@ func tagOf(digest string, t Tag) TagOf {
 // mostTold is how many tags a page of artifacts may tell before each of them is asked for its own: servers leave out what is beyond some thousands.
 const mostTold = 1000
 
+// Artifacts answers a page of a repository's artifacts. The API has an empty list for a repository that is not there, as Harbor has; this has its error, or a slip of the pen would look
+// like a repository without anything.
+func (c *Client) Artifacts(ctx context.Context, of Place, p ListArtifactsParams) ([]Artifact, int64, error) {
+	page, total, err := c.ListArtifacts(ctx, of.Project, of.Repository, p)
+	if err == nil && total == 0 {
+		_, err = c.GetRepository(ctx, of.Project, of.Repository)
+	}
+	return page, total, err
+}
+
 // RepositoryTags answers all tags of a repository, by name. The API lists those of an artifact alone.
 func (c *Client) RepositoryTags(ctx context.Context, of Place) ([]TagOf, error) {
 	all := []TagOf{}
 	_, _, err := All(0, func(page, size int64) ([]Artifact, int64, error) {
-		artifacts, total, err := c.ListArtifacts(ctx, of.Project, of.Repository, ListArtifactsParams{Q: "tags=*", Page: page, PageSize: size, WithTag: true})
+		artifacts, total, err := c.Artifacts(ctx, of, ListArtifactsParams{Q: "tags=*", Page: page, PageSize: size, WithTag: true})
 		if err != nil {
 			return nil, 0, err
 		}

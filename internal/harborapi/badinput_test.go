@@ -61,7 +61,7 @@ func TestEveryParameterOfAPathTakesRubbish(t *testing.T) {
 				}
 				p := mine
 				if o.Method == http.MethodDelete { // "." ends in the path above
-					p = mine.with("reference", "absent").with("repository_name", "absent")
+					p = mine.with("reference", "absent").with("repository_name", "absent").with("user_id", absent)
 				}
 				a := s.call(o, p, func(*http.Request) {}, place{m[1]: text, name: text})
 				if a.refusedWell(); !o.Works() && a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed && o.Method != http.MethodHead {

@@ -321,7 +321,7 @@ func TestASignatureIsAttachedByItsTag(t *testing.T) {
 	s.push("library/app", image(""), "1")
 	attached := func(repository string, want ...oci.Digest) {
 		t.Helper()
-		list := s.get("/projects/library/repositories/"+repository+"/artifacts").has("X-Total-Count", "1").artifacts()
+		list := s.get("/projects/library/repositories/"+repository+"/artifacts?with_accessory=true").has("X-Total-Count", "1").artifacts()
 		if len(list) != 1 || list[0].Digest != signed.String() || len(list[0].Accessories) != len(want) {
 			t.Fatalf("%+v", list)
 		}

@@ -45,8 +45,12 @@ var lines = map[string]string{
 	"deleteUser":            "delete user user",
 	"deleteUserGroup":       "delete usergroup renamed",
 	"deleteUserToken":       "delete user_token user: token",
+	"endSession":            "delete session user",
+	"endSessions":           "delete session user: all",
 	"importLdapUser":        "create user maria: imported",
+	"makeCliSecret":         "update user cliff: CLI secret",
 	"pingLdap":              "", // changes nothing
+	"pingOIDC":              "", // nor does this
 	"removeLabel":           "delete artifact_label mine/app@{digest}: renamed",
 	"setCliSecret":          "update user cliff: CLI secret",
 	"setUserSysAdmin":       "update user user: sysadmin true",
@@ -143,8 +147,10 @@ func TestEveryChangeLeavesOneLine(t *testing.T) {
 				}
 				first := place{}
 				switch o.ID {
-				case "setCliSecret":
+				case "setCliSecret", "makeCliSecret":
 					first["user_id"] = fmt.Sprint(cliff.User)
+				case "endSession", "endSessions": // those before ended with the changes of the user
+					mine["session_id"] = s.begun("user", "Passw0rd-anew")
 				case "deleteArtifact":
 					s.do(http.MethodPost, mine.fill("/projects/mine/repositories/app/artifacts/{digest}/tags"), map[string]string{"name": "1"}).is(http.StatusCreated)
 					_, last = s.written(last)

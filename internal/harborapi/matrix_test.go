@@ -25,7 +25,7 @@ type place map[string]string
 // nowhere is where nothing is.
 var nowhere = place{
 	"project_name": "absent", "repository_name": "absent", "reference": "absent", "digest": "sha256:" + strings.Repeat("0", 64), "tag_name": "absent", "meta_name": "absent", "addition": "absent",
-	"project": absent, "mid": absent, "id": absent, "label_id": absent, "robot_id": absent, "group_id": absent, "user_id": absent, "token_id": absent, "robot": "absent",
+	"project": absent, "mid": absent, "id": absent, "label_id": absent, "robot_id": absent, "group_id": absent, "user_id": absent, "token_id": absent, "session_id": "absent", "robot": "absent",
 }
 
 // absent is a number that nothing has.
@@ -64,11 +64,22 @@ func (s *service) furnish(project, mark string) place {
 	make("group_id", "/usergroups", map[string]any{"group_name": "group" + mark, "group_type": 3})
 	make("mid", "/projects/"+project+"/members", map[string]any{"role_id": 3, "member_user": map[string]string{"username": "user" + mark}})
 	p["token_id"] = fmt.Sprint(s.do(http.MethodPost, "/users/"+p["user_id"]+"/tokens", map[string]string{"name": "token" + mark}, as("user"+mark, secret)).id())
+	p["session_id"] = s.begun("user"+mark, secret)
 	s.do(http.MethodPost, "/projects/"+project+"/metadatas", map[string]string{"auto_scan": "true"}).is(http.StatusOK)
 	var robot harborapi.RobotCreated
 	s.do(http.MethodPost, "/robots", robotBody("robot"+mark, "project", in("project", project, "repository:pull"))).is(http.StatusCreated).decode(&robot)
 	p["robot_id"], p["robot"] = fmt.Sprint(robot.ID), robot.Name
 	return p
+}
+
+// begun begins a session of a user and answers its id.
+func (s *service) begun(name, password string) string {
+	s.Helper()
+	who, err := s.access.Authenticate(s.Context(), name, password, "192.0.2.2")
+	s.ok(err)
+	cookie, err := s.access.Begin(s.Context(), who, "192.0.2.2", "a browser")
+	s.ok(err)
+	return access.SessionID(cookie)
 }
 
 // known is what a test knows of an operation beyond the document: what an operation needs that looks further than "login" itself, and a request that is good in a place.
@@ -104,6 +115,8 @@ var details = map[string]known{
 	"createUserGroup":           {body: `{"group_name":"new","group_type":3}`},
 	"createUserToken":           {need: "admin", body: `{"name":"new","expires_at":4102444800}`, at: place{"user_id": "1"}}, // of the administrator, who makes his own
 	"deleteUserToken":           {need: "system user:update"},
+	"endSession":                {need: "system user:update"},
+	"endSessions":               {need: "system user:update"},
 	"getCurrentUserInfo":        {need: "user"},
 	"getCurrentUserPermissions": {need: "known"},
 	"getPermissions":            {need: "known"},
@@ -113,8 +126,11 @@ var details = map[string]known{
 	"importLdapUser":            {body: `{"ldap_uid_list":["{login}"]}`},
 	"listAuditLogExts":          {need: "known"},
 	"listAuditLogs":             {need: "known"},
+	"listSessions":              {need: "system user:read"},
 	"listUserTokens":            {need: "system user:read"},
+	"makeCliSecret":             {need: "system user:update"},
 	"pingLdap":                  {body: `{"ldap_url":"ldaps://good.example","ldap_search_dn":"cn=a","ldap_search_password":"x","ldap_base_dn":"dc=b","ldap_filter":"(a=b)","ldap_uid":"uid","ldap_scope":2,"ldap_connection_timeout":5,"ldap_verify_cert":true}`},
+	"pingOIDC":                  {body: `{"url":"https://idp.example","verify_cert":true}`},
 	"search":                    {query: "q=app"},
 	"searchLdapGroup":           {query: "groupname=team"},
 	"searchLdapUser":            {query: "username=maria"},

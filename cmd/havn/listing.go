@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/havn-registry/havn/internal/client"
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 // listing is what of a list is asked for.
@@ -29,6 +30,13 @@ func (l *listing) flags(cmd *cobra.Command, query, sort string, limit int64) {
 	cmd.Flags().Int64Var(&l.limit, "limit", limit, "at most so many; 0: all")
 }
 
+func (l *listing) check() error {
+	if l.limit >= 0 {
+		return nil
+	}
+	return usage(fail.E(fail.Invalid, nil, "--limit %d", l.limit).Hint("use 1 or more, or 0 for all"))
+}
+
 // and adds a condition to the query.
 func (l *listing) and(condition string) string {
 	if l.query == "" {
@@ -39,7 +47,10 @@ func (l *listing) and(condition string) string {
 
 // listed asks for a list, page after page, and makes a table of it. What is left out by the limit is told beside it.
 func listed[T any](l *listing, ask func(page, size int64) ([]T, int64, error), header string, row func(T) []string) (answered, error) {
-	all, total, err := client.All(max(l.limit, 0), ask)
+	if err := l.check(); err != nil {
+		return answered{}, err
+	}
+	all, total, err := client.All(l.limit, ask)
 	if err != nil {
 		return answered{}, err
 	}

@@ -100,10 +100,8 @@ func (p *program) logIn(cmd *cobra.Command, where at, user string, stdin bool, d
 		result.value = loggedIn{server, login.User, &login.Expires}
 		result.text = fmt.Sprintf("%s is logged in at %s until %s.\n", login.User, server, since(login.Expires))
 	}
-	if former.Made && former.UserID == login.UserID && login.Made {
-		if err = c.LogOut(cmd.Context(), former); err != nil {
-			result.note = "the token of the former login goes on until its end: " + err.Error()
-		}
+	if err = p.endToken(cmd, where, server, former); err != nil {
+		result.note = "the token of the former login goes on until its end: " + err.Error()
 	}
 	return result, nil
 }
@@ -171,27 +169,47 @@ func (p *program) logout() *cobra.Command {
 			}
 			names = []string{server}
 		}
-		result := answered{value: loggedOut{names}}
+		result := loggedOut{Servers: []string{}}
+		var failures []error
 		for _, server := range names {
-			if _, known := logins.Servers[server]; !known {
-				return remotely(fail.E(fail.Unauthenticated, nil, "nobody is logged in at %s", server).Hint("there is nothing to forget"))
-			}
 			if err = p.logOut(cmd, where, logins, server); err != nil {
-				return remotely(err)
+				failures = append(failures, err)
+				continue
 			}
-			result.text += "Logged out at " + server + ".\n"
+			result.Servers = append(result.Servers, server)
 		}
-		return p.show(result, wantJSON)
+		text := ""
+		for _, server := range result.Servers {
+			text += "Logged out at " + server + ".\n"
+		}
+		if err = p.show(answered{value: result, text: text}, wantJSON); err == nil && len(failures) > 0 {
+			for _, one := range failures[1:] {
+				p.complain(one)
+			}
+			err = remotely(failures[0])
+		}
+		return err
 	}
 	return cmd
 }
 
 // logOut forgets the login first: whatever becomes of the token, this machine has it no more.
 func (p *program) logOut(cmd *cobra.Command, where at, logins *client.Logins, server string) error {
-	login := logins.Servers[server]
+	login, known := logins.Servers[server]
+	if !known {
+		return fail.E(fail.Unauthenticated, nil, "nobody is logged in at %s", server).Hint("there is nothing to forget")
+	}
 	if err := logins.Forget(server); err != nil {
 		return err
 	}
+	if err := p.endToken(cmd, where, server, login); err != nil {
+		return fail.E(fail.KindOf(err), err, "the login is forgotten, and its token %d at %s goes on", login.TokenID, server).Hint("log in when the server answers, and `havn token delete` it")
+	}
+	return nil
+}
+
+// endToken ends the token of a login, if that made one, by its own power: the user may be another one by now.
+func (p *program) endToken(cmd *cobra.Command, where at, server string, login client.Login) error {
 	ca, err := p.authority(where.ca)
 	if err != nil {
 		return usage(err)
@@ -200,11 +218,8 @@ func (p *program) logOut(cmd *cobra.Command, where at, logins *client.Logins, se
 		ca = []byte(login.CA)
 	}
 	c, err := client.New(client.Config{Server: server, User: login.User, Password: login.Secret, CA: ca, Agent: agent()})
-	if err == nil {
-		err = c.LogOut(cmd.Context(), login)
-	}
 	if err != nil {
-		return fail.E(fail.KindOf(err), err, "the login is forgotten, and its token %d at %s goes on", login.TokenID, server).Hint("log in when the server answers, and `havn token delete` it")
+		return err
 	}
-	return nil
+	return c.LogOut(cmd.Context(), login)
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/havn-registry/havn/internal/client"
 )
 
 // adminPassword is that of the servers that spawn starts.
@@ -210,6 +212,40 @@ func TestALoginKeepsATokenAndNeverThePassword(t *testing.T) {
 	p.fails(exitDenied, "havn login SERVER", "project", "list")
 	p.fails(exitDenied, "havn login http://"+p.server, "project", "list", "--server", p.server)
 	p.fails(exitDenied, "nobody is logged in anywhere", "logout")
+}
+
+func TestALoginAsSomebodyElseEndsTheFormerOnesToken(t *testing.T) {
+	t.Parallel()
+	p := admin(t, spawn(t))
+	p.on("Passw0rd-of-maria\n").fine("user", "create", "maria", "--email", "m@example.com", "--password-stdin")
+	p.on("Passw0rd-of-maria\n").fine("login", p.server, "--user", "maria", "--password-stdin")
+	if out := p.fine("token", "list"); strings.Count(out, "havn login on") != 1 {
+		t.Errorf("maria has\n%s", out)
+	}
+	p.on(adminPassword+"\n").fine("login", p.server, "--user", "admin", "--password-stdin")
+	for _, user := range []string{"admin", "maria"} {
+		want := map[string]int{"admin": 1}[user]
+		if out := p.fine("token", "list", "--of", user); strings.Count(out, "havn login on") != want {
+			t.Errorf("%s has\n%s", user, out)
+		}
+	}
+	// Several servers, of which one is away.
+	logins, err := (&program{environ: p.env}).logins()
+	if err == nil {
+		err = logins.Put("http://0.0.0.0:1", client.Login{User: "maria", Secret: "x", Made: true, UserID: 2, TokenID: 3})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.fails(exitUsage, "plain HTTP to another machine", "project", "list", "--server", "http://0.0.0.0:2")
+	p.fails(exitAway, "ask http://0.0.0.0:1", "project", "list", "--server", "0.0.0.0:1") // who logged in there said that it may be plain
+	p.says("project list --server "+p.server, "library")
+	p.fails(exitUsage, "--limit -1", "project", "list", "--limit", "-1", "--server", p.server)
+	code, out, errOut := p.run("logout", "--all")
+	if code != exitAway || out != "Logged out at http://"+p.server+".\n" || !strings.Contains(errOut, "token 3 at http://0.0.0.0:1 goes on") {
+		t.Errorf("%d\n%s%s", code, out, errOut)
+	}
+	p.says("logout --all --output json", `"servers": []`)
 }
 
 func TestLoginsThatAreRefused(t *testing.T) {
@@ -483,6 +519,10 @@ func TestRepositoriesArtifactsTagsAndLabelsByTheCommandLine(t *testing.T) {
 		t.Errorf("%+v", tags)
 	}
 	p.fails(exitUsage, "name an artifact", "tag", "list", "team/deep/app", "--sort", "name")
+	p.fails(exitUsage, "--limit -1", "tag", "list", "team/deep/app", "--limit", "-1")
+	if _, out, errOut := p.run("tag", "list", "team/deep/app", "--limit", "2"); strings.Count(out, "\n") != 3 || !strings.Contains(errOut, "1 more are not shown") {
+		t.Errorf("%s%s", out, errOut)
+	}
 	p.fails(exitAbsent, "not found", "tag", "list", "team/none")
 	p.fails(exitUsage, "havn artifact delete", "tag", "delete", "team/deep/app@"+one, "--yes")
 	p.says("tag delete team/deep/app:stable --yes", "deleted")

@@ -30,8 +30,11 @@ func (p *program) tagList() *cobra.Command {
 		if err != nil {
 			return answered{}, usage(err)
 		}
+		if err = l.check(); err != nil {
+			return answered{}, err
+		}
 		ask := func() ([]client.TagOf, int64, error) {
-			return r.TagsOf(r.ctx, of, client.ListTagsParams{Q: l.query, Sort: l.sort}, max(l.limit, 0))
+			return r.TagsOf(r.ctx, of, client.ListTagsParams{Q: l.query, Sort: l.sort}, l.limit)
 		}
 		if ofAll {
 			ask = func() ([]client.TagOf, int64, error) {

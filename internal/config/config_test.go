@@ -270,6 +270,7 @@ func TestUnknownVariablesAreWarnedOfAndThoseOfKubernetesAreNot(t *testing.T) {
 		"HAVN_METRICS_SERVICE_HOST=10.0.0.2", "HAVN_METRICS_PORT=tcp://10.0.0.2:1", "HAVN_METRICS_PORT_5001_TCP_ADDR=10.0.0.2",
 	}
 	load(t, config.Source{Env: kubernetes})
+	load(t, config.Source{Env: []string{"HAVN_SERVER=r", "HAVN_USER=maria", "HAVN_TOKEN=x", "HAVN_CA_FILE=/x"}}) // those of the commands that ask a server
 	_, warnings, err := config.Load(config.Source{Env: append(kubernetes, "HAVN_HTTP_ADR=x", "HAVN_ZZZZZZZZZZZZZZZZZZ=1", "HAVN_HTTP_PORT=5000")})
 	if err != nil || len(warnings) != 3 {
 		t.Fatalf("%v, %v", warnings, err)

@@ -6,6 +6,7 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -54,8 +55,8 @@ func (a *Access) checkNew(s UserSpec) error {
 	if err := a.checkPersonName(s.Name); err != nil {
 		return err
 	}
-	if strings.ContainsAny(s.Name, refusedLetters) {
-		return fail.E(fail.Invalid, nil, "user name %.100q", s.Name).Hint("leave out %s", refusedLetters)
+	if strings.ContainsAny(s.Name, refusedLetters) || strings.ContainsFunc(s.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fail.E(fail.Invalid, nil, "user name %.100q", s.Name).Hint("leave out %s, and what is not seen: it would let one user look like another", refusedLetters)
 	}
 	if err := checkNewPassword(s.Password); err != nil {
 		return err
@@ -236,7 +237,7 @@ func (a *Access) changeUser(ctx context.Context, id int64, name string, allowed 
 		err = a.DB.Tx(ctx, name, change)
 	}
 	if name != txProfile { // which anybody can change all the time: it makes nobody somebody else
-		a.verified.clear()
+		a.verified.forget(owner{user: id})
 		a.browsers.clear()
 	}
 	if err != nil {

@@ -84,7 +84,7 @@ func TestUsersThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	a, _ := fresh(t)
 	cases := map[string]access.UserSpec{}
-	for _, name := range []string{"", " joe", "joe ", "a:b", "a,b", `a"b`, "a~b", "a#b", "a%b", "a$b", "robot$x", "a\x00b", "a\nb", "a\xff", strings.Repeat("x", 256)} {
+	for _, name := range []string{"", " joe", "joe ", "a:b", "a,b", `a"b`, "a~b", "a#b", "a%b", "a$b", "robot$x", "a\x00b", "a\nb", "a\xff", "adm\u200bin", "joe\u00a0x", strings.Repeat("x", 256)} {
 		cases["name "+name] = access.UserSpec{Name: name, Password: joesPassword}
 	}
 	for _, secret := range []string{"", "Short1a", "nouppercase1", "NOLOWERCASE1", "NoDigitAtAll", strings.Repeat("Aa1", 50), "havn_pat_Abc1", "Control1\x07a"} {
@@ -150,7 +150,7 @@ func TestStrangersRegisterOnlyWhereTheyMay(t *testing.T) {
 	}
 }
 
-func TestAProfileThatChangesCostsNobodyElseAHash(t *testing.T) {
+func TestWhatOneChangesOfHimselfCostsNobodyElseAHash(t *testing.T) {
 	t.Parallel()
 	a, _ := fresh(t)
 	joe := makeUser(t, a, "joe")
@@ -163,6 +163,12 @@ func TestAProfileThatChangesCostsNobodyElseAHash(t *testing.T) {
 	enter()
 	before := a.HashesMade()
 	if _, err := a.UpdateProfile(t.Context(), joe.ID, access.Profile{Email: "joe@example.com", RealName: "Joe"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.SetCLISecret(t.Context(), joe.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Revoke(t.Context(), "joe"); err != nil {
 		t.Fatal(err)
 	}
 	enter()

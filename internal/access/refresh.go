@@ -263,7 +263,7 @@ func (a *Access) setGone(ctx context.Context, s profile) error {
 	if err != nil {
 		return err
 	}
-	a.verified.clear()
+	a.verified.forget(owner{user: s.id})
 	a.browsers.clear()
 	if !s.gone {
 		a.Log.WarnContext(ctx, "the directory does not know a user any more; he is out until it does", "user", s.name, "subject", s.subject)

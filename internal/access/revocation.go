@@ -158,7 +158,7 @@ func (a *Access) lookOnce(ctx context.Context) (n int, err error) {
 	if before := r.known.Load(); before != nil {
 		w.users, w.robots = maps.Clone(before.users), maps.Clone(before.robots)
 	}
-	last, subjects := r.last, []string(nil)
+	last, subjects, whose := r.last, []string(nil), []owner(nil)
 	for row, err := range a.DB.Rows(ctx, "SELECT id, user_id, robot, subject, before_at FROM revocations WHERE id > ? ORDER BY id LIMIT ?", r.last, revokedAtOnce) {
 		if err != nil {
 			return 0, err
@@ -169,7 +169,7 @@ func (a *Access) lookOnce(ctx context.Context) (n int, err error) {
 			return 0, err
 		}
 		n++
-		subjects = append(subjects, subject)
+		subjects, whose = append(subjects, subject), append(whose, owner{user, robot})
 		if user != 0 {
 			w.users[user] = max(w.users[user], before)
 		} else {
@@ -187,7 +187,7 @@ func (a *Access) lookOnce(ctx context.Context) (n int, err error) {
 	}
 	r.last = last
 	r.known.Store(w)
-	a.verified.clear()
+	a.verified.forget(whose...)
 	a.browsers.clear()
 	return n, nil
 }

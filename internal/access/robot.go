@@ -187,7 +187,7 @@ func (a *Access) UpdateRobot(ctx context.Context, who Identity, id int64, s Robo
 		return Changed[Robot]{}, err
 	}
 	err = a.DB.Tx(ctx, "robot.change", func(tx *sqldb.Tx) error { return a.writeRobot(ctx, tx, before, s, given) })
-	a.verified.clear()
+	a.verified.forget(owner{robot: id})
 	if err == nil && s.Disabled {
 		a.heed(ctx)
 	}
@@ -261,7 +261,7 @@ func (a *Access) SetRobotSecret(ctx context.Context, id int64, secret string) (s
 		n, err = tx.Exec(ctx, "UPDATE robots SET secret = ?, changed_at = "+raised+" WHERE id = ?", a.secrets.hash(robotSecret, id, secret), now, now, id)
 		return err
 	})
-	a.verified.clear()
+	a.verified.forget(owner{robot: id})
 	if err == nil && n == 0 {
 		err = noRobot(id)
 	}
@@ -287,7 +287,7 @@ func (a *Access) DeleteRobot(ctx context.Context, id int64) (Robot, error) {
 		_, txErr := tx.Exec(ctx, "DELETE FROM robots WHERE id = ?", id)
 		return txErr
 	})
-	a.verified.clear()
+	a.verified.forget(owner{robot: id})
 	if err != nil {
 		return Robot{}, fmt.Errorf("delete robot %s: %w", was.Name, err)
 	}

@@ -146,7 +146,7 @@ func (a *Access) DeleteUserToken(ctx context.Context, user, id int64) (UserToken
 			_, cause := tx.Exec(ctx, "DELETE FROM user_tokens WHERE id = ? AND user_id = ?", id, user)
 			return cause
 		})
-		a.verified.clear()
+		a.verified.forget(owner{user: user})
 		return t, err
 	}
 	return UserToken{}, fail.E(fail.NotFound, nil, "token %d of user %d", id, user)
@@ -168,7 +168,7 @@ func (a *Access) SetCLISecret(ctx context.Context, user int64, secret string) (s
 		}
 		return a.insertToken(ctx, tx, user, &UserToken{Created: now}, secret)
 	})
-	a.verified.clear()
+	a.verified.forget(owner{user: user})
 	if err != nil {
 		return "", fmt.Errorf("set the CLI secret of user %d: %w", user, keyIsNotFound(err, "the user"))
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -22,8 +23,13 @@ type verified struct {
 	key    []byte
 	mu     sync.Mutex
 	held   map[mark]verifiedLogin
-	clears int // how often it was cleared
+	times  int           // how often something was forgotten
+	all    int           // the last of these times at which all were
+	lately map[owner]int // or, behind that, somebody's
 }
+
+// owner is whose login it was: one of both is 0.
+type owner struct{ user, robot int64 }
 
 type verifiedLogin struct {
 	who Identity
@@ -35,10 +41,12 @@ const (
 	verifiedTime = 10 * time.Second
 	// verifiedMost bounds the table; beyond it, it begins anew.
 	verifiedMost = 10_000
+	// latelyMost bounds whose logins are known to have been forgotten; beyond it, all are.
+	latelyMost = 1000
 )
 
 func newVerified(clock func() time.Time) *verified {
-	v := &verified{clock: clock, key: make([]byte, sha256.Size), held: map[mark]verifiedLogin{}}
+	v := &verified{clock: clock, key: make([]byte, sha256.Size), held: map[mark]verifiedLogin{}, lately: map[owner]int{}}
 	rand.Read(v.key)
 	return v
 }
@@ -57,18 +65,18 @@ func (v *verified) get(m mark) (Identity, bool) {
 	return l.who, ok && v.clock().Before(l.end)
 }
 
-// count answers how often the table was cleared, for put.
+// count answers how often something was forgotten, for put.
 func (v *verified) count() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.clears
+	return v.times
 }
 
-// put remembers a login, unless the table was cleared since it began: it may have read the user before the change that cleared it.
+// put remembers a login, unless somebody's of the same were forgotten since it began: it may have read the user before the change that this is about.
 func (v *verified) put(m mark, who Identity, before int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.clears != before {
+	if v.all > before || v.lately[owner{who.User, who.Robot}] > before {
 		return
 	}
 	if len(v.held) >= verifiedMost {
@@ -77,11 +85,21 @@ func (v *verified) put(m mark, who Identity, before int) {
 	v.held[m] = verifiedLogin{who, v.clock().Add(verifiedTime)}
 }
 
-func (v *verified) clear() {
+// forget forgets the logins of some. Those of others stay: whoever may change something of his own all the time must not make theirs slow.
+func (v *verified) forget(whose ...owner) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	clear(v.held)
-	v.clears++
+	v.times++
+	if len(v.lately)+len(whose) > latelyMost {
+		clear(v.held)
+		clear(v.lately)
+		v.all = v.times
+		return
+	}
+	for _, o := range whose {
+		v.lately[o] = v.times
+	}
+	maps.DeleteFunc(v.held, func(_ mark, l verifiedLogin) bool { return v.lately[owner{l.who.User, l.who.Robot}] == v.times })
 }
 
 // flights lets requests that bring the same credentials at the same time share one check: a client that opens ten connections costs one hash, and makes one guess.

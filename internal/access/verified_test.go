@@ -57,14 +57,37 @@ func TestWhoComesDuringACheckTakesItsResult(t *testing.T) {
 func TestALoginThatBeganBeforeAChangeIsNotRemembered(t *testing.T) {
 	t.Parallel()
 	v := newVerified(time.Now)
+	joe, bot := Identity{Subject: "joe", User: 1}, Identity{Subject: "robot$1", Robot: 1}
 	before := v.count()
-	v.clear() // the password was changed while the old one was checked
-	v.put(mark{1}, Identity{Subject: "joe"}, before)
+	v.forget(owner{user: 1}) // the password was changed while the old one was checked
+	v.put(mark{1}, joe, before)
 	if _, ok := v.get(mark{1}); ok {
 		t.Error("the old password is remembered")
 	}
-	v.put(mark{1}, Identity{Subject: "joe"}, v.count())
+	v.put(mark{1}, joe, v.count())
 	if _, ok := v.get(mark{1}); !ok {
 		t.Error("the new password is not remembered")
+	}
+	v.put(mark{2}, bot, before)
+	v.forget(owner{robot: 2}, owner{user: 3})
+	for m, what := range map[mark]string{{1}: "a user's", {2}: "a robot's of the same number"} {
+		if _, ok := v.get(m); !ok {
+			t.Errorf("%s login is forgotten with somebody else's", what)
+		}
+	}
+	before = v.count()
+	for i := range int64(2 * latelyMost) { // more than are known one by one
+		v.forget(owner{user: i + 10})
+	}
+	if _, ok := v.get(mark{1}); ok || len(v.lately) > latelyMost {
+		t.Errorf("remembered %v, %d known one by one", ok, len(v.lately))
+	}
+	v.put(mark{1}, joe, before)
+	if _, ok := v.get(mark{1}); ok {
+		t.Error("a login of before all were forgotten is remembered")
+	}
+	v.put(mark{1}, joe, v.count())
+	if _, ok := v.get(mark{1}); !ok {
+		t.Error("nothing is remembered any more")
 	}
 }

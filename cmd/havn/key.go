@@ -30,14 +30,14 @@ func (p *program) keyRotate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Sign tokens with a new key",
-		Long: `Make a new key, with which tokens are signed from now on. Nodes on MariaDB or PostgreSQL go on serving and take it within a second; on
-SQLite stop Havn first.
+		Long: `Make a new key, with which tokens are signed from now on. Havn goes on serving, and takes it within a second. On SQLite give this command
+the data directory of the process that serves: that one is asked to do it.
 
 Tokens that the old key signed are good until they end; then it is forgotten. If somebody else may know the old key, use --revoke: it is
 forgotten at once, with all keys before it, and everybody logs in again.
 
 ` + exitText,
-		Example: "  havn key rotate --config /etc/havn/havn.yaml\n  systemctl stop havn && havn key rotate --data-dir /var/lib/havn; systemctl start havn\n  havn key rotate --revoke",
+		Example: "  havn key rotate --config /etc/havn/havn.yaml\n  havn key rotate --revoke",
 		Args:    noArguments,
 	}
 	load, asJSON := p.settings(cmd), output(cmd)

@@ -14,9 +14,12 @@ import (
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
-// RotateKey changes the key that signs tokens: see access.RotateKey. On SQLite no process may serve meanwhile; with a database of its own nodes may, and take the key within a second.
+// RotateKey changes the key that signs tokens: see access.RotateKey. Nodes that serve take it within a second; with SQLite, the process that serves is asked to change it.
 func RotateKey(ctx context.Context, c *config.Config, revoke bool) (done access.Rotated, err error) {
 	db, leave, err := openStopped(ctx, c, "rotate the key")
+	if fail.Is(err, fail.Conflict) && c.Database.Engine == config.SQLite {
+		return askToRotate(ctx, c.DataDir, revoke, err)
+	}
 	if err != nil {
 		return done, err
 	}

@@ -63,6 +63,7 @@ func (s *Server) parts() []part {
 		{"settings", s.settings.Run},
 		{"audit log", s.audit.Run},
 		{"access", s.access.Run},
+		{"key", s.keys.Run},
 		{"directory", s.refreshPeople},
 		{"sweep", s.sweep.Run},
 		{"cluster", s.beat},

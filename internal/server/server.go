@@ -59,6 +59,7 @@ type Server struct {
 	registry  *registry.Registry
 	node      *cluster.Node
 	sweep     *sweep.Sweeper
+	keys      keyKeeper
 
 	listeners []net.Listener
 	inside    net.Listener // of the metrics address, nil if there is none
@@ -165,6 +166,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if err = s.openAccess(ctx, o, sealer, reg); err != nil {
 		return fmt.Errorf("access: %w", err)
 	}
+	s.keys = keyKeeper{s, sealer}
 	sees := &sights{db: db, clock: s.clock, host: hostName()}
 	if s.node, err = cluster.Start(ctx, cluster.Config{DB: db, Version: s.version, Addr: s.advertised(), Clock: s.clock, Log: s.log, Sight: sees.text}); err != nil {
 		return fmt.Errorf("join the cluster: %w", err)

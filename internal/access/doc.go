@@ -1,3 +1,3 @@
-// Package access says who somebody is and what they may do: local users, their passwords and the slow-down of guesses, scopes, and the tokens that hold what
-// was granted. It knows no HTTP.
+// Package access says who somebody is and what they may do: users of Havn's own and of directories, robots, groups, members and their roles, passwords and the slow-down of guesses, secrets, sessions,
+// scopes, and the tokens that hold what was granted and can be revoked. It knows no HTTP.
 package access

@@ -97,12 +97,6 @@ func Check(ctx context.Context, db *sqldb.DB, secret string) (*Seal, error) {
 	return s, nil
 }
 
-// Forget makes the next secret that the database is opened with its own. What was sealed with the old one can't be opened any more: see access.RotateKey.
-func Forget(ctx context.Context, tx *sqldb.Tx) error {
-	_, err := tx.Exec(ctx, "DELETE FROM meta WHERE k = ?", mark)
-	return err
-}
-
 // Seal answers how a secret is stored under a name. It is opened under that name alone, so that rows can't be changed for each other.
 func (s *Seal) Seal(name string, secret []byte) string {
 	return form + base64.RawStdEncoding.EncodeToString(s.key.Seal(nil, nil, secret, []byte(name)))

@@ -141,7 +141,11 @@ func (r *Registry) deletePart(ctx context.Context, name oci.Name, d oci.Digest) 
 			return txErr
 		}
 		u := untagging{r: r, name: name, d: d}
-		return u.last(ctx, tx, in, nil)
+		gone, txErr := u.last(ctx, tx, in, nil)
+		if txErr != nil || !gone {
+			return txErr
+		}
+		return discharge(ctx, tx, in, 0, d)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("delete part %s of %s: %w", d, name, err)

@@ -185,20 +185,28 @@ func (p *purse) hold(ctx context.Context, tx *sqldb.Tx, upload string, n int64) 
 
 // dropHold counts an upload no longer. What it held is the quota's again, or, if it is a slice's, when that is given back.
 func dropHold(ctx context.Context, tx *sqldb.Tx, project int64, held index.Hold) error {
-	if held.Upload == "" {
-		return nil
-	}
-	gone, err := index.DeleteHold(ctx, tx, held)
+	freed, err := deleteHold(ctx, tx, project, held)
 	if err != nil {
 		return err
 	}
-	if gone == 0 { // folded meanwhile
-		return &lack{project: project}
+	return index.AddHeld(ctx, tx, project, -freed)
+}
+
+// deleteHold is dropHold, and leaves it to the caller to give the quota what it answers: once, at the end of the transaction.
+func deleteHold(ctx context.Context, tx *sqldb.Tx, project int64, held index.Hold) (freed int64, err error) {
+	if held.Upload == "" {
+		return 0, nil
 	}
-	if held.Slice != 0 {
-		return nil
+	gone, err := index.DeleteHold(ctx, tx, held)
+	switch {
+	case err != nil:
+		return 0, err
+	case gone == 0: // folded meanwhile
+		return 0, &lack{project: project}
+	case held.Slice != 0:
+		return 0, nil
 	}
-	return index.AddHeld(ctx, tx, project, -held.Bytes)
+	return held.Bytes, nil
 }
 
 // forgetHold counts an upload no longer that ends without a blob.
@@ -214,12 +222,14 @@ func forgetHold(ctx context.Context, tx *sqldb.Tx, u index.Upload) error {
 	return dropHold(ctx, tx, quota, held)
 }
 
-// discharge counts what a repository has no longer. What no repository of the project has any more is the quota's again, or, if it is a slice's, when that is given back.
-func discharge(ctx context.Context, tx *sqldb.Tx, repo index.Repository, list ...oci.Digest) error {
+// discharge counts what a repository has no longer. What no repository of the project has any more is the quota's again, or, if it is a slice's, when that is given back; and so are the bytes that are freed besides.
+//
+// It stands at the end of a transaction. The charges come in the order of their digests and the quota last, so that two do not wait for each other; and who takes of the quota does not wait for all that a long
+// transaction does, or, coming through another node of Galera, end it.
+func discharge(ctx context.Context, tx *sqldb.Tx, repo index.Repository, freed int64, list ...oci.Digest) error {
 	if repo.Quota == 0 {
 		return nil
 	}
-	freed := int64(0)
 	for _, d := range slices.SortedFunc(slices.Values(list), compareDigests) {
 		n, err := dischargeOne(ctx, tx, repo.Quota, d)
 		if err != nil {

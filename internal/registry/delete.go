@@ -126,7 +126,16 @@ func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, in index.Repository)
 		}
 	}
 	if len(tags) <= tagsAtOnce {
-		return tags, false, u.last(ctx, tx, in, tags)
+		gone, lastErr := u.last(ctx, tx, in, tags)
+		switch {
+		case lastErr != nil:
+			return nil, false, lastErr
+		case !gone && len(u.gone) == 0: // somebody else was faster, on an engine that lets this one see it
+			return nil, false, manifestUnknown(u.name, u.d.String())
+		case !gone:
+			return nil, false, nil
+		}
+		return tags, false, discharge(ctx, tx, in, 0, u.d)
 	}
 	tags = tags[:tagsAtOnce]
 	slices.Sort(tags)
@@ -136,23 +145,21 @@ func (u *untagging) some(ctx context.Context, tx *sqldb.Tx, in index.Repository)
 	return tags, true, u.r.review(ctx, tx, index.ReviewManifest, repo, u.d)
 }
 
-// last removes the last tags and the manifest.
-func (u *untagging) last(ctx context.Context, tx *sqldb.Tx, in index.Repository, tags []string) error {
+// last removes the last tags and the manifest, which is to be discharged then; false: it is not there any more, though it was when this transaction looked.
+func (u *untagging) last(ctx context.Context, tx *sqldb.Tx, in index.Repository, tags []string) (gone bool, err error) {
 	repo := in.ID
-	if err := u.r.reviewReferences(ctx, tx, repo, u.d); err != nil {
-		return err
+	if err = u.r.reviewReferences(ctx, tx, repo, u.d); err != nil {
+		return false, err
 	}
 	slices.Sort(tags)
-	if err := index.DeleteTags(ctx, tx, repo, u.d, tags); err != nil {
-		return err
+	if err = index.DeleteTags(ctx, tx, repo, u.d, tags); err != nil {
+		return false, err
 	}
-	if _, err := index.DeleteManifest(ctx, tx, repo, u.d); err != nil {
-		return err
+	n, err := index.DeleteManifest(ctx, tx, repo, u.d)
+	if err != nil {
+		return false, err
 	}
-	if err := index.DropReview(ctx, tx, index.ReviewManifest, repo, u.d); err != nil {
-		return err
-	}
-	return discharge(ctx, tx, in, u.d)
+	return n > 0, index.DropReview(ctx, tx, index.ReviewManifest, repo, u.d)
 }
 
 // reviewReferences puts up for review what a manifest refers to.
@@ -190,10 +197,13 @@ func (r *Registry) DeleteBlob(ctx context.Context, name oci.Name, d oci.Digest) 
 				Hint("delete the manifest first")
 		}
 		n, err := r.unlink(ctx, tx, repo, d)
-		if err == nil && n == 0 {
-			err = blobUnknown(name, d)
+		switch {
+		case err != nil:
+			return err
+		case n == 0:
+			return blobUnknown(name, d)
 		}
-		return err
+		return discharge(ctx, tx, repo, 0, d)
 	})
 	if err != nil {
 		return fmt.Errorf("delete blob %s of %s: %w", d, name, err)
@@ -201,7 +211,7 @@ func (r *Registry) DeleteBlob(ctx context.Context, name oci.Name, d oci.Digest) 
 	return nil
 }
 
-// unlink takes a blob from a repository. 0 rows: it does not have it.
+// unlink takes a blob from a repository, which is to be discharged then. 0 rows: it does not have it.
 func (r *Registry) unlink(ctx context.Context, tx *sqldb.Tx, repo index.Repository, d oci.Digest) (int64, error) {
 	n, err := index.Unlink(ctx, tx, repo.ID, d)
 	if err != nil || n == 0 {
@@ -210,8 +220,5 @@ func (r *Registry) unlink(ctx context.Context, tx *sqldb.Tx, repo index.Reposito
 	if err = index.DropReview(ctx, tx, index.ReviewLink, repo.ID, d); err != nil {
 		return n, err
 	}
-	if err = r.review(ctx, tx, index.ReviewBlob, 0, d); err != nil {
-		return n, err
-	}
-	return n, discharge(ctx, tx, repo, d)
+	return n, r.review(ctx, tx, index.ReviewBlob, 0, d)
 }

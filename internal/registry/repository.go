@@ -42,12 +42,14 @@ func (r *Registry) empty(ctx context.Context, e emptying) error {
 		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
 		var next emptyingStep
 		some := func(tx *sqldb.Tx, repo index.Repository) (err error) {
-			e.ended = nil
+			e.ended, e.gone, e.freed = nil, nil, 0
 			if e.unseen && repo.PushedAt > 0 {
 				return fail.E(fail.Conflict, nil, "a manifest was pushed meanwhile").Code(oci.CodeDenied).Hint("delete the repository if that is to go too")
 			}
-			next, err = step(ctx, tx, repo)
-			return err
+			if next, err = step(ctx, tx, repo); err != nil {
+				return err
+			}
+			return discharge(ctx, tx, repo, e.freed, e.gone...)
 		}
 		err := r.ending(ctx, func() error { return r.deletion(ctx, name, "repository.delete", some) })
 		if e.begun && fail.CodeOf(err) == oci.CodeNameUnknown {
@@ -74,7 +76,9 @@ type emptying struct {
 	begun bool
 	// unseen: it ends where a manifest was pushed. Who pushes the first one changes the repository's row, which the last step deletes, and refers to links, which the one before it does.
 	unseen bool
-	ended  []string // uploads of the last transaction
+	ended  []string     // uploads of the last transaction
+	gone   []oci.Digest // blobs and manifests of the last transaction
+	freed  int64        // bytes of the quota that its uploads held
 }
 
 // emptyingStep removes some of a repository, and answers what comes next; nil: nothing.
@@ -104,8 +108,12 @@ func (e *emptying) manifests(ctx context.Context, tx *sqldb.Tx, in index.Reposit
 			return e.manifests, e.r.review(ctx, tx, index.ReviewManifest, repo, d)
 		}
 		u := untagging{r: e.r, name: e.name, d: d}
-		if err = u.last(ctx, tx, in, tags); err != nil {
-			return nil, err
+		gone, lastErr := u.last(ctx, tx, in, tags)
+		if lastErr != nil {
+			return nil, lastErr
+		}
+		if gone {
+			e.gone = append(e.gone, d)
 		}
 		if room -= len(tags); room == 0 {
 			break
@@ -185,7 +193,13 @@ func (e *emptying) end(ctx context.Context, tx *sqldb.Tx, repo index.Repository,
 	if err = index.Bury(ctx, tx, u.Content, micros(tx.Now())); err != nil || repo.Quota == 0 {
 		return err
 	}
-	return forgetHold(ctx, tx, u)
+	held, err := index.FindHold(ctx, tx, u.ID)
+	if err != nil {
+		return err
+	}
+	freed, err := deleteHold(ctx, tx, repo.Quota, held)
+	e.freed += freed
+	return err
 }
 
 // unlink takes a blob from the repository. A manifest that refers to it came after the others were deleted.
@@ -197,6 +211,9 @@ func (e *emptying) unlink(ctx context.Context, tx *sqldb.Tx, repo index.Reposito
 	if len(users) > 0 {
 		return fail.E(fail.Conflict, nil, "manifest %s was pushed meanwhile", users[0]).Code(oci.CodeDenied).Hint("delete the repository again if that is to go too")
 	}
-	_, err = e.r.unlink(ctx, tx, repo, d)
+	n, err := e.r.unlink(ctx, tx, repo, d)
+	if n > 0 {
+		e.gone = append(e.gone, d)
+	}
 	return err
 }

@@ -15,7 +15,7 @@ import (
 // CheckInvariants fails the test where database and store are not what DESIGN.md promises. Nothing may be going on.
 func CheckInvariants(t *testing.T, db *sqldb.DB, store *blob.Store) {
 	t.Helper()
-	c := &check{t: t, db: db, store: store, objects: map[int64][]piece{}, owner: map[int64]string{}}
+	c := &check{t: t, db: db, from: db, store: store, objects: map[int64][]piece{}, owner: map[int64]string{}}
 	c.readContents()
 	c.blobs()
 	c.uploads()
@@ -38,6 +38,7 @@ func CheckInvariants(t *testing.T, db *sqldb.DB, store *blob.Store) {
 type check struct {
 	t       *testing.T
 	db      *sqldb.DB
+	from    sqldb.Querier // db, or one snapshot of it
 	store   *blob.Store
 	objects map[int64][]piece // by content, in order
 	owner   map[int64]string
@@ -51,7 +52,7 @@ type piece struct {
 
 func (c *check) each(query string, scan func(sqldb.Scanner) error) {
 	c.t.Helper()
-	for row, err := range c.db.Rows(c.t.Context(), query) {
+	for row, err := range c.from.Rows(c.t.Context(), query) {
 		if err == nil {
 			err = scan(row)
 		}

@@ -511,6 +511,40 @@ func (r *race) quotas(t *testing.T) {
 	}
 }
 
+// deleters delete the same at once, which another repository of the project has too.
+func (r *race) deleters(t *testing.T) {
+	project := r.w.limit(t, "twice", 1<<30)
+	one, two := Name("twice/one"), Name("twice/two")
+	want := int64(0)
+	for round := range rounds {
+		config := Content(fmt.Sprint("twice ", round), 100)
+		body := Image(fmt.Sprint("twice ", round), nil, "", config)
+		for _, repo := range []oci.Name{one, two} {
+			r.w.Push(t, repo, config)
+			r.w.Put(t, repo, oci.MediaTypeImageManifest, body)
+		}
+		want += int64(len(config) + len(body))
+		for _, remove := range []func(n *registry.Registry) error{
+			func(n *registry.Registry) error { return n.DeleteManifest(t.Context(), one, Sum(body)) },
+			func(n *registry.Registry) error { return n.DeleteBlob(t.Context(), one, Sum(config)) },
+		} {
+			together(racers, func(i int) {
+				if err := remove(r.node(i)); err != nil && !fail.Is(err, fail.NotFound) {
+					t.Error(err)
+				}
+			})
+		}
+		r.w.wantUsed(t, project, want)
+	}
+	r.w.Push(t, one, Content("twice still", 10))
+	together(racers, func(i int) {
+		if err := r.node(i).DeleteRepository(t.Context(), one); err != nil && !fail.Is(err, fail.NotFound) {
+			t.Error(err)
+		}
+	})
+	r.w.wantUsed(t, project, want)
+}
+
 // quotaComesAndGoes gives a project a quota, and takes it away, while all push to it and delete.
 func (r *race) quotaComesAndGoes(t *testing.T) {
 	if err := r.w.EnsureProject(t.Context(), registry.Project{Name: "comes"}); err != nil {

@@ -236,7 +236,8 @@ func ManifestList(ctx context.Context, q sqldb.Querier, repo int64, after []byte
 	return charges(ctx, q, "SELECT digest, size, 1, 0 FROM manifests WHERE repo = ? AND digest > ? ORDER BY digest LIMIT ?", repo, after, limit)
 }
 
-// ForgetQuota removes the quota of a project, with all that was counted; more: that was more than limit rows, and some of them are left, with the quota. What is counted meanwhile makes it a Conflict.
+// ForgetQuota removes the quota of a project, with all that was counted; more: that was more than limit rows, or some of them changed meanwhile, and are left, with the quota. What is counted meanwhile makes it a
+// Conflict.
 //
 // A quota of which some is left holds what is left, and is one that was never counted.
 func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (more bool, err error) {
@@ -244,25 +245,33 @@ func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (m
 	if err != nil {
 		return false, err
 	}
-	freed := int64(0)
-	for _, c := range list {
-		if err = DeleteCharge(ctx, tx, project, c.Digest); err != nil {
-			return false, err
-		}
-		if c.Slice == 0 {
-			freed += c.Size
-		}
-	}
-	holds, err := forgetHolds(ctx, tx, project, limit)
+	holds, err := holdsOf(ctx, tx, project, limit)
 	if err != nil {
 		return false, err
 	}
-	for _, h := range holds {
-		if h.Slice == 0 {
-			freed += h.Bytes
+	more = len(list) == limit || len(holds) == limit
+	freed := int64(0)
+	// Each is removed as it was seen, or left: others may fold or delete it at this moment, and tell the quota.
+	note := func(n, slice, bytes int64, cause error) error {
+		if more = more || n == 0; n > 0 && slice == 0 {
+			freed += bytes
+		}
+		return cause
+	}
+	for _, c := range list {
+		cond, args := seenIn(c.Slice)
+		n, delErr := tx.Exec(ctx, "DELETE FROM quota_charges WHERE project = ? AND digest = ? AND size = ? AND "+cond, append([]any{project, c.Digest.Bytes(), c.Size}, args...)...)
+		if err = note(n, c.Slice, c.Size, delErr); err != nil {
+			return false, err
 		}
 	}
-	if len(list) == limit || len(holds) == limit {
+	for _, h := range holds {
+		n, delErr := DeleteHold(ctx, tx, h)
+		if err = note(n, h.Slice, h.Bytes, delErr); err != nil {
+			return false, err
+		}
+	}
+	if more {
 		_, err = tx.Exec(ctx, "UPDATE quotas SET held = held - ?, counts = 0, counted_at = ? WHERE project = ?", freed, sqldb.Micros(tx.Now()), project)
 		return err == nil, err
 	}
@@ -274,10 +283,10 @@ func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (m
 	return false, nil
 }
 
-// forgetHolds removes up to limit holds of a project, and answers them.
-func forgetHolds(ctx context.Context, tx *sqldb.Tx, project int64, limit int) ([]Hold, error) {
+// holdsOf lists up to limit holds of a project.
+func holdsOf(ctx context.Context, q sqldb.Querier, project int64, limit int) ([]Hold, error) {
 	var all []Hold
-	for row, err := range tx.Rows(ctx, "SELECT upload, bytes, COALESCE(slice, 0) FROM quota_holds WHERE project = ? LIMIT ?", project, limit) {
+	for row, err := range q.Rows(ctx, "SELECT upload, bytes, COALESCE(slice, 0) FROM quota_holds WHERE project = ? LIMIT ?", project, limit) {
 		var h Hold
 		if err == nil {
 			err = row.Scan(&h.Upload, &h.Bytes, &h.Slice)
@@ -287,14 +296,7 @@ func forgetHolds(ctx context.Context, tx *sqldb.Tx, project int64, limit int) ([
 		}
 		all = append(all, h)
 	}
-	return all, chunks(all, func(part []Hold) error {
-		args := make([]any, len(part))
-		for i, h := range part {
-			args[i] = h.Upload
-		}
-		_, err := tx.Exec(ctx, "DELETE FROM quota_holds WHERE upload IN ("+marks(len(part))+")", args...)
-		return err
-	})
+	return all, nil
 }
 
 // SlicesOf lists up to limit slices of a quota.
@@ -335,10 +337,16 @@ func InsertHold(ctx context.Context, tx *sqldb.Tx, project int64, h Hold) error 
 
 // still is the condition that a hold is counted as it was seen: a fold may have come between.
 func (h *Hold) still() (cond string, args []any) {
-	if h.Slice == 0 {
-		return "upload = ? AND slice IS NULL", []any{h.Upload}
+	cond, args = seenIn(h.Slice)
+	return "upload = ? AND bytes = ? AND " + cond, append([]any{h.Upload, h.Bytes}, args...)
+}
+
+// seenIn is the condition that something is counted against the slice against which it was seen to be, or by itself.
+func seenIn(slice int64) (cond string, args []any) {
+	if slice == 0 {
+		return "slice IS NULL", nil
 	}
-	return "upload = ? AND slice = ?", []any{h.Upload, h.Slice}
+	return "slice = ?", []any{slice}
 }
 
 // ChangeHold replaces what is counted of an upload, if that is as it was seen. 0 rows: it is not.

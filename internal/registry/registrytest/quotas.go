@@ -16,6 +16,7 @@ import (
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/sqldb"
 )
 
 // limit gives a project a quota, which is made if it is absent, and answers its number.
@@ -543,6 +544,51 @@ func (r *race) deleters(t *testing.T) {
 		}
 	})
 	r.w.wantUsed(t, project, want)
+}
+
+// quotaGoes lets some of a quota be forgotten, a few things at a time, while all of them are deleted and pushed again.
+func (r *race) quotaGoes(t *testing.T) {
+	const many = 40
+	ctx, repo := t.Context(), Name("goes/app")
+	project := r.w.limit(t, "goes", 1<<30)
+	blob := func(i int) []byte { return Content(fmt.Sprint("goes ", i), 100) }
+	for range 2 {
+		for i := range many {
+			r.w.Push(t, repo, blob(i))
+		}
+		if _, err := r.w.ReturnSlices(ctx, Free, 100); err != nil {
+			t.Fatal(err)
+		}
+		together(racers, func(i int) {
+			if i == 0 {
+				for range many / 5 {
+					err := r.w.DB.Tx(ctx, "test.forget", func(tx *sqldb.Tx) error {
+						_, err := index.ForgetQuota(ctx, tx, project, 4)
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				return
+			}
+			for k := range many {
+				if k%(racers-1) != i-1 {
+					continue
+				}
+				if err := r.node(i).DeleteBlob(ctx, repo, Sum(blob(k))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if err := r.w.SetQuota(ctx, project, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.w.CountQuota(ctx, project); err != nil {
+			t.Fatal(err)
+		}
+		CheckInvariants(t, r.w.DB, r.w.Store)
+	}
 }
 
 // quotaComesAndGoes gives a project a quota, and takes it away, while all push to it and delete.

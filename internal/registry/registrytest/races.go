@@ -39,6 +39,7 @@ func races(t *testing.T, w *World) {
 		{"A quota is never exceeded, and every byte counts", r.quotas},
 		{"A quota comes and goes under pushes", r.quotaComesAndGoes},
 		{"What many delete at once is gone once", r.deleters},
+		{"A quota goes while what it counts is deleted", r.quotaGoes},
 		{"Expiry and cancel never take what goes on", r.endings},
 		{"A tag moves once from where all saw it", r.conditions},
 		{"Tags are linearizable", r.tags},

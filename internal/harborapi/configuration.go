@@ -16,10 +16,26 @@ type configItem struct {
 	Editable bool `json:"editable"`
 }
 
+// absent are Harbor's settings of what Havn does not have (its authentication proxy, its UAA, scans), as Harbor tells them where they are not set: `harbor config view` panics if one
+// is missing.
+func absent() map[string]any {
+	all := map[string]any{"scan_all_policy": struct{}{}}
+	for _, name := range []string{
+		"http_authproxy_admin_groups", "http_authproxy_admin_usernames", "http_authproxy_endpoint", "http_authproxy_server_certificate", "http_authproxy_tokenreview_endpoint", "uaa_client_id", "uaa_client_secret",
+		"uaa_endpoint",
+	} {
+		all[name] = configItem{Value: ""}
+	}
+	for name, is := range map[string]bool{"http_authproxy_skip_search": false, "http_authproxy_verify_cert": true, "uaa_verify_cert": false} {
+		all[name] = configItem{Value: is}
+	}
+	return all
+}
+
 // GetConfigurations answers all settings but the secrets, and whether each can be changed.
 func (a *API) GetConfigurations(c *call) error {
 	live := a.Settings.Live()
-	answer := map[string]configItem{}
+	answer := absent()
 	for _, k := range config.LiveKeys() {
 		if k.Secret {
 			continue

@@ -3,6 +3,7 @@ package harborapi_test
 import (
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -88,9 +89,18 @@ func TestConfigurationsAreReadAndChanged(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	a := s.get("/configurations").is(http.StatusOK).says(`"auth_mode":{"value":"db_auth","editable":true}`).says(`"read_only":{"value":false,"editable":true}`).says(`"session_timeout":{"value":60,"editable":true}`).says(`"token_expiration":{"value":30,"editable":true}`)
-	if strings.Contains(string(a.body), "password") || strings.Contains(string(a.body), "client_secret") {
+	if strings.Contains(string(a.body), "password") || strings.Contains(string(a.body), "oidc_client_secret") {
 		t.Errorf("secrets are told, or named: %s", a.body)
 	}
+	// harbor config view panics where one that Harbor's document names is missing.
+	var told map[string]any
+	a.decode(&told)
+	for field := range reflect.TypeFor[harborapi.ConfigurationsResponse]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); told[name] == nil {
+			t.Errorf("%s is not told", name)
+		}
+	}
+	a.says(`"uaa_client_secret":{"value":"","editable":false}`).says(`"scan_all_policy":{}`)
 	s.do(http.MethodPut, "/configurations", `{"read_only":true,"token_expiration":45,"robot_name_prefix":"bot+","uaa_endpoint":"x","nothing":[1],"ldap_search_dn":"cn=us","ldap_search_password":"hidden"}`).is(http.StatusOK)
 	live := s.settings.Live()
 	if !live.ReadOnly || live.TokenExpiration != 45 || live.RobotNamePrefix != "bot+" || live.LDAP.SearchPassword.Reveal() != "hidden" {

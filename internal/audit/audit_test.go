@@ -182,6 +182,43 @@ func TestOldLinesGo(t *testing.T) {
 	}
 }
 
+func TestOldLinesGoByThemselvesWhereTheyAreToAndNowhereElse(t *testing.T) {
+	l := audit.New(audit.Config{DB: database(t), Clock: func() time.Time { return noon.Add(48 * time.Hour) }})
+	for n := range 3 {
+		one := line(n)
+		one.At = noon.Add(time.Duration(n) * 24 * time.Hour)
+		if err := l.Write(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keep time.Duration
+	mine, times := true, make(chan time.Time)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	d := audit.Duty{Log: l, Every: times, Keep: func() time.Duration { return keep }, Holds: func(context.Context) (bool, error) { return mine, nil }}
+	run := func(want int64) {
+		t.Helper()
+		ctx, cancel = context.WithCancel(t.Context())
+		go func() { ended <- d.Run(ctx) }()
+		for range 2 { // the second is taken when the first is done
+			times <- noon
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, total := list(t, l, audit.Filter{}); total != want {
+			t.Errorf("%d lines are left, want %d", total, want)
+		}
+	}
+	defer cancel()
+	run(3) // they are kept for ever
+	keep, mine = 24*time.Hour, false
+	run(3) // another node's
+	mine = true
+	run(2)
+}
+
 func TestNewLinesAreNotTakenForThoseOfAWriteInDoubt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	doubt := true

@@ -43,6 +43,8 @@ func liveAuditKeys() []key {
 		text("settings.audit_log_forward_endpoint", "host:port, tcp://host:port or tls://host:port", "", "Where the lines of the audit log are sent too, by syslog (RFC 5424).",
 			func(c *Config) *string { return &c.Live.AuditLogForwardEndpoint }, syslogEndpoint).like("tls://syslog.example.com:6514").empty("nowhere"),
 		toggle("settings.skip_audit_log_database", false, "Do not keep the audit log in the database, but only send it on. It needs settings.audit_log_forward_endpoint.", func(c *Config) *bool { return &c.Live.SkipAuditLogDatabase }),
+		number("settings.audit_log_retention_days", 0, "Days that lines of the audit log are kept in the database; 0 is for ever. Older ones are removed once an hour, in small steps. Harbor has no such setting: its schedule for this comes with the jobs.",
+			func(c *Config) *int { return &c.Live.AuditLogRetentionDays }, 0, 36500),
 		toggle("settings.pull_audit_log_disable", false, "Leave pulls out of the audit log.", func(c *Config) *bool { return &c.Live.PullAuditLogDisable }),
 		toggle("settings.pull_count_update_disable", false, "Do not count pulls.", func(c *Config) *bool { return &c.Live.PullCountUpdateDisable }),
 		toggle("settings.pull_time_update_disable", false, "Do not note when something was last pulled.", func(c *Config) *bool { return &c.Live.PullTimeUpdateDisable }),

@@ -24,6 +24,7 @@ type Live struct {
 
 	NotificationEnable         bool
 	AuditLogForwardEndpoint    string
+	AuditLogRetentionDays      int // 0: for ever
 	SkipAuditLogDatabase       bool
 	PullAuditLogDisable        bool
 	PullCountUpdateDisable     bool

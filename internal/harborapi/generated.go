@@ -179,6 +179,7 @@ type ComponentHealthStatus struct {
 // Configurations defines model for Configurations.
 type Configurations struct {
 	AuditLogForwardEndpoint          *string `json:"audit_log_forward_endpoint,omitempty"`
+	AuditLogRetentionDays            *int64  `json:"audit_log_retention_days,omitempty"`
 	AuthMode                         *string `json:"auth_mode,omitempty"`
 	BannerMessage                    *string `json:"banner_message,omitempty"`
 	DisabledAuditLogEventTypes       *string `json:"disabled_audit_log_event_types,omitempty"`
@@ -245,6 +246,7 @@ type Configurations struct {
 // ConfigurationsResponse defines model for ConfigurationsResponse.
 type ConfigurationsResponse struct {
 	AuditLogForwardEndpoint          StringConfigItem  `json:"audit_log_forward_endpoint,omitempty,omitzero"`
+	AuditLogRetentionDays            IntegerConfigItem `json:"audit_log_retention_days,omitempty,omitzero"`
 	AuthMode                         StringConfigItem  `json:"auth_mode,omitempty,omitzero"`
 	BannerMessage                    StringConfigItem  `json:"banner_message,omitempty,omitzero"`
 	DisabledAuditLogEventTypes       StringConfigItem  `json:"disabled_audit_log_event_types,omitempty,omitzero"`

@@ -65,6 +65,28 @@ func ObservedTo(out io.Writer, next http.Handler) http.Handler {
 	}
 }
 
+// AgeAudit makes all lines of the audit log older.
+func (s *Server) AgeAudit(ctx context.Context, by time.Duration) error {
+	return s.stores.db.Tx(ctx, "test.age", func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE audit SET at = at - ?", by.Microseconds())
+		return err
+	})
+}
+
+// PurgeAudit removes old lines of the audit log as the duty does, now.
+func (s *Server) PurgeAudit(ctx context.Context) error {
+	d, times := s.purge(), make(chan time.Time)
+	d.Every = times
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx) }()
+	for range 2 { // the second is taken when the first is done
+		times <- time.Time{}
+	}
+	cancel()
+	return <-ended
+}
+
 // WithConnection shows a connection as the HTTP server gets it from our listeners.
 func WithConnection(t *testing.T, look func(net.Conn)) {
 	t.Helper()

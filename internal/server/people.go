@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/seal"
 )
@@ -45,6 +46,18 @@ func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, r
 		return err
 	}
 	return handOver.settle(first.Password)
+}
+
+// purge is the duty of removing old lines of the audit log: one node has it.
+func (s *Server) purge() audit.Duty {
+	return audit.Duty{
+		Log:  s.audit,
+		Keep: func() time.Duration { return time.Duration(s.settings.Live().AuditLogRetentionDays) * 24 * time.Hour },
+		Holds: func(ctx context.Context) (bool, error) {
+			_, mine, err := s.node.Claim(ctx, "audit purge")
+			return mine, err
+		},
+	}
 }
 
 // refreshPeople is the duty of asking the directory for those who do not log in: one node has it.

@@ -62,6 +62,7 @@ func (s *Server) parts() []part {
 		{"registry", s.registry.Run},
 		{"settings", s.settings.Run},
 		{"audit log", s.audit.Run},
+		{"audit purge", s.purge().Run},
 		{"access", s.access.Run},
 		{"key", s.keys.Run},
 		{"directory", s.refreshPeople},

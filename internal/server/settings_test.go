@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // ask sends a request as admin. A body that begins with a brace is JSON.
@@ -177,4 +178,37 @@ func TestOfPullsOnlyThatIsNotedWhichAdministratorsWant(t *testing.T) {
 	pulled("1", "now")
 	r.set(t, `{"pull_count_update_disable":false}`)
 	pulled("2", "now")
+}
+
+func TestLinesOfTheAuditLogAreKeptAsLongAsAdministratorsSet(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	lines := func() string {
+		t.Helper()
+		return r.ask(t, http.MethodGet, "/api/v2.0/audit-logs?page_size=1", "").Header.Get("X-Total-Count")
+	}
+	purge := func() {
+		t.Helper()
+		if err := r.PurgeAudit(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	r.ask(t, http.MethodPost, "/api/v2.0/projects", `{"project_name":"made"}`).is(t, http.StatusCreated, "")
+	if err := r.AgeAudit(t.Context(), 25*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	purge()
+	if got := lines(); got != "1" {
+		t.Errorf("%s lines, of which none may be removed", got)
+	}
+	r.set(t, `{"audit_log_retention_days":2}`)
+	purge()
+	if got := lines(); got != "2" { // with that of the setting
+		t.Errorf("%s lines are left of two that are young", got)
+	}
+	r.set(t, `{"audit_log_retention_days":1}`)
+	purge()
+	if got := lines(); got != "2" { // those of the settings
+		t.Errorf("%s lines are left, of three of which one is old", got)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/access"
+	"github.com/havn-registry/havn/internal/audit"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/listing"
@@ -142,6 +143,9 @@ func (a *API) logIn(c *call) error {
 		return err
 	}
 	who, err := a.Access.Authenticate(c.Context(), c.PostFormValue("principal"), c.PostFormValue("password"), a.Client(c.Request).String())
+	if fail.Is(err, fail.Unauthenticated) {
+		a.notLoggedIn(c, c.PostFormValue("principal"))
+	}
 	if fail.Is(err, fail.Unauthenticated) && a.Settings.Live().AuthMode == config.AuthOIDC {
 		err = fail.E(fail.Unauthenticated, err, "wrong user name or password").Hint("people of the identity provider log in at %s", signInPath)
 	}
@@ -152,6 +156,16 @@ func (a *API) logIn(c *call) error {
 		return err
 	}
 	return c.done()
+}
+
+// notLoggedIn tells the audit log of a login that failed. A name that nobody has is not told: it may be a password in the wrong field. It takes as long for one as for the other, and waits for
+// nothing: nobody is to learn of names by the time that it takes. Guesses are slowed down, and those that are refused for that leave no line.
+func (a *API) notLoggedIn(c *call, name string) {
+	line := audit.Line{Operation: loggedIn.operation, Kind: loggedIn.kind, Addr: a.Client(c.Request).String(), Note: "nobody has this name"}
+	if known, err := a.Access.UserByName(c.Context(), name); err == nil {
+		line.Resource, line.Note = known.Name, "wrong password"
+	}
+	a.Audit.Add(line)
 }
 
 // begin begins a session, instead of the one that the browser may have: nobody goes on in a session that somebody else gave him.

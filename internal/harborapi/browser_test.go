@@ -118,6 +118,11 @@ func TestABrowserLogsInAndOutAsAtHarbor(t *testing.T) {
 	s.get("/c/log_out", nobody, reader).is(http.StatusSeeOther).has("Location", "/")
 	s.get("/audit-logs?q=operation=login,username=maria").has("X-Total-Count", "1")
 	s.get("/audit-logs?q=operation=logout,username=maria").has("X-Total-Count", "1")
+	s.ok(s.audit.Flush(t.Context()))
+	failed := s.get("/auditlog-exts?page_size=100&q=operation=login").has("X-Total-Count", "6").says("wrong password").says(`"operation_result":false`)
+	if text := string(failed.body); strings.Contains(text, "eve") || strings.Contains(text, secret) || strings.Count(text, `"resource":"maria"`) != 2 {
+		t.Errorf("logins that failed: %s", text)
+	}
 }
 
 func TestNobodyGoesOnInASessionThatSomebodyElseGaveHim(t *testing.T) {

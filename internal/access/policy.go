@@ -28,3 +28,6 @@ const defaultTokenLife = 30 * time.Minute
 func (a *Access) tokenLife() time.Duration {
 	return min(orDefault(a.Policy().TokenLife, defaultTokenLife), MaxTokenLife)
 }
+
+// PolicyChanged forgets the logins of a moment ago: another policy, or another directory, may not let them in.
+func (a *Access) PolicyChanged() { a.verified.forgetAll() }

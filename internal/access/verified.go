@@ -91,15 +91,27 @@ func (v *verified) forget(whose ...owner) {
 	defer v.mu.Unlock()
 	v.times++
 	if len(v.lately)+len(whose) > latelyMost {
-		clear(v.held)
-		clear(v.lately)
-		v.all = v.times
+		v.drop()
 		return
 	}
 	for _, o := range whose {
 		v.lately[o] = v.times
 	}
 	maps.DeleteFunc(v.held, func(_ mark, l verifiedLogin) bool { return v.lately[owner{l.who.User, l.who.Robot}] == v.times })
+}
+
+// forgetAll forgets everybody's logins.
+func (v *verified) forgetAll() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.times++
+	v.drop()
+}
+
+func (v *verified) drop() {
+	clear(v.held)
+	clear(v.lately)
+	v.all = v.times
 }
 
 // flights lets requests that bring the same credentials at the same time share one check: a client that opens ten connections costs one hash, and makes one guess.

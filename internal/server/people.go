@@ -45,6 +45,7 @@ func (s *Server) openAccess(ctx context.Context, o Options, sealer *seal.Seal, r
 	if err != nil {
 		return err
 	}
+	s.settings.Changed(func(*config.Live) { s.access.PolicyChanged() })
 	return handOver.settle(first.Password)
 }
 

@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -210,5 +212,81 @@ func TestLinesOfTheAuditLogAreKeptAsLongAsAdministratorsSet(t *testing.T) {
 	purge()
 	if got := lines(); got != "2" { // those of the settings
 		t.Errorf("%s lines are left, of three of which one is old", got)
+	}
+}
+
+func TestTheAuditLogHasWhatAdministratorsWant(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	collector, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if closeErr := collector.Close(); closeErr != nil {
+			t.Error(closeErr)
+		}
+	})
+	heard := make(chan string, 100)
+	go func() {
+		conn, acceptErr := collector.Accept()
+		if acceptErr != nil {
+			return
+		}
+		for in := bufio.NewReader(conn); ; {
+			part, readErr := in.ReadString('}')
+			if readErr != nil {
+				return
+			}
+			heard <- part
+		}
+	}()
+	logged := func(q string) string {
+		t.Helper()
+		return r.ask(t, http.MethodGet, "/api/v2.0/audit-logs?q="+q, "").Header.Get("X-Total-Count")
+	}
+	r.set(t, `{"disabled_audit_log_event_types":"create_label","pull_audit_log_disable":true}`)
+	r.pushImage(t, "library/app", "1")
+	r.ask(t, http.MethodGet, "/v2/library/app/manifests/1", "").is(t, http.StatusOK, "")
+	r.ask(t, http.MethodPost, "/api/v2.0/labels", `{"name":"left-out","scope":"g"}`).is(t, http.StatusCreated, "")
+	await(t, "the push in the log", func() bool { return logged("operation=create,resource_type=artifact") == "1" })
+	if pulls, labels := logged("operation=pull"), logged("resource_type=label"); pulls != "0" || labels != "0" {
+		t.Errorf("%s pulls and %s labels are in the log", pulls, labels)
+	}
+	r.set(t, `{"disabled_audit_log_event_types":"","audit_log_forward_endpoint":"`+collector.Addr().String()+`","skip_audit_log_database":true}`)
+	r.ask(t, http.MethodPost, "/api/v2.0/labels", `{"name":"sent-on","scope":"g"}`).is(t, http.StatusCreated, "")
+	for deadline := time.After(patience); ; {
+		select {
+		case line := <-heard:
+			if strings.Contains(line, `"kind":"label"`) && strings.Contains(line, "sent-on") {
+				if n := logged("resource_type=label"); n != "0" {
+					t.Errorf("%s labels are in the database's log", n)
+				}
+				return
+			}
+		case <-deadline:
+			t.Fatal("nothing was sent")
+		}
+	}
+}
+
+func TestRobotsAreCalledAsAdministratorsWant(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	body := `{"name":"ci","level":"system","duration":-1,"secret":"Of-its-own-1","permissions":[{"kind":"project","namespace":"*","access":[{"resource":"repository","action":"pull"}]}]}`
+	r.ask(t, http.MethodPost, "/api/v2.0/robots", body).is(t, http.StatusCreated, `"name":"robot$ci"`)
+	logsIn := func(name string) bool {
+		t.Helper()
+		req := http.Request{Header: http.Header{}}
+		req.SetBasicAuth(name, "Of-its-own-1")
+		return get(t, r.URL()+"/v2/", "Authorization", req.Header.Get("Authorization")).StatusCode == http.StatusOK
+	}
+	if !logsIn("robot$ci") {
+		t.Error("it does not log in")
+	}
+	r.set(t, `{"robot_name_prefix":"bot+"}`)
+	r.ask(t, http.MethodGet, "/api/v2.0/robots", "").is(t, http.StatusOK, `"name":"bot+ci"`)
+	if logsIn("robot$ci") || !logsIn("bot+ci") {
+		t.Error("it logs in under its former name")
 	}
 }

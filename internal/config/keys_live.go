@@ -32,9 +32,9 @@ func liveGeneralKeys() []key {
 		quota("settings.storage_per_project", "What a project may have in bytes, from when it is made: the sum of its blobs, each counted once, and manifests. -1 is no limit. Projects that are there keep what they may have.",
 			func(c *Config) *int64 { return &c.Live.StoragePerProject }),
 		toggle("settings.quota_per_project_enable", true, "Hold projects to their quotas, and give new ones settings.storage_per_project. While it is off, what projects have is counted, and nothing is refused.", func(c *Config) *bool { return &c.Live.QuotaPerProject }),
-		text("settings.banner_message", "at most 2048 bytes", "", "Shown to everybody at the top of the console, in the form of Harbor's configuration.",
+		text("settings.banner_message", "at most 2048 bytes", "", "Told to everybody by /api/v2.0/systeminfo, for the top of a console, in the form of Harbor's configuration.",
 			func(c *Config) *string { return &c.Live.BannerMessage }, upTo(2048)).empty("none"),
-		toggle("settings.notification_enable", true, "Let projects have webhooks.", func(c *Config) *bool { return &c.Live.NotificationEnable }),
+		toggle("settings.notification_enable", true, "Let projects have webhooks. It counts as soon as there are some; until then it is told by /api/v2.0/systeminfo.", func(c *Config) *bool { return &c.Live.NotificationEnable }),
 	}
 }
 
@@ -48,7 +48,7 @@ func liveAuditKeys() []key {
 		toggle("settings.pull_audit_log_disable", false, "Leave pulls out of the audit log.", func(c *Config) *bool { return &c.Live.PullAuditLogDisable }),
 		toggle("settings.pull_count_update_disable", false, "Do not count pulls.", func(c *Config) *bool { return &c.Live.PullCountUpdateDisable }),
 		toggle("settings.pull_time_update_disable", false, "Do not note when something was last pulled.", func(c *Config) *bool { return &c.Live.PullTimeUpdateDisable }),
-		toggle("settings.scanner_skip_update_pulltime", false, "Do not take a scanner's pulls for pulls.", func(c *Config) *bool { return &c.Live.ScannerSkipUpdatePullTime }),
+		toggle("settings.scanner_skip_update_pulltime", false, "Do not take a scanner's pulls for pulls. It counts as soon as there are scanners.", func(c *Config) *bool { return &c.Live.ScannerSkipUpdatePullTime }),
 		text("settings.disabled_audit_log_event_types", "words separated by commas", "", "Kinds of events that are left out of the audit log.",
 			func(c *Config) *string { return &c.Live.DisabledAuditLogEventTypes }, upTo(4096)).like("pull_artifact,create_artifact").empty("none"),
 	}

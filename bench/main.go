@@ -130,8 +130,7 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 	var sites []*site
 	var ops []operation
 	for _, p := range chosen {
-		onlyPulls, onlyBlobs := p.static, p.bare && o.store == inDirectory
-		if onlyPulls && !w.pulls || onlyBlobs && !w.blobs || w.alone && p.name != "havn" && p.addr == "" {
+		if !w.measures(p, o.store) {
 			continue
 		}
 		s, cause := open(ctx, programs, p, running, o.store, filepath.Join(dir, p.name), o.rounds)
@@ -283,7 +282,7 @@ func rate(w workload, perSecond float64) string {
 	switch {
 	case w.bytes > mib:
 		return fmt.Sprintf("%.0f MB/s", perSecond*float64(w.bytes)/1e6)
-	case w.clients == 1 && strings.HasPrefix(w.name, "tags"):
+	case w.clients == 1 && w.alone:
 		return fmt.Sprintf("%.2f ms", 1000/perSecond)
 	default:
 		return fmt.Sprintf("%.0f/s", perSecond)

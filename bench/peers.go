@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,8 @@ type peer struct {
 	static bool
 	// bare: it is the store itself, without a registry before it: S3, or the disk with every file flushed.
 	bare bool
+	// quota: it is measured only beside workloads of quotas.
+	quota bool
 	// beside are the stores of Havn that it is measured beside.
 	beside []store
 	// nodes is of how many Havn consists in a cluster; 0: it is not Havn.
@@ -42,6 +43,7 @@ const password = "bench-password-1"
 
 var peers = []peer{
 	{name: "havn", beside: stores, nodes: 3, start: startHavn, login: loginHavn},
+	{name: "havn-quota", quota: true, beside: []store{inDirectory}, start: startHavn, login: limited},
 	{name: "havn-1", beside: []store{cluster}, nodes: 1, start: startHavn, login: loginHavn},
 	{name: "havn-s3", beside: []store{onRADOS}, nodes: 1, start: startHavn, login: loginHavn},
 	{name: "olareg", beside: []store{inDirectory}, start: startOlareg},
@@ -114,7 +116,7 @@ func startHavn(ctx context.Context, s *site, b *binaries, _ int) (*process, erro
 func startNothing(context.Context, *site, *binaries, int) (*process, error) { return &process{}, nil }
 
 func loginHavn(addr, repo string) (string, error) {
-	c := newClient(addr, nil, "Basic "+base64.StdEncoding.EncodeToString([]byte("admin:"+password)))
+	c := newClient(addr, nil, adminAuth)
 	defer c.close()
 	scope := url.QueryEscape("repository:" + repo + ":pull,push")
 	a, err := c.do("GET", "/service/token?service=harbor-registry&scope="+scope, "", nil, true)
@@ -182,7 +184,7 @@ func build(ctx context.Context, want []peer, kind store) (*binaries, error) {
 	b.havn = filepath.Join(b.cache, "havn")
 	for _, p := range want {
 		switch p.name {
-		case "havn":
+		case "havn", "havn-quota":
 			var flags []string
 			if kind == onRADOS {
 				flags = []string{"-tags", "rados"}

@@ -15,10 +15,28 @@ type workload struct {
 	perRound int
 	bytes    int64 // of payload per operation, 0 where the number of operations is the figure
 	pulls    bool  // nginx can serve it
-	alone    bool  // only Havn: others take hours to be filled
+	alone    bool  // only Havn: others take hours to be filled, or have nothing like it
+	quotas   bool  // a Havn whose project has a quota is measured beside it, and nobody else
 	blobs    bool  // it pushes blobs: what the disk itself takes can be measured beside it
 	prepare  func(s *site) (operation, error)
 	target   string
+}
+
+// measures reports whether a peer can do a workload, and is asked to.
+func (w workload) measures(p peer, kind store) bool {
+	switch ours := p.name == "havn" || p.addr != ""; {
+	case w.alone:
+		return ours
+	case w.quotas:
+		return ours || p.quota
+	case p.quota:
+		return false
+	case p.static:
+		return w.pulls
+	case p.bare && kind == inDirectory:
+		return w.blobs
+	}
+	return true
 }
 
 // site is a peer that runs, with the content that a workload laid there.
@@ -83,6 +101,9 @@ func workloads(kind store) []workload {
 		workload{name: "image-pull", clients: 16, pulls: true, prepare: imagePull(10, 100*kib)},
 		workload{name: "tags-first", clients: 1, alone: true, prepare: tagPage(""), target: "< 1 ms"},
 		workload{name: "tags-deep", clients: 1, alone: true, prepare: tagPage("t099000"), target: "≤ 1.2 × first"},
+		workload{name: "robot-token", clients: 16, alone: true, prepare: robotTokens, target: "≥ 8,000/s"},
+		workload{name: "project-page", clients: 1, alone: true, prepare: projectPage, target: "< 20 ms"},
+		workload{name: "quota-image-push", clients: 32, perRound: 640, quotas: true, prepare: imagePush(1, kib, 640), target: "≤ 1.11 × with a quota"},
 	)
 }
 

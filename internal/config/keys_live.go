@@ -109,7 +109,7 @@ const mostQuota = 1024 * tib
 
 // quota is a key that takes a number of bytes, or -1 for as many as there are.
 func quota(path, doc string, at func(*Config) *int64) key {
-	return parsed(path, "number", fmt.Sprintf("1 to %d, or -1 (no limit)", int64(mostQuota)), "-1", doc, at, func(s string) (int64, error) {
+	return parsed(path, "number", fmt.Sprintf("1 to %d, or -1 (no limit)", mostQuota), "-1", doc, at, func(s string) (int64, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a whole number", s)

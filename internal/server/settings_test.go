@@ -107,10 +107,16 @@ func TestNothingIsChangedWhileTheRegistryIsReadOnly(t *testing.T) {
 	begun := strings.TrimPrefix(r.upload(t), r.URL())
 	r.set(t, `{"read_only":true}`)
 	for _, refused := range [][3]string{
-		{http.MethodPost, "/v2/library/app/blobs/uploads/", ""}, {http.MethodPatch, begun, "some"}, {http.MethodDelete, begun, ""},
-		{http.MethodPut, "/v2/library/app/manifests/2", "{}"}, {http.MethodDelete, "/v2/library/app/manifests/1", ""}, {http.MethodDelete, "/v2/library/app/blobs/sha256:" + emptyHash, ""},
-		{http.MethodPost, "/api/v2.0/projects", `{"project_name":"new"}`}, {http.MethodDelete, "/api/v2.0/projects/library/repositories/app", ""},
-		{http.MethodPut, "/api/v2.0/projects/library/repositories/app", `{"description":"x"}`}, {http.MethodPost, "/api/v2.0/labels", `{"name":"x","scope":"g"}`},
+		{http.MethodPost, "/v2/library/app/blobs/uploads/", ""},
+		{http.MethodPatch, begun, "some"},
+		{http.MethodDelete, begun, ""},
+		{http.MethodPut, "/v2/library/app/manifests/2", "{}"},
+		{http.MethodDelete, "/v2/library/app/manifests/1", ""},
+		{http.MethodDelete, "/v2/library/app/blobs/sha256:" + emptyHash, ""},
+		{http.MethodPost, "/api/v2.0/projects", `{"project_name":"new"}`},
+		{http.MethodDelete, "/api/v2.0/projects/library/repositories/app", ""},
+		{http.MethodPut, "/api/v2.0/projects/library/repositories/app", `{"description":"x"}`},
+		{http.MethodPost, "/api/v2.0/labels", `{"name":"x","scope":"g"}`},
 	} {
 		r.ask(t, refused[0], refused[1], refused[2]).is(t, http.StatusForbidden, `"code":"DENIED"`)
 	}

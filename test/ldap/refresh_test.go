@@ -75,8 +75,8 @@ func TestAGroupThatIsTakenAwayEndsItsRight(t *testing.T) {
 	need(t, err)
 	has := func(when, want string) {
 		t.Helper()
-		if _, got := s.granted(bob.Account, own); got != want {
-			t.Errorf("%s: %q, want %q", when, got, want)
+		if _, now := s.granted(bob.Account, own); now != want {
+			t.Errorf("%s: %q, want %q", when, now, want)
 		}
 	}
 	member := func(change string) {
@@ -86,7 +86,7 @@ func TestAGroupThatIsTakenAwayEndsItsRight(t *testing.T) {
 	look, looked := make(chan time.Time), make(chan struct{})
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	holds := func(context.Context) (bool, error) { looked <- struct{}{}; return true, nil }
+	holds := func(context.Context) (bool, error) { looked <- struct{}{}; return true, running.Err() }
 	go func() { ended <- access.Duty{Access: s.Access, Holds: holds, Every: look}.Run(running) }()
 	refresh := func() {
 		look <- time.Time{}

@@ -2079,7 +2079,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "ListLabels", Method: http.MethodGet, Path: "/labels", Tag: "label",
-			Access: "login",
+			Access: "open",
 			serve: func(c *call) error {
 				b := newBinder(c.Request)
 				var p ListLabelsParams

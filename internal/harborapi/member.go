@@ -3,6 +3,7 @@ package harborapi
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/listing"
@@ -23,13 +24,13 @@ func memberOf(m access.Member) ProjectMemberEntity {
 	return answer
 }
 
-// ListProjectMembers lists who has a role in a project.
+// ListProjectMembers lists who has a role in a project: all, or the one whose name is exactly entityname. A script that takes the first of that list means nobody else.
 func (a *API) ListProjectMembers(c *call, p ListProjectMembersParams) error {
 	ask, err := listing.Parse("", "", p.Page, p.PageSize)
 	if err != nil {
 		return err
 	}
-	page, total, err := a.Access.Members(c.Context(), access.MemberQuery{Project: c.rights.Project.ID, Part: p.Entityname, Page: accessPage(ask)})
+	page, total, err := a.Access.Members(c.Context(), access.MemberQuery{Project: c.rights.Project.ID, Name: p.Entityname, Page: accessPage(ask)})
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (a *API) CreateProjectMember(c *call, body CreateProjectMemberJSONRequestBo
 		return err
 	}
 	c.audited(createdMember, made.Name, made.Project, made.Role.String())
-	return c.made(fmt.Sprintf("/projects/%d/members/%d", made.Project, made.ID))
+	return c.made(fmt.Sprintf("/projects/%s/members/%d", url.PathEscape(c.PathValue("project_name_or_id")), made.ID)) // as the project was named, as in Harbor
 }
 
 // GetProjectMember answers one member.

@@ -33,17 +33,17 @@ func (a *API) setMetadata(c *call, set map[string]string) error {
 	return c.done()
 }
 
-// GetProjectMetadata answers one piece of metadata.
+// GetProjectMetadata answers one piece of metadata, and nothing in an object of none if it is not set, as Harbor does.
 func (a *API) GetProjectMetadata(c *call, metaName string) error {
 	all, err := a.Projects.Metadata(c.Context(), c.rights.Project.ID)
 	if err != nil {
 		return err
 	}
-	value, ok := all[metaName]
-	if !ok {
-		return fail.E(fail.NotFound, nil, "metadata %.100q of project %s", metaName, c.rights.Project.Name)
+	answer := map[string]string{}
+	if value, ok := all[metaName]; ok {
+		answer[metaName] = value
 	}
-	return c.json(http.StatusOK, map[string]string{metaName: value})
+	return c.json(http.StatusOK, answer)
 }
 
 // UpdateProjectMetadata changes one piece of metadata, which is in the body under its name.

@@ -50,6 +50,10 @@ func TestUsersAreMadeChangedAndDeleted(t *testing.T) {
 	s.do(http.MethodPost, "/users", map[string]any{"username": "y"}, maria).is(http.StatusForbidden)
 
 	s.do(http.MethodPut, at, map[string]string{"email": "new@example.com", "realname": "New"}, maria).is(http.StatusOK)
+	for _, lost := range []map[string]string{{}, {"email": "other@example.com"}, {"realname": "Other"}, {"comment": "x"}} {
+		s.do(http.MethodPut, at, lost, maria).is(http.StatusBadRequest, "BAD_REQUEST").says("lost")
+	}
+	s.get(at).is(http.StatusOK).says("new@example.com")
 	s.get(at).is(http.StatusOK).says(`"email":"new@example.com"`)
 	s.do(http.MethodPut, at+"/password", map[string]string{"old_password": "wrong", "new_password": secret + "2"}, maria).is(http.StatusForbidden)
 	s.do(http.MethodPut, at+"/password", map[string]string{"old_password": secret, "new_password": "weak"}, maria).is(http.StatusBadRequest)
@@ -131,6 +135,9 @@ func TestMembersHaveRolesAndLoseThem(t *testing.T) {
 	made := add(map[string]any{"role_id": 3, "member_user": map[string]any{"username": "maria"}})
 	mid := made.id()
 	at := made.header.Get("Location")
+	if want := fmt.Sprintf("/api/v2.0/projects/private/members/%d", mid); at != want {
+		t.Errorf("at %s, want %s: as the project was named", at, want)
+	}
 	s.get("/projects/private/repositories", maria).is(http.StatusOK).says("private/app")
 	var m harborapi.ProjectMemberEntity
 	s.get(at).is(http.StatusOK).decode(&m)
@@ -147,7 +154,8 @@ func TestMembersHaveRolesAndLoseThem(t *testing.T) {
 	s.do(http.MethodPut, at, map[string]int{"role_id": 0}).is(http.StatusBadRequest)
 	s.do(http.MethodPut, at, map[string]int{"role_id": 1}).is(http.StatusOK)
 	add(map[string]any{"role_id": 5, "member_user": map[string]any{"username": "admin"}}, maria).is(http.StatusCreated)
-	s.get("/projects/private/members?entityname=MAR", maria).is(http.StatusOK).has("X-Total-Count", "1").says(`"role_name":"projectAdmin"`)
+	s.get("/projects/private/members?entityname=mari", maria).is(http.StatusOK).has("X-Total-Count", "0").says("[]")
+	s.get("/projects/private/members?entityname=maria", maria).is(http.StatusOK).has("X-Total-Count", "1").says(`"role_name":"projectAdmin"`)
 	s.get(fmt.Sprintf("/projects/library/members/%d", mid)).is(http.StatusNotFound) // of another project
 	s.do(http.MethodDelete, at, nil).is(http.StatusOK)
 	s.get("/projects/private/repositories", maria).is(http.StatusForbidden)
@@ -334,7 +342,13 @@ func TestPermissionsAreTold(t *testing.T) {
 	}
 	s.get("/users/current/permissions?scope=/system").is(http.StatusOK).says(`{"action":"list","resource":"/system/user"}`)
 	var all harborapi.Permissions
-	s.get("/permissions", guest).is(http.StatusOK).decode(&all)
+	s.get("/permissions", guest).is(http.StatusForbidden)
+	s.get("/permissions", nobody).is(http.StatusUnauthorized)
+	s.get("/permissions", s.join("chief", "private", access.ProjectAdmin)).is(http.StatusOK).decode(&all)
+	if len(all.System) != 0 || len(all.Project) < 50 {
+		t.Errorf("a project's administrator is told of %d and %d permissions", len(all.System), len(all.Project))
+	}
+	s.get("/permissions").is(http.StatusOK).decode(&all)
 	if len(all.System) < 50 || len(all.Project) < 50 {
 		t.Errorf("%d and %d permissions", len(all.System), len(all.Project))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 )
 
-// GetPermissions lists what robot accounts can be given.
+// GetPermissions lists what robot accounts can be given, to who may make some: the system's to administrators, those of projects to a project's administrators too.
 func (a *API) GetPermissions(c *call) error {
 	list := func(all []access.Operation) []Permission {
 		entries := make([]Permission, len(all))
@@ -19,7 +19,19 @@ func (a *API) GetPermissions(c *call) error {
 		}
 		return entries
 	}
-	return c.json(http.StatusOK, Permissions{System: list(access.RobotOperations(true)), Project: list(access.RobotOperations(false))})
+	answer := Permissions{Project: list(access.RobotOperations(false))}
+	if c.who.Admin {
+		answer.System = list(access.RobotOperations(true))
+		return c.json(http.StatusOK, answer)
+	}
+	some, err := a.Access.Places(c.Context(), c.who, access.Operation{Resource: "robot", Action: "create"}, 1)
+	if err == nil {
+		err = a.require(c, len(some) > 0)
+	}
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, answer)
 }
 
 // GetCurrentUserPermissions lists what the caller may do in a project, or in the system. Of another scope, or of a project that is not there, he may do nothing.

@@ -168,9 +168,9 @@ func TestMetadataAreSetOneByOne(t *testing.T) {
 	s.do(http.MethodPost, at, map[string]string{"nothing": "true"}).is(http.StatusBadRequest)
 	s.do(http.MethodPut, at+"auto_scan", map[string]string{"public": "true"}).is(http.StatusBadRequest)
 	s.do(http.MethodPut, at+"auto_scan", map[string]int{"auto_scan": 1}).is(http.StatusUnprocessableEntity)
-	s.get(at+"nothing").is(http.StatusNotFound, "NOT_FOUND")
+	s.get(at + "nothing").is(http.StatusOK).says("{}")
 	s.do(http.MethodDelete, at+"auto_scan", nil).is(http.StatusOK)
-	s.get(at + "auto_scan").is(http.StatusNotFound)
+	s.get(at + "auto_scan").is(http.StatusOK).says("{}")
 	s.do(http.MethodDelete, at+"auto_scan", nil).is(http.StatusNotFound)
 	s.get(at, s.join("developer", "team", access.Developer)).is(http.StatusForbidden)
 	s.get(at+"public", s.join("maintainer", "team", access.Maintainer)).is(http.StatusOK)
@@ -202,6 +202,8 @@ func TestLabelsAreMadeAndPutOnArtifacts(t *testing.T) {
 	s.do(http.MethodPut, at, map[string]string{"name": "renamed", "color": "#00FF00"}, boss).is(http.StatusOK)
 	s.get(fmt.Sprintf("/labels?scope=p&project_id=%d", team), guest).is(http.StatusOK).has("X-Total-Count", "1").says("renamed")
 	s.get(fmt.Sprintf("/labels?scope=p&project_id=%d", other), guest).is(http.StatusForbidden)
+	s.get("/labels?scope=g", nobody).is(http.StatusOK).has("X-Total-Count", "1")
+	s.get(fmt.Sprintf("/labels?scope=p&project_id=%d", team), nobody).is(http.StatusUnauthorized)
 	s.get("/labels?scope=g&name=every", guest).is(http.StatusOK).has("X-Total-Count", "1")
 	for _, bad := range []string{"", "?scope=x", "?scope=p", "?scope=g&q=nothing=1"} {
 		s.get("/labels"+bad).is(http.StatusBadRequest, "BAD_REQUEST")
@@ -244,6 +246,7 @@ func TestQuotasAreReadAndChanged(t *testing.T) {
 	set := func(body any, options ...with) *answer { return s.do(http.MethodPut, at, body, options...) }
 	set(map[string]any{"hard": map[string]int64{"storage": 2 << 30}}).is(http.StatusOK)
 	s.get("/quotas?reference=project&reference_id="+fmt.Sprint(id)).is(http.StatusOK).has("X-Total-Count", "1").says(`"storage":2147483648`).says(fmt.Sprintf(`"ref":{"id":%d,"name":"team","owner_name":"admin"}`, id))
+	s.get("/quotas?page_size=1").is(http.StatusOK).says(`"name":"team"`) // the newest first
 	s.get("/quotas?sort=-hard.storage&page_size=1").is(http.StatusOK).has("X-Total-Count", "2").says(`"name":"library"`).says(`"hard":{"storage":-1}`)
 	set(map[string]any{"hard": map[string]int64{"storage": -1}}).is(http.StatusOK)
 	s.get(at).is(http.StatusOK).says(`"hard":{"storage":-1}`)

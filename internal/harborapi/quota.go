@@ -39,6 +39,9 @@ func (a *API) ListQuotas(c *call, p ListQuotasParams) error {
 	if err != nil {
 		return err
 	}
+	if order.Field == "" { // the newest first, as in Harbor
+		order = listing.Order{Field: "creation_time", Descending: true}
+	}
 	page, total, err := a.Projects.Quotas(c.Context(), quotaOrders[order.Field], order.Descending, int(ask.Offset()), int(ask.Size))
 	if err != nil {
 		return err

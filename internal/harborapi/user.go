@@ -173,6 +173,14 @@ func (a *API) UpdateUserProfile(c *call, userID int64, body UpdateUserProfileJSO
 	if err := a.self(c, userID, "update"); err != nil {
 		return err
 	}
+	was, err := a.Access.User(c.Context(), userID)
+	if err != nil {
+		return err
+	}
+	// Whoever leaves them out means to change something else. Harbor wants both, always.
+	if body.Email == "" && was.Email != "" || body.Realname == "" && was.RealName != "" {
+		return fail.E(fail.Invalid, nil, "the e-mail address or the real name of %s would be lost", was.Name).Hint("send email and realname, also as they are")
+	}
 	changed, err := a.Access.UpdateProfile(c.Context(), userID, access.Profile{Email: body.Email, RealName: body.Realname, Comment: body.Comment})
 	if err != nil {
 		return err

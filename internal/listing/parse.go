@@ -89,8 +89,11 @@ func Parse(q, sort string, page, size int64) (Ask, error) {
 	if size == 0 {
 		a.Size = MaxPage
 	}
-	if page < 0 || page > maxNumber || size < 0 || size > MaxPage {
-		return Ask{}, fail.E(fail.Invalid, nil, "page %d of %d entries", page, size).Code(CodePage).Hint("page counts from 1, and page_size is at most %d", MaxPage)
+	if size > MaxPage { // 422, as in Harbor
+		return Ask{}, fail.E(fail.Invalid, nil, "page_size %d", size).Code(CodePage).Hint("it is at most %d", MaxPage)
+	}
+	if page < 0 || page > maxNumber || size < 0 {
+		return Ask{}, fail.E(fail.Invalid, nil, "page %d of %d entries", page, size).Hint("page counts from 1, and page_size is at most %d", MaxPage)
 	}
 	if len(q) > maxText || len(sort) > maxText {
 		return Ask{}, fail.E(fail.Invalid, nil, "q or sort of more than %d bytes", maxText).Hint("ask for less at once")

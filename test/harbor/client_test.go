@@ -141,7 +141,7 @@ func TestHarborsClientDrivesProjectsAndTheirPeople(t *testing.T) {
 	ok(t, err)
 	err = outcome(c.Member.CreateProjectMember(ctx, &member.CreateProjectMemberParams{ProjectNameOrID: "team", ProjectMember: &models.ProjectMember{RoleID: 4, MemberUser: &models.UserEntity{Username: "maria"}}}))
 	refused[*member.CreateProjectMemberConflict](t, err)
-	members, err := maria.Member.ListProjectMembers(ctx, &member.ListProjectMembersParams{ProjectNameOrID: "team", Entityname: ptr("mar")})
+	members, err := maria.Member.ListProjectMembers(ctx, &member.ListProjectMembersParams{ProjectNameOrID: "team", Entityname: ptr("maria")})
 	ok(t, err)
 	is(t, "members", len(members.Payload), 1)
 	is(t, "role", members.Payload[0].RoleName, "maintainer")

@@ -334,13 +334,14 @@ func TestPermissionsAreTold(t *testing.T) {
 	if strings.Contains(string(a.body), `"push"`) {
 		t.Errorf("a guest may push: %s", a.body)
 	}
-	s.get(scope + "&relative=true").is(http.StatusOK).says(`{"action":"push","resource":"repository"}`)
+	s.get(scope + "&relative=true").is(http.StatusOK).says(`{"action":"push","resource":"repository"}`).says(`{"action":"update","resource":"."}`)
+	s.get(scope).is(http.StatusOK).says(fmt.Sprintf(`{"action":"update","resource":"/project/%d"}`, project))
 	for _, nothing := range []string{"", "?scope=/project/4711", "?scope=/system", "?scope=/x", "?scope=/project/x"} {
 		if b := s.get("/users/current/permissions"+nothing, guest).is(http.StatusOK); string(b.body) != "[]\n" {
 			t.Errorf("%s: %s", nothing, b.body)
 		}
 	}
-	s.get("/users/current/permissions?scope=/system").is(http.StatusOK).says(`{"action":"list","resource":"/system/user"}`)
+	s.get("/users/current/permissions?scope=/system").is(http.StatusOK).says(`{"action":"list","resource":"user"}`)
 	var all harborapi.Permissions
 	s.get("/permissions", guest).is(http.StatusForbidden)
 	s.get("/permissions", nobody).is(http.StatusUnauthorized)

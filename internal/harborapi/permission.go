@@ -37,16 +37,23 @@ func (a *API) GetPermissions(c *call) error {
 // GetCurrentUserPermissions lists what the caller may do in a project, or in the system. Of another scope, or of a project that is not there, he may do nothing.
 func (a *API) GetCurrentUserPermissions(c *call, p GetCurrentUserPermissionsParams) error {
 	entries := []Permission{}
+	text, isProject := strings.CutPrefix(p.Scope, "/project/")
 	add := func(o access.Operation, may bool) {
 		if may {
-			resource := strings.TrimSuffix(p.Scope, "/") + "/" + o.Resource
-			if p.Relative {
+			self := strings.TrimSuffix(p.Scope, "/")
+			resource := self + "/" + o.Resource
+			isSelf := isProject && o.Resource == "project" // what is done to the project itself
+			switch {
+			case isSelf && p.Relative:
+				resource = "."
+			case isSelf:
+				resource = self
+			case p.Relative, !isProject: // Harbor's of the system are bare in any case
 				resource = o.Resource
 			}
 			entries = append(entries, Permission{Resource: resource, Action: o.Action})
 		}
 	}
-	text, isProject := strings.CutPrefix(p.Scope, "/project/")
 	id, notNumber := strconv.ParseInt(strings.TrimSuffix(text, "/"), 10, 64)
 	switch {
 	case strings.TrimSuffix(p.Scope, "/") == "/system":

@@ -76,7 +76,7 @@ func (p *program) memberList() *cobra.Command {
 		}, "NAME, KIND, ROLE", func(m client.ProjectMemberEntity) []string { return []string{m.EntityName, memberKind(m), roleName(m)} })
 	})
 	l.flags(cmd, "", "", 0)
-	cmd.Flags().StringVar(&name, "name", "", "only those whose name contains this")
+	cmd.Flags().StringVar(&name, "name", "", "only the one of this name")
 	return cmd
 }
 

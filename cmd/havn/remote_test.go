@@ -370,7 +370,7 @@ func TestProjectsMembersAndUsersByTheCommandLine(t *testing.T) {
 		Name string `json:"entity_name"`
 		Role int64  `json:"role_id"`
 	}
-	p.json(&members, "member", "list", "team", "--name", "mar")
+	p.json(&members, "member", "list", "team", "--name", "maria")
 	if len(members) != 1 || members[0].Role != 4 {
 		t.Errorf("%+v", members)
 	}

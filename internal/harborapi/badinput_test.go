@@ -195,9 +195,10 @@ func (s *service) readable(p place) {
 	}
 }
 
-// emptyThere reports whether an operation answers an empty list for a parameter that names nothing: as in Harbor, nothing was pushed to a repository that is not there.
+// emptyThere reports whether an operation answers that there is nothing for a parameter that names nothing: as in Harbor, nothing was pushed to a repository that is not there, and metadata that
+// are not set are none.
 func emptyThere(o harborapi.Operation, parameter string) bool {
-	return o.ID == "listArtifacts" && parameter == "repository_name"
+	return o.ID == "listArtifacts" && parameter == "repository_name" || o.ID == "getProjectMetadata" && parameter == "meta_name"
 }
 
 // questions are what is asked of every list: each form with each field that a list has, and rubbish.

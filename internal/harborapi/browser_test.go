@@ -85,7 +85,7 @@ func TestABrowserLogsInAndOutAsAtHarbor(t *testing.T) {
 	}
 	s.get("/users/current", j.with).is(http.StatusOK).says(`"maria"`)
 	at := fmt.Sprintf("/users/%d", id)
-	profile := map[string]string{"realname": "Maria"}
+	profile := map[string]string{"email": "maria@example.com", "realname": "Maria"}
 	s.do(http.MethodPut, at, profile, j.with).is(http.StatusForbidden).says("CSRF")
 	s.do(http.MethodPut, at, profile, j.with, header("X-Harbor-CSRF-Token", entered.header.Get("X-Harbor-CSRF-Token"))).is(http.StatusOK)
 

@@ -57,7 +57,7 @@ func (p *program) member() *cobra.Command {
 	return p.nouns(verb{
 		"member", "Members of projects: who has which role", "Users and groups with a role in a project.",
 		"  havn member list team\n  havn member create team maria --role developer",
-	}, p.memberList(), p.memberCreate(), p.memberUpdate(), p.memberDelete())
+	}, p.memberList(), p.memberGet(), p.memberCreate(), p.memberUpdate(), p.memberDelete())
 }
 
 func memberKind(m client.ProjectMemberEntity) string {
@@ -77,6 +77,16 @@ func (p *program) memberList() *cobra.Command {
 	})
 	l.flags(cmd, "", "", 0)
 	cmd.Flags().StringVar(&name, "name", "", "only the one of this name")
+	return cmd
+}
+
+func (p *program) memberGet() *cobra.Command {
+	var group *bool
+	cmd := p.asking(verb{"get PROJECT NAME", "One member of a project", "Show the role of a member of a project.", "  havn member get team maria\n  havn member get team builders --group --output json"}, func(r *remote) (answered, error) {
+		m, err := r.FindMember(r.ctx, r.args[0], r.args[1], *group)
+		return described(m, "ID", decimal(m.ID), "NAME", m.EntityName, "KIND", memberKind(m), "ROLE", roleName(m)), err
+	})
+	group = groupFlag(cmd)
 	return cmd
 }
 

@@ -375,6 +375,8 @@ func TestProjectsMembersAndUsersByTheCommandLine(t *testing.T) {
 		t.Errorf("%+v", members)
 	}
 	p.says("member list team", "maria", "maintainer", "admin")
+	p.says("member get team maria", "user", "maintainer")
+	p.fails(exitAbsent, "groups need --group", "member", "get", "team", "mari")
 
 	// maria may what she may, and no more.
 	maria := somebody(t, &child{log: &logged{}})

@@ -2,6 +2,7 @@ package accesstest
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
 
@@ -326,6 +328,60 @@ func revocations(t *testing.T, w *world) {
 	n, err := w.node(0).ForgetRevocations(ctx, func(context.Context, *sqldb.Tx) error { return nil }, time.Now().Add(72*time.Hour), 10)
 	if w.ok(err); n != 2 {
 		t.Errorf("%d forgotten", n)
+	}
+	stop()
+	for range w.nodes {
+		w.ok(<-ended)
+	}
+}
+
+// keys rotates and revokes the key of tokens under nodes that run.
+func keys(t *testing.T, w *world) {
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, len(w.nodes))
+	for _, a := range w.nodes {
+		go func() { ended <- a.Run(ctx) }()
+	}
+	sealer, err := seal.Open(ctx, w.db, "the secret of all nodes")
+	w.ok(err)
+	conf := access.Config{DB: w.db, Seal: sealer, Clock: time.Now}
+	verified := func(i int, raw string) bool {
+		_, verifyErr := w.node(i).Verify(ctx, raw)
+		if verifyErr != nil {
+			w.is(verifyErr, fail.Unauthenticated)
+		}
+		return verifyErr == nil
+	}
+	everywhere := func(what, raw string) {
+		t.Helper()
+		for i := range w.nodes {
+			if !verified(i, raw) {
+				t.Errorf("%s is refused at node %d", what, i)
+			}
+		}
+	}
+	old := w.token(0, admin, password)
+	for _, revoke := range []bool{false, true} {
+		done, rotateErr := access.RotateKey(ctx, conf, revoke)
+		w.ok(rotateErr)
+		for i := range w.nodes {
+			fresh := ""
+			w.soon(fmt.Sprintf("the new key at node %d", i), func() bool {
+				fresh = w.token(i, admin, password)
+				head, _, _ := strings.Cut(fresh, ".")
+				text, decodeErr := base64.RawURLEncoding.DecodeString(head)
+				w.ok(decodeErr)
+				return strings.Contains(string(text), done.New)
+			})
+			everywhere("a token of the new key", fresh)
+		}
+		if !revoke {
+			everywhere("a token of the old key", old)
+			continue
+		}
+		for i := range w.nodes {
+			w.soon(fmt.Sprintf("the end of a revoked key's token at node %d", i), func() bool { return !verified(i, old) })
+		}
 	}
 	stop()
 	for range w.nodes {

@@ -38,6 +38,7 @@ func Run(t *testing.T, fresh func(t *testing.T) sqldbtest.Opener) {
 		{"members and groups", members},
 		{"sessions", sessions},
 		{"revocations", revocations},
+		{"keys of tokens", keys},
 		{"One of many makes what has one name", oneName},
 		{"Who is deleted gets nothing any more", deletions},
 		{"A robot is changed and deleted at once", robotRaces},

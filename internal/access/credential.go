@@ -102,7 +102,7 @@ func raiseUser(ctx context.Context, tx *sqldb.Tx, id int64) error {
 
 // Revoke ends all that a user or a robot, by its name, was let in by until now: tokens, sessions, and uploads under way, on every node within seconds. It may log in again. NotFound.
 //
-//  1. What was given ends. Whom a directory or an identity provider told of is marked as one who is to be asked for: if the next step does not come to it, the refresh of people does, within a minute.
+//  1. What was given ends. Whom a directory or an identity provider told of is marked as one who is to be asked for, if they can be asked: if the next step does not come to it, the refresh of people does, within a minute.
 //  2. They are asked for him: what his groups gave ends too, also where he goes on with a secret of his own.
 func (a *Access) Revoke(ctx context.Context, subject string) error {
 	r, err := a.findRobot(ctx, subject)
@@ -126,7 +126,7 @@ func (a *Access) revokePerson(ctx context.Context, id int64) error {
 		if err := revokeUser(ctx, tx, id); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "UPDATE profiles SET seen_at = ? WHERE user_id = ? AND origin <> ?", askSoon, id, FromHere)
+		_, err := tx.Exec(ctx, "UPDATE profiles SET seen_at = ? WHERE user_id = ? AND (origin = ? OR token IS NOT NULL)", askSoon, id, FromLDAP)
 		return err
 	})
 	if err == nil {

@@ -192,6 +192,25 @@ func TestWhoHasSeveralNamesInTheDirectoryKeepsTheFirst(t *testing.T) {
 	mustLogin(t, s.Access, "Joe Smith", token)
 }
 
+func TestWhoCanNotBeAskedForGoesOnWithHisSecretAfterARevocation(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	ada, err := s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp ada", Name: "ada"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret, err := s.CreateUserToken(t.Context(), ada.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = s.Revoke(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	mustLogin(t, s.Access, "ada", secret)
+	s.w.move(31 * 24 * time.Hour)
+	refused(t, s.Access, "ada", secret, "of whom nobody told for long")
+}
+
 func TestSecretsRestWhenNobodyTellsOfTheirUserAnyMore(t *testing.T) {
 	t.Parallel()
 	s := withDirectory(t)

@@ -105,14 +105,11 @@ func (a *API) DeleteTag(c *call, repositoryName, text, tagName string) error {
 	if err != nil {
 		return absent
 	}
-	now, err := a.Registry.BrowseArtifact(c.Context(), name, oci.Reference{Tag: tag})
-	if err != nil {
-		return err
-	}
-	if now.Digest != found.Digest {
+	err = a.Registry.DeleteTagOf(c.Context(), name, tag, found.Digest)
+	if fail.Is(err, fail.NotFound) {
 		return absent
 	}
-	if err = a.Registry.DeleteTag(c.Context(), name, tag); err != nil {
+	if err != nil {
 		return err
 	}
 	c.audited(deletedTag, name.String()+":"+tag.String(), c.rights.Project.ID, found.Digest.String())

@@ -82,7 +82,7 @@ func (a *API) GetQuota(c *call, id int64) error {
 func (a *API) UpdateQuota(c *call, id int64, body UpdateQuotaJSONRequestBody) error {
 	limit, ok := body.Hard[storage]
 	if !ok || len(body.Hard) != 1 || limit == 0 {
-		return fail.E(fail.Invalid, nil, "limits %v", body.Hard).Hint(`send {"hard":{"storage":bytes}}, -1 for no limit`)
+		return fail.E(fail.Invalid, nil, "%d limits, and %d bytes of storage", len(body.Hard), limit).Hint(`send {"hard":{"storage":bytes}}, -1 for no limit`)
 	}
 	before, err := a.Projects.Quota(c.Context(), id)
 	if err == nil {

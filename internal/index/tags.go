@@ -40,6 +40,11 @@ func DeleteTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag) (int6
 	return tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND name = ?", repo, tag.String())
 }
 
+// DeleteTagOf removes a tag if it points to a manifest. 0 rows: it does not.
+func DeleteTagOf(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, d oci.Digest) (int64, error) {
+	return tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND name = ? AND digest = ?", repo, tag.String(), d.Bytes())
+}
+
 // TagsOf lists up to limit tags of a manifest, in no order: PostgreSQL would read all tags of the repository for one.
 func TagsOf(ctx context.Context, q sqldb.Querier, repo int64, d oci.Digest, limit int) ([]string, error) {
 	return names(ctx, q, "SELECT name FROM tags WHERE repo = ? AND digest = ? LIMIT ?", repo, d.Bytes(), limit)

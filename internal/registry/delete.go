@@ -38,6 +38,16 @@ func (r *Registry) review(ctx context.Context, tx *sqldb.Tx, kind int, repo int6
 
 // DeleteTag removes a tag, not what it points to.
 func (r *Registry) DeleteTag(ctx context.Context, name oci.Name, tag oci.Tag) error {
+	return r.deleteTag(ctx, name, tag, oci.Digest{})
+}
+
+// DeleteTagOf is DeleteTag for a tag of a manifest: MANIFEST_UNKNOWN, and nothing is removed, if it points to another, to which somebody may have moved it at this moment.
+func (r *Registry) DeleteTagOf(ctx context.Context, name oci.Name, tag oci.Tag, of oci.Digest) error {
+	return r.deleteTag(ctx, name, tag, of)
+}
+
+// deleteTag removes a tag; of: what it must point to, zero for whatever it is.
+func (r *Registry) deleteTag(ctx context.Context, name oci.Name, tag oci.Tag, of oci.Digest) error {
 	err := r.deletion(ctx, name, "tag.delete", func(tx *sqldb.Tx, repo index.Repository) error {
 		d, err := index.TagDigest(ctx, tx, repo.ID, tag)
 		if fail.Is(err, fail.NotFound) {
@@ -46,7 +56,17 @@ func (r *Registry) DeleteTag(ctx context.Context, name oci.Name, tag oci.Tag) er
 		if err != nil {
 			return err
 		}
-		if _, err = index.DeleteTag(ctx, tx, repo.ID, tag); err != nil {
+		n := int64(0)
+		switch {
+		case of.IsZero():
+			n, err = index.DeleteTag(ctx, tx, repo.ID, tag)
+		case d == of:
+			n, err = index.DeleteTagOf(ctx, tx, repo.ID, tag, of)
+		}
+		if err == nil && n == 0 {
+			err = manifestUnknown(name, tag.String())
+		}
+		if err != nil {
 			return err
 		}
 		return r.review(ctx, tx, index.ReviewManifest, repo.ID, d)

@@ -248,6 +248,13 @@ func deletes(t *testing.T, w *World) {
 	if !strings.Contains(err.Error(), Sum(body).String()) {
 		t.Fatalf("the manifest is not named: %v", err)
 	}
+	WantCode(t, w.DeleteTagOf(t.Context(), repo, Tag("one"), Sum(layer)), fail.NotFound, oci.CodeManifestUnknown)
+	w.WantManifest(t, repo, "one", body)
+	if err = w.DeleteTagOf(t.Context(), repo, Tag("one"), Sum(body)); err != nil {
+		t.Fatal(err)
+	}
+	WantCode(t, w.DeleteTagOf(t.Context(), repo, Tag("one"), Sum(body)), fail.NotFound, oci.CodeManifestUnknown)
+	w.Put(t, repo, oci.MediaTypeImageManifest, body, "one")
 	if err = w.DeleteTag(t.Context(), repo, Tag("one")); err != nil {
 		t.Fatal(err)
 	}

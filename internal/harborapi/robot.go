@@ -99,7 +99,7 @@ func (a *API) permissionsOf(c *call, body []RobotPermission) ([]access.Permissio
 func (a *API) nameOf(c *call, text string) (string, error) {
 	id, notNumber := strconv.ParseInt(text, 10, 64)
 	if notNumber != nil {
-		return text, nil
+		return text, nil //nolint:nilerr // it is a name
 	}
 	name, err := a.Registry.ProjectName(c.Context(), id)
 	var rights access.Rights

@@ -303,9 +303,8 @@ func (s *Store) usable(was, live *config.Live) error {
 	if s.cfg.Usable == nil {
 		return nil
 	}
-	err := s.cfg.Usable(live)
-	if err == nil || s.cfg.Usable(was) != nil {
+	if s.cfg.Usable(was) != nil {
 		return nil
 	}
-	return err
+	return s.cfg.Usable(live)
 }

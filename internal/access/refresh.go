@@ -186,6 +186,7 @@ func (a *Access) readmit(ctx context.Context, origin string, p Person, token str
 //  2. The provider is asked. A crash here: the token may be spent. The next refresh is refused, and he logs in with his browser again.
 //  3. What it gave for the next time is stored, whatever it said.
 func (a *Access) renewPerson(ctx context.Context, from Renewer, s profile) error {
+	was := s.seen
 	won, err := a.claimPerson(ctx, &s)
 	if err != nil || !won {
 		return err
@@ -207,7 +208,9 @@ func (a *Access) renewPerson(ctx context.Context, from Renewer, s profile) error
 	case fail.Is(err, fail.Unauthenticated):
 		return a.setGone(ctx, s)
 	case fail.Is(err, fail.Unsupported):
-		return errUnasked
+		if err = a.dropToken(ctx, s, was); err == nil {
+			err = errUnasked
+		}
 	}
 	return err
 }
@@ -242,6 +245,14 @@ func (a *Access) claimPerson(ctx context.Context, s *profile) (won bool, err err
 	})
 	s.seen = sqldb.FromMicros(now)
 	return n > 0, err
+}
+
+// dropToken forgets a token that is nothing to the provider of now, so that it is not tried each hour; and nobody told of its user meanwhile.
+func (a *Access) dropToken(ctx context.Context, s profile, was time.Time) error {
+	return a.DB.Tx(ctx, "person.untold", func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE profiles SET token = NULL, seen_at = ? WHERE user_id = ? AND seen_at = ?", sqldb.Micros(was), s.id, sqldb.Micros(s.seen))
+		return err
+	})
 }
 
 func (a *Access) storeToken(ctx context.Context, s profile, token string) error {

@@ -384,11 +384,19 @@ func TestPeopleOfAnIdentityProviderAreRenewedByTokensThatCountOnce(t *testing.T)
 		t.Error(err)
 	}
 	// Where nobody can be asked now, nothing is known of anybody.
-	idp.fails = fail.E(fail.Unsupported, nil, "no provider")
+	idp.fails = fail.E(fail.Unsupported, nil, "another provider's")
 	s.w.move(2 * time.Hour)
+	asked := len(idp.names)
+	s.refreshes(access.Refreshed{})
 	s.refreshes(access.Refreshed{})
 	mustLogin(t, s.Access, "joe", token)
+	if len(idp.names) != asked+1 {
+		t.Errorf("a token that is nothing to the provider was tried %d times", len(idp.names)-asked)
+	}
 	idp.fails = nil
+	if _, err = s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "idp joe", Name: "joe"}, idp.next["idp joe"]); err != nil {
+		t.Fatal(err)
+	}
 	s.w.move(2 * time.Hour)
 	s.refreshes(access.Refreshed{Told: 1})
 	idp.gone = true

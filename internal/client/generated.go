@@ -54,7 +54,7 @@ type Annotations map[string]string
 
 // Artifact defines model for Artifact.
 type Artifact struct {
-	Accessories   []Accessory   `json:"accessories,omitzero"`
+	Accessories   []Accessory   `json:"accessories"`
 	AdditionLinks AdditionLinks `json:"addition_links,omitempty,omitzero"`
 	Annotations   Annotations   `json:"annotations,omitempty,omitzero"`
 
@@ -68,7 +68,7 @@ type Artifact struct {
 
 	// ID Made of repository and digest: the same on every node, and no row's number
 	ID     int64   `json:"id,omitempty,omitzero"`
-	Labels []Label `json:"labels,omitzero"`
+	Labels []Label `json:"labels"`
 
 	// ManifestMediaType Of the manifest
 	ManifestMediaType string `json:"manifest_media_type,omitempty,omitzero"`
@@ -82,7 +82,7 @@ type Artifact struct {
 	PushTime time.Time `json:"push_time,omitempty,omitzero"`
 
 	// References Of an index: its children
-	References   []Reference `json:"references,omitzero"`
+	References   []Reference `json:"references"`
 	RepositoryID int64       `json:"repository_id,omitempty,omitzero"`
 
 	// RepositoryName With its project
@@ -92,7 +92,7 @@ type Artifact struct {
 
 	// Size Bytes of the manifest and of all that it needs
 	Size int64 `json:"size,omitempty,omitzero"`
-	Tags []Tag `json:"tags,omitzero"`
+	Tags []Tag `json:"tags"`
 
 	// Type IMAGE, CHART, CNAB, WASM and so on, or UNKNOWN
 	Type string `json:"type,omitempty,omitzero"`
@@ -387,7 +387,7 @@ type Reference struct {
 	ChildID     int64       `json:"child_id,omitempty,omitzero"`
 	ParentID    int64       `json:"parent_id,omitempty,omitzero"`
 	Platform    Platform    `json:"platform,omitempty,omitzero"`
-	Urls        []string    `json:"urls,omitzero"`
+	Urls        []string    `json:"urls"`
 }
 
 // Repository defines model for Repository.
@@ -1525,7 +1525,7 @@ func (c *Client) ListUsers(ctx context.Context, p ListUsersParams) (page []UserR
 	return page, done.total, err
 }
 
-// CreateUser: Make a local user.
+// CreateUser: Make a local user; with self_registration on, strangers make one for themselves.
 func (c *Client) CreateUser(ctx context.Context, body CreateUserJSONRequestBody) (at string, err error) {
 	done, err := c.do(ctx, request{
 		method: http.MethodPost, path: fmt.Sprintf("/users"), body: body,

@@ -227,12 +227,17 @@ func (a *API) run(c *call) error {
 		return err
 	}
 	if !isSafe(c.Method) {
-		// What is changed is changed whole and is audited, also if the client leaves meanwhile: it may leave when the change is committed, and the line in the audit log is not.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), longestChange)
-		defer cancel()
-		c.Request = c.WithContext(ctx)
+		defer c.whole()()
 	}
 	return c.op.serve(c)
+}
+
+// whole has what is changed from now on be changed whole and audited, also if the client leaves meanwhile: it may leave when the change is committed, and the line in the audit log is not.
+// What it answers is called at the end.
+func (c *call) whole() context.CancelFunc {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), longestChange)
+	c.Request = c.WithContext(ctx)
+	return cancel
 }
 
 // writable refuses what changes something while administrators let nothing be changed, as Harbor does: all but the setting that says so. Sessions begin and end.

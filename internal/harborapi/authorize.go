@@ -10,11 +10,11 @@ import (
 
 // need is what an operation needs of who asks. The zero need is met by nobody but system administrators.
 type need struct {
-	scope     string // open, login, project or system
+	scope     string // open, login, project, system or register
 	operation access.Operation
 }
 
-// parseNeed reads "open", "login", "project tag:list" or "system user:list".
+// parseNeed reads "open", "login", "project tag:list", "system user:list" or "register user:create".
 func parseNeed(text string) need {
 	scope, permission, _ := strings.Cut(text, " ")
 	resource, action, _ := strings.Cut(permission, ":")
@@ -30,10 +30,18 @@ func (a *API) authorize(c *call) error {
 		return a.require(c, isKnown(c.who))
 	case "project":
 		return a.enter(c, n.operation)
+	case "register":
+		if a.registers(c) {
+			return nil
+		}
+		return a.requireSystem(c, n.operation)
 	default:
 		return a.requireSystem(c, n.operation)
 	}
 }
+
+// registers reports whether a stranger may make an account for himself.
+func (a *API) registers(c *call) bool { return !isKnown(c.who) && a.Access.Policy().SelfRegistration }
 
 // requireSystem turns away who may not do something in the system.
 func (a *API) requireSystem(c *call, o access.Operation) error {

@@ -152,6 +152,7 @@ func (a *API) logIn(c *call) error {
 	if err != nil {
 		return err
 	}
+	defer c.whole()()
 	if err = a.begin(c, who, "password"); err != nil {
 		return err
 	}
@@ -223,6 +224,7 @@ func (a *API) end(c *call) (left string, err error) {
 	if c.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		return "", otherSite()
 	}
+	defer c.whole()()
 	if cookie := a.sessionOf(c.Request); cookie != "" {
 		who, known := a.Session(c.Context(), cookie)
 		if err = a.Access.End(c.Context(), cookie); err != nil {

@@ -3548,7 +3548,7 @@ func operations(to offered) []operation {
 		},
 		{
 			ID: "createUser", Method: http.MethodPost, Path: "/users", Tag: "user",
-			Access: "open", body: true,
+			Access: "register user:create", body: true,
 			serve: func(c *call) error {
 				var body CreateUserJSONRequestBody
 				if err := c.readJSON(&body); err != nil {

@@ -89,6 +89,7 @@ func (a *API) showSecret(c *call) error {
 	if err := a.writable(c); err != nil {
 		return err
 	}
+	defer c.whole()()
 	made, name, err := a.makeSecret(c, c.who.User, "")
 	if err != nil {
 		return err

@@ -68,6 +68,7 @@ func (a *API) endSignIn(c *call) error {
 	answer := c.URL.Query()
 	name := oidc.CookieOf(answer.Get("state"))
 	a.setCookie(c, name, "", Callback, 0)
+	defer c.whole()() // the provider takes its code once
 	login, err := idp.Finish(c.Context(), c.cookie(name), answer)
 	if err != nil {
 		return err
@@ -171,6 +172,7 @@ func (a *API) onboard(c *call) error {
 		}
 		return err
 	}
+	defer c.whole()()
 	login.Person.Name = strings.TrimSpace(body.Username)
 	if err = checkChosen(login.Person.Name); err == nil {
 		err = a.signIn(c, idp, login, true)

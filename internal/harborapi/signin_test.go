@@ -89,6 +89,21 @@ func TestPeopleOfAnIdentityProviderAreTakenInAtTheirFirstLogin(t *testing.T) {
 	s.get("/users/current", j.with).is(http.StatusOK)
 }
 
+func TestALoginIsFinishedAndAuditedThoughTheBrowserLeaves(t *testing.T) {
+	t.Parallel()
+	s := withIdentity(t)
+	j := jar{}
+	j.keep(s.get("/c/oidc/login", nobody))
+	s.leaveAtCommit()
+	j.keep(s.get("/c/oidc/callback?state=xyz&code=1", j.with).is(http.StatusSeeOther))
+	s.get("/users/current", j.with).is(http.StatusOK)
+	s.get("/audit-logs?q=operation=login,username=ada").has("X-Total-Count", "1")
+	s.get("/audit-logs?q=operation=create,username=ada").has("X-Total-Count", "1")
+	s.leaveAtCommit()
+	s.get("/c/log_out", j.with).is(http.StatusOK)
+	s.get("/audit-logs?q=operation=logout,username=ada").has("X-Total-Count", "1")
+}
+
 func TestALoginIsTheBrowsersThatBeganIt(t *testing.T) {
 	t.Parallel()
 	s := withIdentity(t)

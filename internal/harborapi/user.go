@@ -84,12 +84,12 @@ func userOf(u access.User) UserResp {
 // CreateUser makes a local user: an administrator for others, or a stranger for himself where that is allowed.
 func (a *API) CreateUser(c *call, body CreateUserJSONRequestBody) error {
 	spec := access.UserSpec{Name: body.Username, Password: body.Password, Profile: access.Profile{Email: body.Email, RealName: body.Realname, Comment: body.Comment}}
-	stranger := !isKnown(c.who) && a.Access.Policy().SelfRegistration
+	stranger := a.registers(c)
 	var made access.User
 	var err error
 	if stranger {
 		made, err = a.Access.Register(c.Context(), spec, a.Client(c.Request).String())
-	} else if err = a.requireSystem(c, access.Operation{Resource: "user", Action: "create"}); err == nil {
+	} else {
 		made, err = a.Access.CreateUser(c.Context(), spec)
 	}
 	if err != nil {

@@ -64,6 +64,16 @@ func TestRepositoriesAreListedToWhomTheyMayBeSeen(t *testing.T) {
 	}
 }
 
+func TestARepositoryIsFoundByWhatIsWrittenAboutItInAnyLetters(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.push("library/app", image(""), "1")
+	s.do(http.MethodPut, "/projects/library/repositories/app", map[string]string{"description": "Für Ärzte"}).is(http.StatusOK)
+	for _, part := range []string{"Für", "Ärz", "für"} {
+		s.get("/repositories?q="+url.QueryEscape("description=~"+part)).is(http.StatusOK).has("X-Total-Count", "1")
+	}
+}
+
 func TestARepositoryIsFoundHoweverItsSlashesAreEscaped(t *testing.T) {
 	t.Parallel()
 	s := start(t)

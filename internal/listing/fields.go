@@ -89,7 +89,7 @@ func (f Field) condition(filter Filter) (string, []any, error) {
 		if f.Kind != Text {
 			return "", nil, f.refuse(filter, filter.Values[0])
 		}
-		return "LOWER(" + f.Column + ") LIKE ? ESCAPE '!'", []any{"%" + escaped(strings.ToLower(filter.Values[0])) + "%"}, nil
+		return "LOWER(" + f.Column + ") LIKE LOWER(?) ESCAPE '!'", []any{"%" + escaped(filter.Values[0]) + "%"}, nil
 	case Between:
 		return f.between(filter)
 	case OneOf, AllOf:

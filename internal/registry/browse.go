@@ -13,6 +13,7 @@ import (
 const (
 	// maxShownTags and maxShownAttached bound what a page of artifacts tells of its entries: whoever wants all asks for the tags or the accessories of one, page by page.
 	maxShownTags     = 5000
+	maxTagsOfOne     = 50 // of one that would have none, because others took all of these
 	maxShownAttached = 2000
 	// maxShownManifest bounds each of the manifests that a page of artifacts is made of, some MiB together; of longer ones it tells less.
 	maxShownManifest = 64 << 10
@@ -100,6 +101,15 @@ func (r *Registry) complete(ctx context.Context, repo int64, page []Artifact, pl
 	}
 	for _, t := range tags {
 		at[t.Digest].Tags = append(at[t.Digest].Tags, t)
+	}
+	if len(tags) >= maxShownTags { // some have so many that others may look as if they had none
+		for _, d := range all {
+			if a := at[d]; len(a.Tags) == 0 {
+				if a.Tags, err = index.TagsOfAll(ctx, r.db, repo, []oci.Digest{d}, maxTagsOfOne); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	if !attached {
 		return nil

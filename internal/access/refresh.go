@@ -208,6 +208,9 @@ func (a *Access) renewPerson(ctx context.Context, from Renewer, s profile) error
 	case fail.Is(err, fail.Unauthenticated):
 		return a.setGone(ctx, s)
 	case fail.Is(err, fail.Unsupported):
+		if sqldb.Micros(was) == askSoon { // a revocation's mark, which says nothing of when somebody told of him
+			was = s.seen
+		}
 		if err = a.dropToken(ctx, s, was); err == nil {
 			err = errUnasked
 		}

@@ -211,6 +211,32 @@ func TestWhoCanNotBeAskedForGoesOnWithHisSecretAfterARevocation(t *testing.T) {
 	refused(t, s.Access, "ada", secret, "of whom nobody told for long")
 }
 
+func TestWhoIsAnotherProvidersGoesOnWithHisSecretAfterARevocation(t *testing.T) {
+	t.Parallel()
+	s := withDirectory(t)
+	idp := &renewer{next: map[string]string{"former ada": "first"}, fails: fail.E(fail.Unsupported, nil, "another provider's")}
+	s.start(func(c *access.Config) { c.Renewer = func() access.Renewer { return idp } })
+	ada, err := s.SignIn(t.Context(), access.FromOIDC, access.Person{Subject: "former ada", Name: "ada"}, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret, err := s.CreateUserToken(t.Context(), ada.User, "laptop", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err = s.Revoke(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		mustLogin(t, s.Access, "ada", secret)
+	}
+	for range 2 { // that she was asked for in vain is no word of her
+		s.w.move(16 * 24 * time.Hour)
+		s.refreshes(access.Refreshed{})
+	}
+	refused(t, s.Access, "ada", secret, "of whom nobody told for long")
+}
+
 func TestSecretsRestWhenNobodyTellsOfTheirUserAnyMore(t *testing.T) {
 	t.Parallel()
 	s := withDirectory(t)

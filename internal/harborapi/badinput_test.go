@@ -159,9 +159,13 @@ func TestEveryBodyTakesRubbish(t *testing.T) {
 				}
 			}
 			values := bodies()
-			for _, what := range slices.Sorted(maps.Keys(values)) {
+			for i, what := range slices.Sorted(maps.Keys(values)) {
+				field := 0
 				replaced(body, values[what], "", func(path string) {
 					only := body
+					if field++; o.ID == "updateConfigurations" && (field+i)%5 > 0 { // it has some 60 fields, and storing settings takes long
+						return
+					}
 					if o.ID == "updateConfigurations" { // one at a time: they go together or not at all
 						key := strings.TrimPrefix(path, ".")
 						only = map[string]any{key: body[key]}
@@ -232,12 +236,18 @@ func TestEveryListTakesEveryQuestion(t *testing.T) {
 	s := start(t)
 	mine := s.furnish("mine", "")
 	changed := s.watch()
-	ask := func(o harborapi.Operation, query url.Values) {
+	ask := func(o harborapi.Operation, query url.Values) (status int) {
 		t.Helper()
-		s.do(o.Method, mine.fill(o.Path)+"?"+mine.fill(details[o.ID].query)+"&"+query.Encode(), nil).refusedWell()
+		a := s.do(o.Method, mine.fill(o.Path)+"?"+mine.fill(details[o.ID].query)+"&"+query.Encode(), nil)
+		a.refusedWell()
+		return a.status
 	}
 	for _, o := range listed() {
-		for i, q := range questions() {
+		all := questions()
+		if ask(o, url.Values{"q": {","}}) < http.StatusBadRequest { // it does not read q
+			all = all[:20]
+		}
+		for i, q := range all {
 			ask(o, url.Values{"q": {q}})
 			if i%8 == 0 { // it knows names alone: what they are asked for makes no difference
 				ask(o, url.Values{"sort": {strings.TrimPrefix(q, "name=")}})

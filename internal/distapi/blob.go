@@ -13,6 +13,7 @@ import (
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/refusal"
 )
 
 func (a *API) headBlob(w http.ResponseWriter, c *call) error {
@@ -136,7 +137,7 @@ func redirect(w http.ResponseWriter, d oci.Digest, url string) {
 
 // refuseLate ends an answer whose source broke when its header was sent already: log, then cut the connection, so that nobody takes a part for the whole.
 func (a *API) refuseLate(w http.ResponseWriter, c *call, err error) {
-	a.report(c, fail.KindOf(err), err, w.Header().Get("X-Request-Id"))
+	refusal.Log(a.log, c.Request, err, refusal.RequestID(w))
 	panic(http.ErrAbortHandler)
 }
 

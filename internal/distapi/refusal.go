@@ -2,18 +2,14 @@ package distapi
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
-	"math"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/refusal"
 	"github.com/havn-registry/havn/internal/registry"
 )
 
@@ -36,9 +32,6 @@ var refusals = map[fail.Kind]struct {
 	fail.RangeInvalid:    {http.StatusRequestedRangeNotSatisfiable, oci.CodeRangeInvalid},
 }
 
-// retryAfter is what a client is told to wait where the error names no time: long enough for a failover, short enough for a push under way.
-const retryAfter = 5 * time.Second
-
 // maxProblems bounds the errors of one answer: a manifest of 4 MiB can name some 30,000 blobs.
 const maxProblems = 100
 
@@ -54,7 +47,7 @@ type problem struct {
 func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	kind := fail.KindOf(err)
 	is := refusals[kind]
-	id := w.Header().Get("X-Request-Id")
+	id := refusal.RequestID(w)
 	switch {
 	case c.op == nil && kind == fail.Unsupported:
 		is.status = http.StatusMethodNotAllowed
@@ -65,8 +58,8 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	case kind == fail.Exhausted && isSpace(err):
 		is.status, is.code = http.StatusInsufficientStorage, oci.CodeDenied
 	}
-	if kind == fail.Internal || kind == fail.Unavailable {
-		a.report(c, kind, err, id)
+	if refusal.IsOurs(err) {
+		refusal.Log(a.log, c.Request, err, id)
 	}
 	header := w.Header()
 	switch kind {
@@ -74,7 +67,7 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 		header.Set("WWW-Authenticate", a.challenge(c))
 	case fail.Exhausted, fail.Unavailable:
 		if is.status != http.StatusInsufficientStorage {
-			header.Set("Retry-After", strconv.Itoa(waitSeconds(err)))
+			header.Set("Retry-After", refusal.RetryAfter(err))
 		}
 	default:
 	}
@@ -85,46 +78,24 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	header.Del("ETag")
 	body := struct {
 		Errors []problem `json:"errors"`
-	}{problems(err, kind, is.code, id)}
-	if to, ok := w.(interface{ SetRefusal(code, why string) }); ok && len(body.Errors) > 0 { // for the server's access log
-		to.SetRefusal(body.Errors[0].Code, body.Errors[0].Message)
+	}{problems(err, is.code, id)}
+	if len(body.Errors) > 0 {
+		refusal.Tell(w, body.Errors[0].Code, body.Errors[0].Message)
 	}
 	if err = writeJSON(w, is.status, "application/json", body); err != nil {
 		a.log.DebugContext(c.Context(), "an error did not reach its client", "error", err, "request_id", id)
 	}
 }
 
-// report logs. A client that went away is no fault.
-func (a *API) report(c *call, kind fail.Kind, err error, id string) {
-	level := slog.LevelError
-	switch {
-	case c.Context().Err() != nil && (kind == fail.Unavailable || errors.Is(err, context.Canceled)):
-		level = slog.LevelDebug
-	case kind == fail.Unavailable:
-		level = slog.LevelWarn
-	}
-	a.log.LogAttrs(c.Context(), level, "a request failed", slog.String("error", err.Error()), slog.String("kind", kind.String()), slog.String("method", fmt.Sprintf("%.20s", c.Method)),
-		slog.String("path", fmt.Sprintf("%.1000s", c.URL.Path)), slog.String("hint", fail.HintOf(err)), slog.String("request_id", id))
-}
-
 // isSpace reports whether what is exhausted is room, not rate: waiting does not bring it back, so the registry names no time.
 func isSpace(err error) bool { return fail.RetryAfterOf(err) == 0 }
 
-// waitSeconds answers Retry-After: whole seconds, at least one.
-func waitSeconds(err error) int {
-	wait := fail.RetryAfterOf(err)
-	if wait <= 0 {
-		wait = retryAfter
-	}
-	return max(1, int(math.Ceil(wait.Seconds())))
-}
-
 // problems makes the body's errors: one, or one for each content that a manifest misses.
-func problems(err error, kind fail.Kind, code, id string) []problem {
+func problems(err error, code, id string) []problem {
 	if own := fail.CodeOf(err); own != "" {
 		code = own
 	}
-	p := problem{Code: code, Message: message(err, kind, id)}
+	p := problem{Code: code, Message: refusal.Text(err, id)}
 	switch detail := fail.DetailOf(err).(type) {
 	case nil, registry.Upload:
 	case []string:
@@ -145,27 +116,6 @@ func missing(p problem, digests []string) []problem {
 		all = append(all, problem{p.Code, p.Message, map[string]string{"digest": d}})
 	}
 	return all
-}
-
-// message is what a stranger may read: for his own mistakes everything, causes included; for other errors what failed; for ours the request's id.
-func message(err error, kind fail.Kind, id string) string {
-	text := "internal error"
-	var e *fail.Error
-	switch {
-	case kind == fail.Internal || !errors.As(err, &e):
-		if id != "" {
-			text += ", request " + id
-		}
-		return text
-	case kind == fail.Invalid || kind == fail.TooLarge || kind == fail.RangeInvalid || kind == fail.Unsupported:
-		text = e.Whole()
-	default:
-		text = e.Text()
-	}
-	if hint := fail.HintOf(err); hint != "" {
-		text += ": " + hint
-	}
-	return text
 }
 
 // writeJSON answers a JSON document, with its length, so that a HEAD says it too.

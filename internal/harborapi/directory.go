@@ -7,6 +7,7 @@ import (
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/config"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/refusal"
 )
 
 // Directory is a directory of people. It is safe for concurrent use.
@@ -93,7 +94,7 @@ func (a *API) ImportLdapUser(c *call, body ImportLdapUserJSONRequestBody) error 
 		case fail.Is(err, fail.NotFound):
 			failed = append(failed, LdapFailedImportUser{UID: login, Error: unknownUser})
 		case err != nil:
-			failed = append(failed, LdapFailedImportUser{UID: login, Error: message(err, fail.KindOf(err), "")})
+			failed = append(failed, LdapFailedImportUser{UID: login, Error: refusal.Text(err, "")})
 		default:
 			c.audited(createdUser, made.Name, 0, "imported")
 		}

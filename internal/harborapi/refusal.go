@@ -1,19 +1,12 @@
 package harborapi
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"math"
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/listing"
 	"github.com/havn-registry/havn/internal/oci"
+	"github.com/havn-registry/havn/internal/refusal"
 )
 
 // Codes of Harbor's errors that stand for a status of their own. They are given to errors with Code; codes of other surfaces are passed over here.
@@ -50,9 +43,6 @@ var refusals = map[fail.Kind]struct {
 	fail.RangeInvalid:    {http.StatusBadRequest, "BAD_REQUEST"},
 }
 
-// retryAfter is what a client is told to wait where the error names no time.
-const retryAfter = 5 * time.Second
-
 // refuse answers an error, in Harbor's form. It is the only place that turns kinds into statuses, and the only one that logs: what is our own fault, once, with the id of the request.
 func (a *API) refuse(c *call, err error) {
 	kind := fail.KindOf(err)
@@ -63,9 +53,9 @@ func (a *API) refuse(c *call, err error) {
 		is.code = code
 	}
 	h := c.w.Header()
-	id := h.Get("X-Request-Id")
-	if kind == fail.Internal || kind == fail.Unavailable {
-		a.report(c, kind, err, id)
+	id := refusal.RequestID(c.w)
+	if refusal.IsOurs(err) {
+		refusal.Log(a.Log, c.Request, err, id)
 	}
 	switch kind {
 	case fail.Unauthenticated:
@@ -73,17 +63,11 @@ func (a *API) refuse(c *call, err error) {
 			h.Set("WWW-Authenticate", `Basic realm="Havn"`)
 		}
 	case fail.Exhausted, fail.Unavailable:
-		wait := fail.RetryAfterOf(err)
-		if wait <= 0 {
-			wait = retryAfter
-		}
-		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+		h.Set("Retry-After", refusal.RetryAfter(err))
 	default:
 	}
-	text := message(err, kind, id)
-	if to, ok := c.w.(interface{ SetRefusal(code, why string) }); ok { // for the server's access log
-		to.SetRefusal(is.code, text)
-	}
+	text := refusal.Text(err, id)
+	refusal.Tell(c.w, is.code, text)
 	if c.wantsPage() {
 		err = a.refusePage(c, is.status, text)
 	} else {
@@ -92,47 +76,4 @@ func (a *API) refuse(c *call, err error) {
 	if err != nil {
 		a.Log.ErrorContext(c.Context(), "an error could not be written", "error", err, "request_id", id)
 	}
-}
-
-// maxMessage bounds, in bytes, what an answer says of what failed, and what to do: some texts repeat what the client sent, which may be a MiB.
-const maxMessage = 1000
-
-// message is what a stranger may read: what failed, and what to do; of our own faults only the id under which the log has them.
-func message(err error, kind fail.Kind, id string) string {
-	var e *fail.Error
-	switch {
-	case kind == fail.Internal && id != "":
-		return "internal error; the server's log has it under request " + id
-	case kind == fail.Internal || !errors.As(err, &e):
-		return kind.String()
-	}
-	text := e.Text()
-	if kind == fail.Invalid {
-		text = e.Whole()
-	}
-	text = bounded(text)
-	if hint := fail.HintOf(err); hint != "" {
-		text += ": " + bounded(hint)
-	}
-	return text
-}
-
-func bounded(text string) string {
-	if len(text) <= maxMessage {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxMessage], "") + "…"
-}
-
-// report logs. A client that went away is no fault.
-func (a *API) report(c *call, kind fail.Kind, err error, id string) {
-	level := slog.LevelError
-	switch {
-	case c.Context().Err() != nil && (kind == fail.Unavailable || errors.Is(err, context.Canceled)):
-		level = slog.LevelDebug
-	case kind == fail.Unavailable:
-		level = slog.LevelWarn
-	}
-	a.Log.LogAttrs(c.Context(), level, "a request failed", slog.String("error", err.Error()), slog.String("kind", kind.String()), slog.String("method", fmt.Sprintf("%.20s", c.Method)),
-		slog.String("path", fmt.Sprintf("%.1000s", c.URL.Path)), slog.String("hint", fail.HintOf(err)), slog.String("request_id", id))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/havn-registry/havn/internal/access"
 	"github.com/havn-registry/havn/internal/access/oidc"
 	"github.com/havn-registry/havn/internal/fail"
+	"github.com/havn-registry/havn/internal/refusal"
 )
 
 // Identity is an OpenID Connect provider at which people log in. It is safe for concurrent use.
@@ -180,7 +181,7 @@ func (a *API) onboard(c *call) error {
 	if c.wantsPage() && (fail.Is(err, fail.Exists) || fail.Is(err, fail.Invalid)) { // he can choose another one
 		token := CSRFToken(kept)
 		return c.page(refusals[fail.KindOf(err)].status, page{
-			Title: "Choose a name", Form: onboardPath, Token: token, Name: login.Person.Name, Asks: true, Problem: message(err, fail.KindOf(err), ""),
+			Title: "Choose a name", Form: onboardPath, Token: token, Name: login.Person.Name, Asks: true, Problem: refusal.Text(err, ""),
 		})
 	}
 	if err != nil {

@@ -115,6 +115,9 @@ func measure(ctx context.Context, o options, programs *binaries, w workload, cho
 	if err != nil {
 		return nil, err
 	}
+	if err = os.Chmod(dir, 0o755); err != nil { // databases run as users of their own
+		return nil, err
+	}
 	defer func() {
 		if cause := os.RemoveAll(dir); cause != nil {
 			fmt.Fprintln(os.Stderr, "bench:", cause)

@@ -94,14 +94,17 @@ func (s *services) create(ctx context.Context, p peer) error {
 	if s.ceph == nil || p.static {
 		return nil
 	}
-	if _, err := s.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(p.name)}); err != nil {
-		return fmt.Errorf("make the bucket %s: %w", p.name, err)
+	if _, err := s.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(bucketOf(p.name))}); err != nil {
+		return fmt.Errorf("make the bucket %s: %w", bucketOf(p.name), err)
 	}
 	if s.galera == nil || p.nodes == 0 {
 		return nil
 	}
 	return s.galera.Nodes[0].CreateDatabase(ctx, databaseOf(p.name))
 }
+
+// bucketOf answers a name that S3 takes: it has three characters at least.
+func bucketOf(peer string) string { return "bench-" + peer }
 
 func databaseOf(peer string) string { return strings.ReplaceAll(peer, "-", "_") }
 
@@ -154,7 +157,7 @@ func barePush(s *site, base []byte, count int) (operation, error) {
 	paths := make([]string, count)
 	for i := range paths {
 		var err error
-		if paths[i], err = s.services.sign("PUT", s.peer.name, fmt.Sprint(i)); err != nil {
+		if paths[i], err = s.services.sign("PUT", bucketOf(s.peer.name), fmt.Sprint(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -169,11 +172,11 @@ func barePush(s *site, base []byte, count int) (operation, error) {
 
 // barePull reads an object as large as the blob straight from the bucket.
 func barePull(s *site, size int) (operation, error) {
-	put, err := s.services.sign("PUT", s.peer.name, "pulled")
+	put, err := s.services.sign("PUT", bucketOf(s.peer.name), "pulled")
 	if err != nil {
 		return nil, err
 	}
-	get, err := s.services.sign("GET", s.peer.name, "pulled")
+	get, err := s.services.sign("GET", bucketOf(s.peer.name), "pulled")
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +192,7 @@ func barePull(s *site, size int) (operation, error) {
 // havn is the configuration of the ith node of a Havn.
 func (s *services) havn(kind store, peer, dir string, i int) []string {
 	bucket := []string{
-		"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_BUCKET=" + peer, "HAVN_STORAGE_S3_ACCESS_KEY=" + lab.S3AccessKey, "HAVN_STORAGE_S3_SECRET_KEY=" + lab.S3SecretKey,
+		"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_BUCKET=" + bucketOf(peer), "HAVN_STORAGE_S3_ACCESS_KEY=" + lab.S3AccessKey, "HAVN_STORAGE_S3_SECRET_KEY=" + lab.S3SecretKey,
 	}
 	if s.ceph != nil {
 		bucket = append(bucket, "HAVN_STORAGE_S3_ENDPOINT="+s.ceph.S3Endpoint())
@@ -236,5 +239,5 @@ func (s *services) registry(peer, dir string) string {
   maintenance:
     uploadpurging:
       enabled: false
-`, s.ceph.S3Endpoint(), lab.S3Region, peer, lab.S3AccessKey, lab.S3SecretKey)
+`, s.ceph.S3Endpoint(), lab.S3Region, bucketOf(peer), lab.S3AccessKey, lab.S3SecretKey)
 }

@@ -303,8 +303,8 @@ func (s *Store) usable(was, live *config.Live) error {
 	if s.cfg.Usable == nil {
 		return nil
 	}
-	if s.cfg.Usable(was) != nil {
-		return nil
+	if before := s.cfg.Usable(was); before != nil {
+		return nil //nolint:nilerr // that they are put right is what is hoped for
 	}
 	return s.cfg.Usable(live)
 }

@@ -3,6 +3,7 @@ package stores
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -160,9 +161,9 @@ func (c *client) pullLarge(t *testing.T, digest string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = answer.Body.Close() }()
 	sum := sha256.New()
 	n, err := io.Copy(sum, answer.Body)
+	err = errors.Join(err, answer.Body.Close())
 	if got := fmt.Sprintf("sha256:%x", sum.Sum(nil)); err != nil || n != gibibyte || got != digest {
 		return fmt.Errorf("pulled %d bytes of %s with status %d, want %d of %s: %w", n, got, answer.StatusCode, gibibyte, digest, err)
 	}

@@ -106,7 +106,7 @@ func (s *services) create(ctx context.Context, p peer) error {
 // bucketOf answers a name that S3 takes: it has three characters at least.
 func bucketOf(peer string) string { return "bench-" + peer }
 
-func databaseOf(peer string) string { return strings.ReplaceAll(peer, "-", "_") }
+func databaseOf(peer string) string { return "bench_" + strings.ReplaceAll(peer, "-", "_") }
 
 // sign answers the path of a request that needs nothing else: what S3 itself takes is measured with the same client as the registries.
 func (s *services) sign(method, bucket, key string) (string, error) {

@@ -120,7 +120,7 @@ func TestNothingIsChangedWhileTheRegistryIsReadOnly(t *testing.T) {
 	} {
 		r.ask(t, refused[0], refused[1], refused[2]).is(t, http.StatusForbidden, `"code":"DENIED"`)
 	}
-	if a := get(t, r.URL()+"/api/v2.0/labels?scope=g"); a.StatusCode != http.StatusUnauthorized {
+	if a := get(t, r.URL()+"/api/v2.0/users"); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("who is not let in: %s", a.Status)
 	}
 	r.ask(t, http.MethodGet, "/v2/library/app/manifests/1", "").is(t, http.StatusOK, "schemaVersion")

@@ -122,7 +122,26 @@ func (p *process) signal(s syscall.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fail.E(fail.Internal, err, "signal %v to %s", s, p.cmd.Path)
 	}
+	if s == syscall.SIGSTOP {
+		p.awaitStop()
+	}
 	return nil
+}
+
+// haltTime bounds the wait for a process that was told to stop: it goes on until the kernel comes to each of its threads.
+const haltTime = time.Second
+
+// awaitStop waits until the process does nothing any more. On a system without /proc it is believed.
+func (p *process) awaitStop() {
+	for end := time.Now().Add(haltTime); time.Now().Before(end) && !p.ended(); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			return
+		}
+		if _, after, found := strings.Cut(string(stat), ") "); found && strings.HasPrefix(after, "T") { // its name is in the brackets
+			return
+		}
+	}
 }
 
 // signalAll signals the process and its children; one that ended meanwhile hears nothing.

@@ -70,7 +70,7 @@ func TestPushesToRADOSOutliveItsDaemons(t *testing.T) {
 }
 
 func TestMemoryStaysFlatUnderManyUploadsToRADOS(t *testing.T) {
-	flat(t, radosEnv(radosCeph(t)))
+	flat(t, radosEnv(radosCeph(t)), mostMemory)
 }
 
 // TestMemoryStaysFlatUnderLargeUploadsToRADOS pushes what is cut into stripes, as fast as it goes: librados has copies of what is on its way.

@@ -11,10 +11,13 @@ RACE := ./cmd/havn ./internal/egress ./internal/sqldb/... ./internal/blob/... ./
 FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=
-# The packages of test/, in the order in which `make test` runs them. LAST needs clients that take minutes to build, or a machine that does nothing else.
-FIRST := harness prepare programs lab forgetfs nfs harbor engines redis ldap oidc stores ha chaos faults
+# The packages of test/, in the order in which `make test` runs them. PAIRED wait for services most of their time: two run at once, the longest first. ALONE have
+# deadlines of seconds. LAST needs clients that take minutes to build, or a machine that does nothing else.
+PAIRED := engines stores redis nfs ldap oidc lab harbor forgetfs programs prepare harness
+ALONE := ha chaos faults
 LAST := scale conformance deployment clients docs
 PACKAGES ?= ./...
+AT_ONCE ?= 1
 # Beyond so many minutes, make test warns that it has become too slow.
 TEST_MINUTES := 70
 
@@ -60,8 +63,8 @@ rados: ## the program with librados (Ceph without a gateway): lint, and the driv
 prepare: ## install what the tests with real services need, from Debian, the npm registry and the Go module proxy
 	cd test && go run ./prepare
 
-services: ## the tests with real services and real clients, one package after the other
-	cd test && go test -count=1 -p 1 -timeout 30m $(PACKAGES)
+services: ## the tests with real services and real clients, AT_ONCE packages at a time
+	cd test && go test -count=1 -p $(AT_ONCE) -timeout 30m $(PACKAGES)
 
 test: ## everything: what .ci/run calls; says at its end how long each stage took
 	@failed= table= began=0; \
@@ -72,7 +75,8 @@ test: ## everything: what .ci/run calls; says at its end how long each stage too
 	log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
 	for v in format fresh lint rest race rados; do run $$v; done; \
-	for p in $(FIRST); do run services PACKAGES=./$$p; done; \
+	run services AT_ONCE=2 PACKAGES='$(PAIRED:%=./%)'; \
+	for p in $(ALONE); do run services PACKAGES=./$$p; done; \
 	echo "=== waiting for the clients"; \
 	wait $$clients || { cat "$$log"; failed+="; prepare clients"; }; rm -f "$$log"; took "waiting for the clients"; \
 	for p in $(LAST); do run services PACKAGES=./$$p; done; \

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAccessOnMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -16,6 +17,7 @@ func TestAccessOnMariaDB(t *testing.T) {
 }
 
 func TestAccessOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -24,6 +26,7 @@ func TestAccessOnPostgreSQL(t *testing.T) {
 
 // Each node of the suite writes through another server.
 func TestAccessThroughThreeGaleraNodes(t *testing.T) {
+	t.Parallel()
 	g, err := lab.StartGalera(t.Context(), "", 3)
 	need(t, err)
 	stopAfter(t, g.Stop)

@@ -50,6 +50,7 @@ func fresh(server databases, engine sqldb.Engine, hosts func(n int) []string) fu
 }
 
 func TestSuiteOnMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -57,6 +58,7 @@ func TestSuiteOnMariaDB(t *testing.T) {
 }
 
 func TestSuiteOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)

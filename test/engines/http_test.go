@@ -108,6 +108,7 @@ func refusesOddTexts(t *testing.T, open sqldbtest.Opener) {
 }
 
 func TestOddTextsOnMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -115,6 +116,7 @@ func TestOddTextsOnMariaDB(t *testing.T) {
 }
 
 func TestOddTextsOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -122,6 +124,7 @@ func TestOddTextsOnPostgreSQL(t *testing.T) {
 }
 
 func TestOddTextsOnSQLite(t *testing.T) {
+	t.Parallel()
 	path := t.TempDir() + "/havn.db"
 	refusesOddTexts(t, func() sqldb.Config { return sqldb.Config{Engine: sqldb.SQLite, Path: path} })
 }

@@ -37,6 +37,7 @@ func runNodes(t *testing.T, open func(*testing.T) sqldbtest.Opener) {
 }
 
 func TestNodesOnMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -44,6 +45,7 @@ func TestNodesOnMariaDB(t *testing.T) {
 }
 
 func TestNodesOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -51,6 +53,7 @@ func TestNodesOnPostgreSQL(t *testing.T) {
 }
 
 func TestNodesThroughThreeGaleraNodes(t *testing.T) {
+	t.Parallel()
 	g, err := lab.StartGalera(t.Context(), "", 3)
 	need(t, err)
 	stopAfter(t, g.Stop)

@@ -23,6 +23,7 @@ const (
 )
 
 func TestNoQueryOnMariaDBReadsWhatItDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -30,6 +31,7 @@ func TestNoQueryOnMariaDBReadsWhatItDoesNotAnswer(t *testing.T) {
 }
 
 func TestNoQueryOnPostgreSQLReadsWhatItDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -37,6 +39,7 @@ func TestNoQueryOnPostgreSQLReadsWhatItDoesNotAnswer(t *testing.T) {
 }
 
 func TestNoQueryOnSQLiteReadsWhatItDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	plans(t, sqldb.Config{Engine: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "havn.db")}, "ANALYZE %s", plannedOnSQLite)
 }
 

@@ -9,6 +9,7 @@ import (
 )
 
 func TestProjectsOnMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -16,6 +17,7 @@ func TestProjectsOnMariaDB(t *testing.T) {
 }
 
 func TestProjectsOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -23,6 +25,7 @@ func TestProjectsOnPostgreSQL(t *testing.T) {
 }
 
 func TestProjectsThroughThreeGaleraNodes(t *testing.T) {
+	t.Parallel()
 	g, err := lab.StartGalera(t.Context(), "", 3)
 	need(t, err)
 	stopAfter(t, g.Stop)

@@ -20,6 +20,7 @@ func stores(server databases, engine sqldb.Engine, hosts func(n int) []string) f
 }
 
 func TestRegistryOnMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -27,6 +28,7 @@ func TestRegistryOnMariaDB(t *testing.T) {
 }
 
 func TestRegistryOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -35,6 +37,7 @@ func TestRegistryOnPostgreSQL(t *testing.T) {
 
 // Each registry of the suite writes through another node.
 func TestRegistryThroughThreeGaleraNodes(t *testing.T) {
+	t.Parallel()
 	g, err := lab.StartGalera(t.Context(), "", 3)
 	need(t, err)
 	stopAfter(t, g.Stop)

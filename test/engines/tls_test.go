@@ -21,6 +21,7 @@ type encrypted struct {
 }
 
 func TestTLSToMariaDB(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDBWithTLS(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)
@@ -32,6 +33,7 @@ func TestTLSToMariaDB(t *testing.T) {
 }
 
 func TestTLSToPostgreSQL(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgresWithTLS(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)
@@ -84,6 +86,7 @@ func encrypts(t *testing.T, e encrypted) {
 }
 
 func TestTLSIsNotGivenUpWhereTheServerHasNone(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, m.Stop)

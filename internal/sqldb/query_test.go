@@ -11,21 +11,24 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// late is a database whose answer to every query is one row, and then that the transaction was refused.
-type late struct{ refused error }
+// late is a database whose answer to every query is one row of one value, and then that the transaction was refused.
+type late struct {
+	refused error
+	value   driver.Value
+}
 
 func (l late) Connect(context.Context) (driver.Conn, error) { return l, nil }
 func (l late) Driver() driver.Driver                        { return nil }
 func (l late) Prepare(string) (driver.Stmt, error)          { return nil, driver.ErrSkip }
 func (l late) Begin() (driver.Tx, error)                    { return nil, driver.ErrSkip }
 func (l late) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
-	return &lateRows{refused: l.refused}, nil
+	return &lateRows{late: l}, nil
 }
 func (l late) Close() error { return nil }
 
 type lateRows struct {
-	refused error
-	given   bool
+	late
+	given bool
 }
 
 func (r *lateRows) Columns() []string { return []string{"one"} }
@@ -34,28 +37,46 @@ func (r *lateRows) Next(dest []driver.Value) error {
 	if r.given {
 		return r.refused
 	}
-	r.given, dest[0] = true, int64(1)
+	r.given, dest[0] = true, r.value
 	return nil
 }
 
-// TestARefusalBehindTheRowsIsSeen ends a loop after the first row. What the server says after it still counts: on Galera and PostgreSQL the COMMIT of a
-// transaction that was refused is answered as if it had succeeded.
+// What the server says behind the rows counts: behind the first row, at which a loop ended, and behind one that can't be read, because its count was given up in the middle. On Galera and PostgreSQL the COMMIT of a
+// transaction that was refused is answered as if it had succeeded; and one that is not seen to be refused is not run again.
 func TestARefusalBehindTheRowsIsSeen(t *testing.T) {
 	t.Parallel()
-	pool := sql.OpenDB(late{&mysql.MySQLError{Number: 1213, Message: "Deadlock found when trying to get lock"}})
-	defer func() {
-		if err := pool.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	w := &work{name: "test", fn: func(tx *Tx) error {
-		for _, err := range tx.Rows(t.Context(), "SELECT 1 FROM claims") {
-			return err
-		}
-		return errors.New("no row")
-	}}
-	err := w.call(&session{run: pool, d: newDialect(MySQL, (&mysqlProduct{cfg: &Config{}}).classify)}, time.Unix(1, 0))
-	if !isRefusal(err) {
-		t.Errorf("the transaction goes on to its COMMIT: %v", err)
+	for _, c := range []struct {
+		name  string
+		value driver.Value
+		read  func(tx *Tx) error
+	}{
+		{"a loop that ends early", int64(1), func(tx *Tx) error {
+			for _, err := range tx.Rows(t.Context(), "SELECT 1 FROM claims") {
+				return err
+			}
+			return errors.New("no row")
+		}},
+		{"one row", int64(1), func(tx *Tx) error {
+			var n int64
+			return tx.Row(t.Context(), "SELECT 1 FROM claims").Scan(&n)
+		}},
+		{"a row that can't be read", nil, func(tx *Tx) error {
+			var n int64
+			return tx.Row(t.Context(), "SELECT (SELECT COUNT(*) FROM claims)").Scan(&n)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pool := sql.OpenDB(late{refused: &mysql.MySQLError{Number: 1213, Message: "Deadlock found when trying to get lock"}, value: c.value})
+			defer func() {
+				if err := pool.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			w := &work{name: "test", fn: c.read}
+			err := w.call(&session{run: pool, d: newDialect(MySQL, (&mysqlProduct{cfg: &Config{}}).classify)}, time.Unix(1, 0))
+			if !isRefusal(err) {
+				t.Errorf("the transaction goes on to its COMMIT, or is not run again: %v", err)
+			}
+		})
 	}
 }

@@ -202,8 +202,8 @@ func apply(ctx context.Context, s *session, steps []migration, now int64) error 
 	}
 	for _, step := range steps[min(done, int64(len(steps))):] {
 		for _, statement := range step.statements {
-			// Exists: an index that an earlier run made, or another node.
-			if _, err := s.exec(ctx, statement, nil); err != nil && (s.d.engine != MySQL || !fail.Is(err, fail.Exists)) {
+			// Exists, NotFound: an index that an earlier run made, or dropped, or another node.
+			if _, err := s.exec(ctx, statement, nil); err != nil && (s.d.engine != MySQL || !fail.Is(err, fail.Exists) && !fail.Is(err, fail.NotFound)) {
 				return fmt.Errorf("migration %s: %w", step.name, err)
 			}
 		}

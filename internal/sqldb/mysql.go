@@ -173,6 +173,8 @@ func meaningMySQL(number uint16) meaning {
 		return meaning{reason: reasonConnection}
 	case 1062, 1169, 1061: // 1061: an index of this name
 		return meaning{kind: fail.Exists}
+	case 1091: // no index of this name to drop
+		return meaning{kind: fail.NotFound}
 	case 1451, 1452, 1216, 1217:
 		return meaning{kind: fail.Conflict, code: codeFK}
 	case 1406, 1264, 1366, 3819, 4025:

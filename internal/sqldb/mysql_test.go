@@ -25,6 +25,7 @@ func TestErrorsOfMariaDBMean(t *testing.T) {
 		{1205, reasonNode, 0, ""}, // on Galera also a wait for what other nodes acknowledged
 		{1047, reasonNode, 0, ""}, // no quorum
 		{1180, reasonNode, 0, ""},
+		{1091, "", fail.NotFound, ""}, // an index that another node dropped
 		{1053, reasonNode, 0, ""},
 		{1290, reasonNode, 0, ""}, // read-only
 		{1836, reasonNode, 0, ""},

@@ -19,6 +19,7 @@ type Faults struct {
 	title   string
 	tx      string // see AfterCommit
 	then    func()
+	watch   func(tx string)
 }
 
 type counter struct{ n, at int }
@@ -51,6 +52,13 @@ func (f *Faults) AfterCommit(tx string, then func()) {
 	f.tx, f.then = tx, then
 }
 
+// Watch shows each transaction, by its name, before its commit: with all the locks that it takes. nil: none.
+func (f *Faults) Watch(look func(tx string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watch = look
+}
+
 // Failed answers what was failed since the last call of FailStep or FailCommit: "" if nothing was.
 func (f *Faults) Failed() string {
 	f.mu.Lock()
@@ -66,6 +74,9 @@ func (f *Faults) step(name string) error {
 
 func (f *Faults) database(_ context.Context, p sqldb.FaultPoint, tx string) error {
 	f.mu.Lock()
+	if f.watch != nil && p == sqldb.BeforeCommit {
+		f.watch(tx)
+	}
 	if then := f.then; then != nil && p == sqldb.AfterCommit && tx == f.tx {
 		f.then = nil
 		f.mu.Unlock()

@@ -1,0 +1,1 @@
+-- Nothing: what MariaDB locks for a unique index (see there) is not locked here. The number is the same on all engines.

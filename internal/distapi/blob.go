@@ -55,8 +55,8 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	asked := c.Header.Get("Range")
-	if err = checkRanges(asked); err != nil {
+	asked, err := readRanges(c.Header)
+	if err != nil {
 		return err
 	}
 	in, url, err := a.registry.PullBlob(c.Context(), c.route.name, d, a.lifeOfURL(c))
@@ -96,7 +96,7 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	}
 	switch {
 	case t.held != 0 && source.broke() != nil: // the store gave no byte: there is nothing to take back
-		for _, name := range []string{"Accept-Ranges", "Content-Range", "Docker-Content-Digest"} {
+		for _, name := range []string{"Accept-Ranges", "Content-Range"} {
 			w.Header().Del(name)
 		}
 		return source.broke()

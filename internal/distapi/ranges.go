@@ -15,12 +15,23 @@ const maxRanges = 100
 // beyond is a range that no blob reaches.
 const beyond = "9223372036854775807-"
 
-// checkRanges refuses more than maxRanges of them.
-func checkRanges(asked string) error {
-	if strings.Count(asked, ",") >= maxRanges {
-		return fail.E(fail.RangeInvalid, nil, "more than %d ranges", maxRanges).Hint("ask for fewer at once")
+// readRanges answers the ranges that are asked for, "" for the whole, and refuses more than maxRanges of them. It changes the request so that http.ServeContent reads the same: that takes every unit but
+// its own spelling of bytes for a mistake, where units have no case, and ranges in one that is not known are to be ignored (RFC 9110, 14.1 and 14.2).
+func readRanges(header http.Header) (asked string, err error) {
+	asked = header.Get("Range")
+	unit, list, ok := strings.Cut(asked, "=")
+	switch {
+	case !ok:
+		return asked, nil
+	case !strings.EqualFold(unit, "bytes"):
+		header.Del("Range")
+		return "", nil
+	case strings.Count(list, ",") >= maxRanges:
+		return asked, fail.E(fail.RangeInvalid, nil, "more than %d ranges", maxRanges).Hint("ask for fewer at once")
 	}
-	return nil
+	asked = "bytes=" + list
+	header.Set("Range", asked)
+	return asked, nil
 }
 
 // withoutEmptyRanges changes a request for ranges so that http.ServeContent answers none of no bytes, of which it says that they end before they begin: "bytes=-0" is 416 (RFC 9110, 14.1.2), and

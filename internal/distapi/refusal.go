@@ -74,8 +74,9 @@ func (a *API) refuse(w http.ResponseWriter, c *call, err error) {
 	if state, ok := fail.DetailOf(err).(registry.Upload); ok {
 		describeUpload(header, c.route.asked, state)
 	}
-	header.Del("Cache-Control")
-	header.Del("ETag")
+	for _, of := range []string{"Cache-Control", "Docker-Content-Digest", "ETag"} { // what was to be served, and is not
+		header.Del(of)
+	}
 	body := struct {
 		Errors []problem `json:"errors"`
 	}{problems(err, is.code, id)}

@@ -23,11 +23,11 @@ type page struct {
 func readPage(query url.Values, most int, check func(string) (fmt.Stringer, error)) (page, error) {
 	p := page{n: most}
 	if query.Has("n") {
-		n, err := strconv.ParseUint(query.Get("n"), 10, 31)
+		n, err := strconv.ParseUint(query.Get("n"), 10, 64)
 		if err != nil {
 			return p, fail.E(fail.Invalid, nil, "n=%.40q", query.Get("n")).Code(oci.CodePaginationInvalid).Hint("n is a number of entries, 0 or more")
 		}
-		p.n = min(int(n), most)
+		p.n = int(min(n, uint64(most)))
 	}
 	if last := query.Get("last"); last != "" {
 		parsed, err := check(last)

@@ -75,6 +75,11 @@ func TestTagsComeInPages(t *testing.T) {
 	if got := s.pages("/v2/app/tags/list?n=1000000000&last=zzz", tagNames); len(got[0]) != 0 {
 		t.Errorf("%v", got)
 	}
+	for _, n := range []string{"2147483648", "9999999999", "9223372036854775808", "18446744073709551615"} {
+		if got := s.pages("/v2/app/tags/list?n="+n, tagNames); len(got) != 1 || !slices.Equal(got[0], sorted) {
+			t.Errorf("n=%s: %v", n, got)
+		}
+	}
 	if got := s.do(http.MethodGet, "/v2/app/tags/list?n=0", nil).is(http.StatusOK).has("Link", ""); string(got.body) != `{"name":"app","tags":[]}` {
 		t.Errorf("%s", got.body)
 	}

@@ -136,17 +136,18 @@ func (a *API) admitToken(c *call, raw string) error {
 	return unauthenticated("the token does not allow %s", a.scope(c)).Hint("ask the token service for this scope; if it was asked for, it was not granted")
 }
 
-// verifyForUpload lets a token that expired go on with the upload that its subject began, so that a push of two hours does not end in 401.
+// verifyForUpload lets a token that expired go on with the upload that its subject began, so that a push of two hours does not end in 401; nor does its last request, when it is sent again because
+// its answer was lost.
 func (a *API) verifyForUpload(c *call, raw string) (access.Claims, error) {
 	claims, err := a.access.VerifyForUpload(c.Context(), raw)
 	if err != nil || !claims.Expired {
 		return claims, err
 	}
-	begun, err := a.registry.Upload(c.Context(), c.route.name, c.route.ref)
+	subject, err := a.registry.UploadSubject(c.Context(), c.route.name, c.route.ref)
 	if err != nil && !fail.Is(err, fail.NotFound) {
 		return claims, err
 	}
-	if err != nil || begun.Subject != claims.Identity.Subject {
+	if err != nil || subject != claims.Identity.Subject {
 		return claims, unauthenticated("the token has expired").Hint("ask the token service for a new one")
 	}
 	return claims, nil

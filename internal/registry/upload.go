@@ -120,6 +120,12 @@ func (r *Registry) Upload(ctx context.Context, name oci.Name, id string) (Upload
 	return shown(name, u), nil
 }
 
+// UploadSubject answers who began an upload, be it under way or done: BLOB_UPLOAD_UNKNOWN if it is neither.
+func (r *Registry) UploadSubject(ctx context.Context, name oci.Name, id string) (string, error) {
+	u, err := r.findUpload(ctx, name, id)
+	return u.Subject, err
+}
+
 func (r *Registry) findUpload(ctx context.Context, name oci.Name, id string) (index.Upload, error) {
 	u, err := index.FindUpload(ctx, r.db, name, id)
 	if fail.Is(err, fail.NotFound) {

@@ -2,7 +2,7 @@ package oci
 
 import (
 	"encoding/json"
-	"mime"
+	"strings"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -53,13 +53,9 @@ func ParseManifest(contentType string, body []byte) (*Manifest, error) {
 	if len(body) > MaxManifestBytes {
 		return nil, fail.E(fail.TooLarge, nil, "manifest of %d bytes", len(body)).Code(CodeManifestInvalid).Hint("a manifest has at most %d bytes", MaxManifestBytes)
 	}
-	sent := ""
-	if contentType != "" {
-		var err error
-		if sent, _, err = mime.ParseMediaType(contentType); err != nil {
-			return nil, invalid(err, "Content-Type %.100q of the manifest", contentType)
-		}
-	}
+	// Parameters are ignored, whatever they are (Distribution Specification, "Pushing Manifests").
+	sent, _, _ := strings.Cut(contentType, ";")
+	sent = strings.ToLower(strings.TrimSpace(sent))
 	if isSchema1(sent) {
 		return nil, schema1()
 	}

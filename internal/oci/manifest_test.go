@@ -51,6 +51,7 @@ func good() []sample {
 	return []sample{
 		{"an image", image, imageOf(config, layer, "")},
 		{"an image whose Content-Type has a parameter", image + "; charset=utf-8", imageOf(config, layer, "")},
+		{"an image whose Content-Type has odd parameters", " " + strings.ToUpper(image) + " ; charset; charset=a; charset=b; =", imageOf(config, layer, "")},
 		{"an image sent without Content-Type", "", imageOf(config, layer, "")},
 		{"an image without mediaType", image, `{"schemaVersion":2,"config":` + config + `,"layers":[` + layer + `]}`},
 		{"an image with white space around", image, "\n\t " + imageOf(config, layer, "") + "\r\n"},

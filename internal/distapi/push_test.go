@@ -110,6 +110,23 @@ func TestAChunkOutOfPlaceIsRefusedWithWhatIsThere(t *testing.T) {
 	s.do(http.MethodPut, next+"?digest="+sum("1234567"), "67").is(http.StatusCreated)
 }
 
+func TestAContentRangeSaysWhereAChunkGoesWhateverLocationItIsSentTo(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	begun := s.begin("app")
+	s.do(http.MethodPatch, begun, "12345", header("Content-Range", "0-4")).is(http.StatusAccepted).has("Range", "0-4")
+	next := s.do(http.MethodPatch, begun, "67", header("Content-Range", "5-6")).is(http.StatusAccepted).has("Range", "0-6").location()
+	for _, again := range []*answer{
+		s.do(http.MethodPatch, begun, "67", header("Content-Range", "5-6")),
+		s.do(http.MethodPatch, next, "67", header("Content-Range", "5-6")),
+		s.do(http.MethodPatch, begun, "12345"),
+		s.do(http.MethodPut, begun+"?digest="+sum("12345"), "12345", header("Content-Range", "0-4")),
+	} {
+		again.is(http.StatusRequestedRangeNotSatisfiable, oci.CodeBlobUploadInvalid).has("Range", "0-6").has("Location", next)
+	}
+	s.do(http.MethodPut, begun+"?digest="+sum("123456789"), "89", header("Content-Range", "7-8")).is(http.StatusCreated)
+}
+
 func TestAPutIsAnsweredTheSameAgainAndNothingElseGoesToADoneUpload(t *testing.T) {
 	t.Parallel()
 	s := start(t)

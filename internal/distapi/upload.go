@@ -128,8 +128,9 @@ type chunk struct {
 	body     io.Reader // nil: none
 }
 
-// chunk reads offset and length from path and headers and compares them.
-func (a *API) chunk(c *call) (chunk, error) {
+// chunk reads offset and length from path and headers. Where a Content-Range says where the chunk begins, it does not count which of the upload's Locations it is sent to: clients may use that
+// of the POST for all of them (Distribution Specification, "Pushing a blob in chunks"), and a chunk that is repeated shows itself all the same.
+func (c *call) chunk() (chunk, error) {
 	k := chunk{at: -1, size: c.ContentLength}
 	if c.body != nil {
 		k.body = c.reader()
@@ -152,8 +153,6 @@ func (a *API) chunk(c *call) (chunk, error) {
 	switch {
 	case err != nil:
 		return k, err
-	case k.at >= 0 && k.at != first:
-		return k, a.outOfOrder(c, first)
 	case k.size >= 0 && k.size != last-first+1:
 		return k, fail.E(fail.Invalid, nil, "Content-Range %s of a body of %d bytes", text, k.size).Code(oci.CodeSizeInvalid)
 	}
@@ -189,16 +188,6 @@ func (e *exactly) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// outOfOrder is the error of a chunk that does not begin where the upload ends, with what is there.
-func (a *API) outOfOrder(c *call, at int64) error {
-	state, err := a.registry.Upload(c.Context(), c.route.name, c.route.ref)
-	if err != nil {
-		return err
-	}
-	return fail.E(fail.RangeInvalid, nil, "chunk at byte %d of an upload of %d bytes", at, state.Offset).Code(oci.CodeBlobUploadInvalid).Detail(state).
-		Hint("go on at the Location of this answer")
-}
-
 // checkUploadID refuses what can't be the id of an upload before a database sees it.
 func checkUploadID(id string) error {
 	ok := len(id) <= maxUploadID
@@ -223,7 +212,7 @@ func (a *API) getUpload(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) patchUpload(w http.ResponseWriter, c *call) error {
-	k, err := a.chunk(c)
+	k, err := c.chunk()
 	if err != nil {
 		return err
 	}
@@ -244,7 +233,7 @@ func (a *API) finishUpload(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	k, err := a.chunk(c)
+	k, err := c.chunk()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
@@ -20,15 +21,12 @@ func (in *intake) commit(ctx context.Context, last *object, d oci.Digest, once b
 		total += last.size
 	}
 	if in.algorithm != d.Algorithm() {
-		// The client said only now which algorithm it means: read back once.
-		if last != nil {
-			if err := in.settle(*last); err != nil {
-				return oci.Descriptor{}, err
+		// The client said only now which algorithm it means: read back once. The last object is not settled before: the same PUT must find the upload where it was, if this one fails.
+		if err := in.readBack(ctx, last, total, d); err != nil {
+			if last != nil {
+				in.abandon(last.name)
 			}
-			last = nil
-		}
-		if err := in.readBack(ctx, d); err != nil {
-			return oci.Descriptor{}, err
+			return oci.Descriptor{}, in.unlessLost(err)
 		}
 	} else if got := oci.FromHash(in.algorithm, in.sum); got != d {
 		if last != nil {
@@ -61,8 +59,8 @@ func digestWrong(want, got oci.Digest) error {
 	return fail.E(fail.Invalid, nil, "the content is %s, not %s", got, want).Code(oci.CodeDigestInvalid).Hint("compute the digest of the bytes that are sent")
 }
 
-// readBack hashes what is settled. It ends with the request, and takes as long as the store does: the time that is left when the body ended does not run meanwhile.
-func (in *intake) readBack(ctx context.Context, d oci.Digest) error {
+// readBack hashes what is settled, and the last object, which is not, if there is one. It ends with the request, and takes as long as the store does: the time that is left when the body ended does not run meanwhile.
+func (in *intake) readBack(ctx context.Context, last *object, total int64, d oci.Digest) error {
 	in.timer.Stop()
 	defer in.onEnd()
 	defer in.keep()()
@@ -70,7 +68,11 @@ func (in *intake) readBack(ctx context.Context, d oci.Digest) error {
 	if err != nil {
 		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)
 	}
-	reader, err := in.r.blobs.Open(ctx, objects(rows))
+	all := objects(rows[:min(len(rows), in.up.Seq)]) // others may have settled more since
+	if last != nil {
+		all = append(all, blob.Object{Name: last.name, Size: last.size})
+	}
+	reader, err := in.r.blobs.Open(ctx, all)
 	if err != nil {
 		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)
 	}
@@ -82,13 +84,29 @@ func (in *intake) readBack(ctx context.Context, d oci.Digest) error {
 	if err != nil {
 		return fmt.Errorf("read upload %s back: %w", in.up.ID, err)
 	}
-	if n != in.up.Off {
-		return fail.E(fail.Internal, nil, "upload %s has %d bytes of %d", in.up.ID, n, in.up.Off)
+	if n != total {
+		return fail.E(fail.Internal, nil, "upload %s has %d bytes of %d", in.up.ID, n, total)
 	}
 	if got := oci.FromHash(d.Algorithm(), sum); got != d {
 		return digestWrong(d, got)
 	}
 	return nil
+}
+
+// unlessLost answers why an upload could not be read back: another request was faster, and what it made of the objects may be gone by now, or else the error.
+func (in *intake) unlessLost(err error) error {
+	u, findErr := in.r.findUpload(in.ctx, in.name, in.up.ID)
+	switch {
+	case fail.Is(findErr, fail.NotFound):
+		return findErr
+	case findErr != nil:
+		return err
+	case !u.Done.IsZero():
+		return uploadUnknown(in.name, in.up.ID)
+	case u.Off != in.up.Off:
+		return misplaced(in.name, u, in.up.Off)
+	}
+	return err
 }
 
 // outcome is how a commit ended.

@@ -164,6 +164,16 @@ func otherAlgorithm(t *testing.T, w *World) {
 	_, err := w.Finish(t.Context(), repo, u.ID, registry.Finish{At: 10, Digest: oci.Sum(oci.SHA512, data), Size: 0})
 	WantCode(t, err, fail.Invalid, oci.CodeDigestInvalid)
 	w.At(t, u, 10)
+
+	// With its last bytes in the same request: who sends them again, with the right digest, finds the upload where it was.
+	rest := data[10 : smallObject/2]
+	wrong := registry.Finish{At: 10, Digest: oci.Sum(oci.SHA512, data), Size: int64(len(rest)), Body: bytes.NewReader(rest)}
+	_, err = w.Finish(t.Context(), repo, u.ID, wrong)
+	WantCode(t, err, fail.Invalid, oci.CodeDigestInvalid)
+	w.At(t, u, 10)
+	d = oci.Sum(oci.SHA512, data[:smallObject/2])
+	w.End(t, u, rest, d)
+	w.WantBlob(t, repo, d, data[:smallObject/2])
 }
 
 func wrongDigest(t *testing.T, w *World) {

@@ -181,8 +181,8 @@ type Referrer struct {
 }
 
 // Referrers lists up to limit manifests with this subject behind a digest, in the order of the digests' bytes; of one artifact type if it is not "". It stops
-// early, but never before the first, when the manifests' bytes are beyond maxBytes.
-func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.Digest, artifactType string, after []byte, limit, maxBytes int) ([]Referrer, error) {
+// early, but never before the second, where the manifests' bytes would be beyond maxBytes; cut: it did.
+func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.Digest, artifactType string, after []byte, limit, maxBytes int) (all []Referrer, cut bool, err error) {
 	// Not a join: PostgreSQL would not see that the index has the order, and would sort all referrers for each page.
 	query := "SELECT m.digest, m.media_type, m.artifact_type, m.body FROM manifests m WHERE m.repo = (SELECT id FROM repositories WHERE name = ?) AND m.subject = ? AND m.digest > ?"
 	args := []any{name.String(), subject.Bytes(), after}
@@ -190,24 +190,23 @@ func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.
 		query += " AND m.artifact_type = ?"
 		args = append(args, artifactType)
 	}
-	var all []Referrer
 	total := 0
-	for row, err := range q.Rows(ctx, query+" ORDER BY m.digest LIMIT ?", append(args, limit)...) {
-		if err != nil {
-			return nil, err
+	for row, rowErr := range q.Rows(ctx, query+" ORDER BY m.digest LIMIT ?", append(args, limit)...) {
+		if rowErr != nil {
+			return nil, false, rowErr
 		}
 		var m Referrer
 		var raw []byte
 		if err = row.Scan(&raw, &m.MediaType, &m.ArtifactType, &m.Body); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if m.Digest, err = oci.DigestFromBytes(raw); err != nil {
-			return nil, err
+			return nil, false, err
+		}
+		if total += len(m.Body); total > maxBytes && len(all) > 0 {
+			return all, true, nil
 		}
 		all = append(all, m)
-		if total += len(m.Body); total > maxBytes {
-			break
-		}
 	}
-	return all, nil
+	return all, false, nil
 }

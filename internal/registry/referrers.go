@@ -46,7 +46,7 @@ func (r *Registry) Referrers(ctx context.Context, name oci.Name, d oci.Digest, a
 	if n == 0 {
 		return list, nil
 	}
-	rows, err := index.Referrers(ctx, r.db, name, d, artifactType, behind, n+1, maxReferrersBytes)
+	rows, full, err := index.Referrers(ctx, r.db, name, d, artifactType, behind, n+1, maxReferrersBytes)
 	if err != nil {
 		return Referrers{}, fmt.Errorf("list referrers of %s in %s: %w", d, name, err)
 	}
@@ -59,7 +59,7 @@ func (r *Registry) Referrers(ctx context.Context, name oci.Name, d oci.Digest, a
 		return Referrers{}, err
 	}
 	// Rows end at a limit or a size; behind the last of them there may be others that come before what is tagged.
-	cut := len(rows) > n || bytesOf(rows) > maxReferrersBytes
+	cut := full || len(rows) > n
 	for _, t := range tagged {
 		if slices.ContainsFunc(all, func(o oci.Descriptor) bool { return o.Digest == t.Digest }) {
 			continue
@@ -81,14 +81,6 @@ func (r *Registry) Referrers(ctx context.Context, name oci.Name, d oci.Digest, a
 	}
 	list.Descriptors = append(list.Descriptors, all...)
 	return list, nil
-}
-
-func bytesOf(rows []index.Referrer) int {
-	total := 0
-	for _, m := range rows {
-		total += len(m.Body)
-	}
-	return total
 }
 
 // descriptors makes descriptors of manifests, with their annotations (Distribution Specification, "Listing Referrers"). What does not name its subject itself is no referrer.

@@ -94,7 +94,7 @@ func plans(t *testing.T, cfg sqldb.Config, analyze string, rows func(t *testing.
 			return cause
 		},
 		"page of referrers": func(q sqldb.Querier) error {
-			_, cause := index.Referrers(ctx, q, name, base, "", middle.Bytes(), wanted, 1<<20)
+			_, _, cause := index.Referrers(ctx, q, name, base, "", middle.Bytes(), wanted, 1<<20)
 			return cause
 		},
 		"sizes of blobs": func(q sqldb.Querier) error {

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,6 +90,21 @@ func referrers(t *testing.T, w *World) {
 		t.Fatalf("%d descriptors, next %q, %v", len(page.Descriptors), page.Next, err)
 	}
 	if found := w.allReferrers(t, repo, subject.Digest, "", -1); len(found) != 29 {
+		t.Fatalf("%d", len(found))
+	}
+	// Nor where a small one is followed by one that is alone as large as clients take: that is a page of its own.
+	const most = "application/vnd.test.most"
+	large := Image(strings.Repeat("x", 7<<19), &subject, most, config)
+	var small []byte
+	for i := 0; small == nil || bytes.Compare(Sum(small).Bytes(), Sum(large).Bytes()) > 0; i++ {
+		small = Image(strings.Repeat("y", 1_000_000)+fmt.Sprint(i), &subject, most, config)
+	}
+	w.Put(t, repo, oci.MediaTypeImageManifest, large)
+	w.Put(t, repo, oci.MediaTypeImageManifest, small)
+	if page, err = w.Referrers(t.Context(), repo, subject.Digest, most, -1, ""); err != nil || len(page.Descriptors) != 1 || page.Next != Sum(small).String() {
+		t.Fatalf("%d descriptors, next %q, %v", len(page.Descriptors), page.Next, err)
+	}
+	if found := w.allReferrers(t, repo, subject.Digest, most, -1); len(found) != 2 || found[1].Digest != Sum(large) {
 		t.Fatalf("%d", len(found))
 	}
 }

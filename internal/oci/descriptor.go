@@ -21,6 +21,15 @@ type Descriptor struct {
 	ArtifactType string            `json:"artifactType,omitempty"`
 }
 
+// IsManifest reports whether the content is a manifest that the registry takes as one.
+func (d Descriptor) IsManifest() bool {
+	switch d.MediaType {
+	case MediaTypeImageManifest, MediaTypeImageIndex, MediaTypeDockerManifest, MediaTypeDockerManifestList:
+		return true
+	}
+	return false
+}
+
 // IsForeign reports whether the content may be absent from the registry: a layer that is fetched elsewhere (image specification,
 // "Non-Distributable Layers"; Docker's foreign layers).
 func (d Descriptor) IsForeign() bool {

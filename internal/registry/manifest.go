@@ -182,12 +182,14 @@ func (c *manifestPush) references(ctx context.Context, tx *sqldb.Tx, repo int64)
 	if err != nil {
 		return refs, err
 	}
-	// An index may list blobs too: BuildKit's cache does.
-	optional := slices.Concat(rest, c.parsed.Foreign())
-	rest, err = pick(&refs.blobs, optional, func(list []oci.Digest) (map[oci.Digest]int64, error) { return index.LinkSizes(ctx, tx, repo, list) })
+	// An index may list blobs too: BuildKit's cache does. But what it says to be a manifest is not there for those who pull it, if it was pushed as a blob.
+	var others []oci.Descriptor
+	rest, others = byKind(rest)
+	more, err := pick(&refs.blobs, slices.Concat(others, c.parsed.Foreign()), func(list []oci.Digest) (map[oci.Digest]int64, error) { return index.LinkSizes(ctx, tx, repo, list) })
 	if err != nil {
 		return refs, err
 	}
+	rest = append(rest, more...)
 	switch {
 	case c.parsed.Kind != oci.Index:
 	case c.r.cfg.SparseIndex:
@@ -200,6 +202,18 @@ func (c *manifestPush) references(ctx context.Context, tx *sqldb.Tx, repo int64)
 	}
 	refs.blobs, refs.children = sortedOnce(refs.blobs), sortedOnce(refs.children)
 	return refs, nil
+}
+
+// byKind takes those apart that say that they are manifests, and others.
+func byKind(list []oci.Descriptor) (manifests, others []oci.Descriptor) {
+	for _, d := range list {
+		if d.IsManifest() {
+			manifests = append(manifests, d)
+		} else {
+			others = append(others, d)
+		}
+	}
+	return manifests, others
 }
 
 // pick adds those of the wanted that are there, with the size that is said of them, and answers the others.

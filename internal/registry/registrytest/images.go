@@ -107,6 +107,15 @@ func absentReferences(t *testing.T, w *World) {
 	child := Descriptor(oci.MediaTypeImageManifest, []byte("no such child"))
 	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageIndex, Index(child), "index")
 	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
+
+	// Who pulls a child asks for a manifest: its bytes as a blob are none.
+	bytesOnly := Image("pushed as a blob", nil, "", config)
+	w.Push(t, repo, bytesOnly)
+	pushed := Index(Descriptor(oci.MediaTypeImageManifest, bytesOnly))
+	_, err = w.TryPut(t.Context(), repo, oci.MediaTypeImageIndex, pushed, "index")
+	WantCode(t, err, fail.NotFound, oci.CodeManifestBlobUnknown)
+	w.Put(t, repo, oci.MediaTypeImageManifest, bytesOnly)
+	w.Put(t, repo, oci.MediaTypeImageIndex, pushed, "index")
 }
 
 func indexes(t *testing.T, w *World) {

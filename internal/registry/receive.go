@@ -404,17 +404,20 @@ func (in *intake) keepOf(o object, err error) error {
 	return err
 }
 
-// refused ends an upload if a quota refused it: nobody goes on with it, and what it has received would be missing to the others until it expires. It answers the error that it was given.
+// refused ends an upload if a quota refused it: nobody goes on with it, and what it has received would be missing to the others until it expires. One that another request brought further meanwhile does go on, and
+// what that one brought was acknowledged. It answers the error that it was given.
 func (in *intake) refused(err error) error {
 	if fail.Is(err, fail.Denied) {
 		in.r.prepared.take(in.up.ID)
-		in.giveUp()
+		in.giveUp(func(now index.Upload) bool { return now.Off == in.up.Off })
 	}
 	return err
 }
 
-// giveUp ends an upload that nobody goes on with. If that fails it expires.
-func (in *intake) giveUp() {
+// giveUp ends an upload that nobody goes on with, if it is so as it stands now. If that fails it expires.
+//
+// It is flushed by itself: the sweep deletes the objects soon, and a power cut that took this back would bring back an upload that stands behind bytes which are gone.
+func (in *intake) giveUp(ends func(now index.Upload) bool) {
 	in, end := in.cleaning()
 	defer end()
 	u := in.up
@@ -423,7 +426,7 @@ func (in *intake) giveUp() {
 		if fail.Is(err, fail.NotFound) {
 			return nil
 		}
-		if err != nil {
+		if err != nil || !ends(row) {
 			return err
 		}
 		n, err := index.DeleteUploadSeen(in.ctx, tx, row)
@@ -435,7 +438,7 @@ func (in *intake) giveUp() {
 		}
 		return forgetHold(in.ctx, tx, row)
 	}
-	err := in.r.ending(in.ctx, func() error { return in.r.relaxed(in.ctx, "upload.give-up", remove) })
+	err := in.r.ending(in.ctx, func() error { return in.r.tx(in.ctx, "upload.give-up", remove) })
 	if err != nil {
 		in.r.cfg.Log.WarnContext(in.ctx, "a blob that broke off stays until it expires", "upload", u.ID, "error", err)
 	}

@@ -280,7 +280,7 @@ func (r *Registry) PushBlob(ctx context.Context, name oci.Name, p PushBlob) (oci
 		d, err = in.commit(ctx, last, p.Digest, true)
 	}
 	if err != nil {
-		in.giveUp()
+		in.giveUp(func(index.Upload) bool { return true }) // nobody else knows it
 		return oci.Descriptor{}, fmt.Errorf("push blob %s to %s: %w", p.Digest, name, err)
 	}
 	return d, nil

@@ -155,7 +155,7 @@ func (c *commit) settle() error {
 			c.in.purse.counted(c.used, err)
 			return err
 		}
-		whole, err := c.in.r.wholeContent(c.in.ctx, c.digest, c.unseen)
+		whole, err := c.look()
 		if err != nil {
 			return err
 		}
@@ -167,6 +167,15 @@ func (c *commit) settle() error {
 }
 
 func (c *commit) run(tx *sqldb.Tx) error {
+// look looks at the blob that is there. It takes as long as the store does to answer for each of its objects, of which there may be thousands: the time that is left when the body ended does not run meanwhile.
+func (c *commit) look() (whole bool, err error) {
+	in := c.in
+	in.timer.Stop()
+	defer in.onEnd()
+	defer in.keep()()
+	return in.r.wholeContent(in.ctx, c.digest, c.unseen)
+}
+
 	c.outcome, c.done, c.gone, c.swapped = applied, index.Upload{}, false, false
 	in, ctx, now := c.in, c.in.ctx, micros(tx.Now())
 	mine, err := c.end(tx, now)

@@ -79,6 +79,48 @@ func TestAPushMayBeReadBackForLong(t *testing.T) {
 	})
 }
 
+// distant is a store that takes its time to say whether it has an object.
+type distant struct{ blob.Driver }
+
+// Stat is the driver's.
+func (d distant) Stat(ctx context.Context, name string) (blob.Info, error) {
+	time.Sleep(time.Second)
+	return d.Driver.Stat(ctx, name)
+}
+
+// TestAPushOfWhatIsThereMayBeLookedAtForLong: a blob of many objects that is there already is looked at, object by object, before what was pushed is thrown away. Meanwhile the upload is not idle.
+func TestAPushOfWhatIsThereMayBeLookedAtForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := distant{memory.New(time.Now)}
+		w := rt.Open(t, rt.Stores{Database: embedded(t), Driver: d}, func(cfg *registry.Config) {
+			cfg.Blobs = blob.NewStore(d, blob.StoreConfig{Patience: blob.RemotePatience, Stall: blob.RemoteStall})
+			cfg.MaxObjectBytes = 10
+		})
+		data := rt.Content("many objects", 3000)
+		for range 2 {
+			pushed := make(chan error)
+			go func() { pushed <- whole(t, w, data, -1) }()
+			every := time.NewTicker(30 * time.Second)
+			for ended := false; !ended; {
+				select {
+				case err := <-pushed:
+					if ended = true; err != nil {
+						t.Error(err)
+					}
+				case <-every.C:
+					if n, err := w.ExpireUploads(t.Context(), false, w.Now().Add(-time.Minute), 10); err != nil || n != 0 {
+						t.Errorf("%d expired, %v", n, err)
+					}
+				}
+			}
+			every.Stop()
+		}
+		w.WantBlob(t, rt.Name("app/x"), rt.Sum(data), data)
+		rt.CheckInvariants(t, w.DB, w.Store)
+	})
+}
+
 // TestAPushThatTookTooLongLeavesNothing: what failed because its time was over has time to be put away.
 func TestAPushThatTookTooLongLeavesNothing(t *testing.T) {
 	t.Parallel()

@@ -35,11 +35,12 @@ func (in *intake) commit(ctx context.Context, last *object, d oci.Digest, once b
 		return oci.Descriptor{}, digestWrong(d, got)
 	}
 	c := &commit{in: in, last: last, digest: d, total: total, once: once, op: sqldb.NewToken(), junk: sqldb.NewID(), stray: sqldb.NewID()}
-	if err := c.settle(); err != nil {
-		return oci.Descriptor{}, fmt.Errorf("commit blob %s: %w", d, err)
-	}
+	err := c.settle()
 	if c.swapped {
 		in.r.recent.forget()
+	}
+	if err != nil {
+		return oci.Descriptor{}, fmt.Errorf("commit blob %s: %w", d, err)
 	}
 	if last != nil && c.outcome != applied {
 		in.forget(last.name, c.gone)
@@ -138,7 +139,7 @@ type commit struct {
 	outcome outcome
 	done    index.Upload // outcome other
 	gone    bool         // our last object has no row any more
-	swapped bool         // a damaged blob has new content
+	swapped bool         // a damaged blob has new content, or may have: whatever became of the run that gave it that
 }
 
 // looksAtOthers bounds how often the blob that is there already may get another content while it is looked at.
@@ -166,7 +167,6 @@ func (c *commit) settle() error {
 	return fail.E(fail.Unavailable, nil, "blob %s is written anew all the time", c.digest).RetryAfter(busyRetry)
 }
 
-func (c *commit) run(tx *sqldb.Tx) error {
 // look looks at the blob that is there. It takes as long as the store does to answer for each of its objects, of which there may be thousands: the time that is left when the body ended does not run meanwhile.
 func (c *commit) look() (whole bool, err error) {
 	in := c.in
@@ -176,7 +176,8 @@ func (c *commit) look() (whole bool, err error) {
 	return in.r.wholeContent(in.ctx, c.digest, c.unseen)
 }
 
-	c.outcome, c.done, c.gone, c.swapped = applied, index.Upload{}, false, false
+func (c *commit) run(tx *sqldb.Tx) error {
+	c.outcome, c.done, c.gone = applied, index.Upload{}, false
 	in, ctx, now := c.in, c.in.ctx, micros(tx.Now())
 	mine, err := c.end(tx, now)
 	if err != nil || !mine {
@@ -302,7 +303,8 @@ func (c *commit) duplicate(tx *sqldb.Tx, now int64) error {
 		if swapErr != nil {
 			return swapErr
 		}
-		if c.swapped = n > 0; c.swapped {
+		if n > 0 {
+			c.swapped = true
 			return index.Bury(ctx, tx, there.Content, micros(tx.Now().Add(c.in.r.cfg.DeadGrace)))
 		}
 	}

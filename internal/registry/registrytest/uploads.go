@@ -497,6 +497,23 @@ func damaged(t *testing.T, w *World) {
 	if _, err = w.StatBlob(t.Context(), repo, Sum(data), registry.ToPush); err != nil {
 		t.Fatal(err)
 	}
+
+	// The commit that mends it is run again, and what is remembered of the blob goes all the same.
+	twice := Content("damaged, and mended by a commit in doubt", 1500)
+	w.Push(t, repo, twice)
+	lose(twice)
+	for range 2 { // the first marks it, and the second is remembered
+		if in, err = w.OpenBlob(t.Context(), repo, Sum(twice)); err == nil {
+			_, err = io.Copy(io.Discard, in)
+			if closeErr := in.Close(); closeErr != nil {
+				t.Fatal(closeErr)
+			}
+		}
+		WantCode(t, err, fail.Internal, "")
+	}
+	w.Faults.AfterCommit("blob.commit", func() {})
+	w.Push(t, repo, twice)
+	w.WantBlob(t, repo, Sum(twice), twice)
 }
 
 func all(oci.Name) bool { return true }

@@ -457,8 +457,8 @@ func DueQuotas(ctx context.Context, q sqldb.Querier, times int, since int64, lim
 	return ids(ctx, q, "SELECT project FROM quotas WHERE counts < ? AND counted_at <= ? LIMIT ?", times, since, limit)
 }
 
-// NoteCount notes that what a project has was counted once more.
-func NoteCount(ctx context.Context, tx *sqldb.Tx, project int64) error {
-	_, err := tx.Exec(ctx, "UPDATE quotas SET counts = counts + 1, counted_at = ? WHERE project = ?", sqldb.Micros(tx.Now()), project)
+// NoteCount notes that what a project has was counted once more, if that was not noted since a time: neither a second run nor two counts at once make two of one.
+func NoteCount(ctx context.Context, tx *sqldb.Tx, project, since int64) error {
+	_, err := tx.Exec(ctx, "UPDATE quotas SET counts = counts + 1, counted_at = ? WHERE project = ? AND (counts = 0 OR counted_at <= ?)", sqldb.Micros(tx.Now()), project, since)
 	return err
 }

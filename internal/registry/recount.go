@@ -46,7 +46,7 @@ func (r *Registry) CountQuota(ctx context.Context, project int64) error {
 		return index.Charges(ctx, r.db, project, after, listAtOnce)
 	})
 	if err == nil {
-		err = r.tx(ctx, "quota.counted", func(tx *sqldb.Tx) error { return index.NoteCount(ctx, tx, project) })
+		err = r.tx(ctx, "quota.counted", func(tx *sqldb.Tx) error { return index.NoteCount(ctx, tx, project, micros(tx.Now().Add(-countPause))) })
 	}
 	if err != nil {
 		return fmt.Errorf("count what project %d has: %w", project, err)

@@ -47,7 +47,12 @@ func Link(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, now int64
 	return err
 }
 
-// LinkNew is Link for a repository that may not have the blob; false: it has it, and its row was not changed.
+// RaiseLink gives a link that is there a later time, so that its row changes. 0 rows: there is none.
+func RaiseLink(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, now int64) (int64, error) {
+	return tx.Exec(ctx, "UPDATE repo_blobs SET linked_at = "+tx.Engine().Greatest("linked_at + 1", "?")+" WHERE repo = ? AND digest = ?", now, repo, d.Bytes())
+}
+
+// LinkNew is Link for a repository that may not have the blob; false: it has it, or had a moment ago, and its row was not changed.
 func LinkNew(ctx context.Context, tx *sqldb.Tx, repo int64, d oci.Digest, now int64) (bool, error) {
 	return tx.InsertIgnore(ctx, "repo_blobs", []string{"repo", "digest", "linked_at"}, repo, d.Bytes(), now)
 }

@@ -121,19 +121,28 @@ func (p *purse) charge(ctx context.Context, tx *sqldb.Tx, project int64, d oci.D
 	return rest, nil
 }
 
+// linkLooks bounds how often a link may be there, and be gone before it was raised: then it is another one's that is to be counted.
+const linkLooks = 100
+
 // link lets a repository of a project with a quota have a blob, and counts it if it did not. It answers what the caller spends, as charge does.
 func (p *purse) link(ctx context.Context, tx *sqldb.Tx, project, repo int64, d oci.Digest, size int64, held index.Hold, now int64) (int64, error) {
-	fresh, err := index.LinkNew(ctx, tx, repo, d, now)
-	if err != nil {
-		return 0, err
+	for range linkLooks {
+		fresh, err := index.LinkNew(ctx, tx, repo, d, now)
+		if err != nil {
+			return 0, err
+		}
+		if fresh {
+			return p.charge(ctx, tx, project, d, size, held)
+		}
+		n, err := index.RaiseLink(ctx, tx, repo, d, now)
+		if err != nil {
+			return 0, err
+		}
+		if n > 0 {
+			return 0, dropHold(ctx, tx, project, held)
+		}
 	}
-	if fresh {
-		return p.charge(ctx, tx, project, d, size, held)
-	}
-	if err = index.Link(ctx, tx, repo, d, now); err != nil {
-		return 0, err
-	}
-	return 0, dropHold(ctx, tx, project, held)
+	return 0, fail.E(fail.Unavailable, nil, "blob %s is linked and deleted all the time", d).RetryAfter(busyRetry)
 }
 
 // merge takes what is held, and n bytes of the purse, out of their slices: it is counted by itself from now on, because no single slice has it.

@@ -513,6 +513,32 @@ func (r *race) quotas(t *testing.T) {
 	}
 }
 
+// linked mounts one blob to one repository of a project with a quota that has it, while somebody deletes it there: whoever finds it there counts nothing, and it may go at that moment.
+func (r *race) linked(t *testing.T) {
+	project := r.w.limit(t, "linked", 1<<30)
+	source, repo, data := Name("unlimited/source"), Name("linked/app"), Content("linked", 100)
+	r.w.Push(t, source, data)
+	mount := func(i int) error {
+		_, err := r.node(i).Mount(t.Context(), repo, registry.Mount{Pusher: Admin, Digest: Sum(data), From: source, MayPull: all})
+		return err
+	}
+	for range 3 * rounds {
+		if err := mount(0); err != nil {
+			t.Fatal(err)
+		}
+		together(racers/2, func(i int) {
+			do := mount
+			if i == 0 {
+				do = func(int) error { return r.node(0).DeleteBlob(t.Context(), repo, Sum(data)) }
+			}
+			if err := do(i); err != nil {
+				t.Error(err)
+			}
+		})
+		r.w.wantUsed(t, project, 100*count(t, r.w, "SELECT COUNT(*) FROM repo_blobs l JOIN repositories r ON r.id = l.repo WHERE r.name = ?", repo.String()))
+	}
+}
+
 // deleters delete the same at once, which another repository of the project has too.
 func (r *race) deleters(t *testing.T) {
 	project := r.w.limit(t, "twice", 1<<30)

@@ -38,6 +38,7 @@ func races(t *testing.T, w *World) {
 		{"A repository is deleted or pushed to", r.emptiedWhilePushed},
 		{"A quota is never exceeded, and every byte counts", r.quotas},
 		{"A quota comes and goes under pushes", r.quotaComesAndGoes},
+		{"A link that comes and goes is counted while it is there", r.linked},
 		{"What many delete at once is gone once", r.deleters},
 		{"A quota goes while what it counts is deleted", r.quotaGoes},
 		{"Expiry and cancel never take what goes on", r.endings},

@@ -16,16 +16,7 @@ func TagDigest(ctx context.Context, q sqldb.Querier, repo int64, tag oci.Tag) (o
 	return oci.DigestFromBytes(raw)
 }
 
-// PutTag points a tag to a manifest of its repository. A tag that is there gets a later time, so that its row changes.
-func PutTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, d oci.Digest, now int64) error {
-	e := tx.Engine()
-	_, err := tx.Exec(ctx, e.Upsert("tags", []string{"repo", "name", "digest", "moved_at"}, []string{"repo", "name"},
-		"digest = "+e.New("digest"), "moved_at = "+e.Greatest("tags.moved_at + 1", e.New("moved_at"))),
-		repo, tag.String(), d.Bytes(), now)
-	return err
-}
-
-// MoveTag points a tag to a manifest if it still points to before, or, if that is zero, does not exist; false: it is not so.
+// MoveTag points a tag to a manifest of its repository if it still points to before, or, if that is zero, does not exist; false: it is not so. A tag that is there gets a later time, so that its row changes.
 func MoveTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, before, d oci.Digest, now int64) (bool, error) {
 	if before.IsZero() {
 		return tx.InsertIgnore(ctx, "tags", []string{"repo", "name", "digest", "moved_at"}, repo, tag.String(), d.Bytes(), now)
@@ -33,11 +24,6 @@ func MoveTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, before,
 	n, err := tx.Exec(ctx, "UPDATE tags SET digest = ?, moved_at = "+tx.Engine().Greatest("moved_at + 1", "?")+" WHERE repo = ? AND name = ? AND digest = ?",
 		d.Bytes(), now, repo, tag.String(), before.Bytes())
 	return n > 0, err
-}
-
-// DeleteTag removes a tag.
-func DeleteTag(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag) (int64, error) {
-	return tx.Exec(ctx, "DELETE FROM tags WHERE repo = ? AND name = ?", repo, tag.String())
 }
 
 // DeleteTagOf removes a tag if it points to a manifest. 0 rows: it does not.

@@ -49,27 +49,24 @@ func (r *Registry) DeleteTagOf(ctx context.Context, name oci.Name, tag oci.Tag, 
 // deleteTag removes a tag; of: what it must point to, zero for whatever it is.
 func (r *Registry) deleteTag(ctx context.Context, name oci.Name, tag oci.Tag, of oci.Digest) error {
 	err := r.deletion(ctx, name, "tag.delete", func(tx *sqldb.Tx, repo index.Repository) error {
-		d, err := index.TagDigest(ctx, tx, repo.ID, tag)
-		if fail.Is(err, fail.NotFound) {
-			return manifestUnknown(name, tag.String())
+		// What is put up for review is what the tag pointed to when it was removed: somebody may move it between the look and the removal, on an engine that lets this one see it.
+		for range tagLooks {
+			d, err := index.TagDigest(ctx, tx, repo.ID, tag)
+			if fail.Is(err, fail.NotFound) || err == nil && !of.IsZero() && d != of {
+				return manifestUnknown(name, tag.String())
+			}
+			if err != nil {
+				return err
+			}
+			n, err := index.DeleteTagOf(ctx, tx, repo.ID, tag, d)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				return r.review(ctx, tx, index.ReviewManifest, repo.ID, d)
+			}
 		}
-		if err != nil {
-			return err
-		}
-		n := int64(0)
-		switch {
-		case of.IsZero():
-			n, err = index.DeleteTag(ctx, tx, repo.ID, tag)
-		case d == of:
-			n, err = index.DeleteTagOf(ctx, tx, repo.ID, tag, of)
-		}
-		if err == nil && n == 0 {
-			err = manifestUnknown(name, tag.String())
-		}
-		if err != nil {
-			return err
-		}
-		return r.review(ctx, tx, index.ReviewManifest, repo.ID, d)
+		return tagBusy(tag)
 	})
 	if err != nil {
 		return fmt.Errorf("delete tag %s of %s: %w", tag, name, err)

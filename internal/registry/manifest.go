@@ -383,15 +383,7 @@ func without(list, those []oci.Digest) []oci.Digest {
 // point moves the tags here. What they pointed to may be garbage now.
 func (c *manifestPush) point(ctx context.Context, tx *sqldb.Tx, repo, now int64) error {
 	for _, tag := range c.tags {
-		before, err := index.TagDigest(ctx, tx, repo, tag)
-		if err = absentIsFine(err); err != nil {
-			return err
-		}
-		if c.cond != nil && c.cond.Ref.Tag == tag {
-			err = c.move(ctx, tx, repo, before, now)
-		} else {
-			err = index.PutTag(ctx, tx, repo, tag, c.row.Digest, now)
-		}
+		before, err := c.move(ctx, tx, repo, tag, now)
 		if err != nil {
 			return err
 		}
@@ -405,16 +397,29 @@ func (c *manifestPush) point(ctx context.Context, tx *sqldb.Tx, repo, now int64)
 	return nil
 }
 
-// move is point for the tag that the condition is about: two pushes that saw the same touch its row, and one of them finds it changed.
-func (c *manifestPush) move(ctx context.Context, tx *sqldb.Tx, repo int64, before oci.Digest, now int64) error {
-	if !c.cond.Holds(before) {
-		return preconditionFailed(c.cond.Ref)
+// tagLooks bounds the looks at a tag that others move, make or delete between each look and what was to follow it.
+const tagLooks = 100
+
+// move points a tag here, and answers what it pointed to. That is exact: a condition may be about it, and it is what is put up for review. Two that saw the same touch the tag's row, and one of them finds it changed, and looks again.
+func (c *manifestPush) move(ctx context.Context, tx *sqldb.Tx, repo int64, tag oci.Tag, now int64) (before oci.Digest, err error) {
+	for range tagLooks {
+		before, err = index.TagDigest(ctx, tx, repo, tag)
+		if err = absentIsFine(err); err != nil {
+			return before, err
+		}
+		if c.cond != nil && c.cond.Ref.Tag == tag && !c.cond.Holds(before) {
+			return before, preconditionFailed(c.cond.Ref)
+		}
+		moved, moveErr := index.MoveTag(ctx, tx, repo, tag, before, c.row.Digest, now)
+		if moveErr != nil || moved {
+			return before, moveErr
+		}
 	}
-	moved, err := index.MoveTag(ctx, tx, repo, c.cond.Ref.Tag, before, c.row.Digest, now)
-	if err == nil && !moved {
-		err = preconditionFailed(c.cond.Ref)
-	}
-	return err
+	return before, tagBusy(tag)
+}
+
+func tagBusy(tag oci.Tag) error {
+	return fail.E(fail.Unavailable, nil, "tag %s is moved all the time", tag).RetryAfter(busyRetry)
 }
 
 // checkPresence checks a condition about a manifest itself. Its bytes are the same whoever pushes it, so a race decides nothing.

@@ -211,6 +211,9 @@ func crowd(t *testing.T, w *World, repo oci.Name) {
 			if err = index.InsertAbsent(t.Context(), tx, id.ID, row.Digest, []oci.Digest{Sum(child)}); err != nil {
 				return err
 			}
+			if err = index.Review(t.Context(), tx, index.ReviewManifest, id.ID, row.Digest, 1); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -324,11 +327,12 @@ func manyTags(t *testing.T, s Stores) {
 				return err
 			}
 			for i := range n {
-				if err = index.PutTag(t.Context(), tx, id.ID, Tag(fmt.Sprintf("many-%d", i)), Sum(body), 1); err != nil {
+				if _, err = index.MoveTag(t.Context(), tx, id.ID, Tag(fmt.Sprintf("many-%d", i)), oci.Digest{}, Sum(body), 1); err != nil {
 					return err
 				}
 			}
-			return index.PutTag(t.Context(), tx, id.ID, Tag("stays"), Sum(body), 1)
+			_, err = index.MoveTag(t.Context(), tx, id.ID, Tag("stays"), oci.Digest{}, Sum(body), 1)
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)

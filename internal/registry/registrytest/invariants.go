@@ -31,6 +31,9 @@ func CheckInvariants(t *testing.T, db *sqldb.DB, store *blob.Store) {
 	c.none("a link that is neither referred to nor up for review", `SELECT COUNT(*) FROM repo_blobs l
 		LEFT JOIN manifest_blobs x ON x.repo = l.repo AND x.digest = l.digest
 		LEFT JOIN review v ON v.kind = 2 AND v.repo = l.repo AND v.digest = l.digest WHERE x.digest IS NULL AND v.digest IS NULL`)
+	c.none("a manifest that no tag and no index names, and that is not up for review", `SELECT COUNT(*) FROM manifests m
+		LEFT JOIN tags t ON t.repo = m.repo AND t.digest = m.digest LEFT JOIN manifest_children x ON x.repo = m.repo AND x.child = m.digest
+		LEFT JOIN review v ON v.kind = 1 AND v.repo = m.repo AND v.digest = m.digest WHERE t.name IS NULL AND x.child IS NULL AND v.digest IS NULL`)
 	c.none("a blob that is neither linked nor up for review", `SELECT COUNT(*) FROM blobs b LEFT JOIN repo_blobs l ON l.digest = b.digest
 		LEFT JOIN review v ON v.kind = 3 AND v.repo = 0 AND v.digest = b.digest WHERE l.digest IS NULL AND v.digest IS NULL`)
 }

@@ -44,6 +44,7 @@ func races(t *testing.T, w *World) {
 		{"Expiry and cancel never take what goes on", r.endings},
 		{"A tag moves once from where all saw it", r.conditions},
 		{"Tags are linearizable", r.tags},
+		{"What a tag pointed to is up for review", r.replaced},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.run(t)
@@ -276,6 +277,26 @@ func (r *race) conditions(t *testing.T) {
 		}
 		seen = won[0]
 	}
+}
+
+// replaced moves a tag from everywhere at once, and deletes it: each push brings a manifest that nothing but the tag names. CheckInvariants finds those that are forgotten.
+func (r *race) replaced(t *testing.T) {
+	repo, config := Name("races/replaced"), Content("replaced config", 50)
+	r.w.Push(t, repo, config)
+	together(racers, func(i int) {
+		for n := range rounds {
+			p := registry.PutManifest{Pusher: Admin, MediaType: oci.MediaTypeImageManifest, Body: Image(fmt.Sprintf("replaced %d by %d", n, i), nil, "", config), Tags: []oci.Tag{Tag("moving")}}
+			if _, err := r.node(i).PutManifest(t.Context(), repo, p); err != nil {
+				t.Error(err)
+			}
+			if n%3 != i%3 {
+				continue
+			}
+			if err := r.node(i).DeleteTag(t.Context(), repo, Tag("moving")); err != nil && !fail.Is(err, fail.NotFound) {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func (r *race) tags(t *testing.T) {

@@ -65,7 +65,8 @@ type DeadMark struct{ last index.Dead }
 //
 // A content that is among the dead is never referred to again: what buries it takes it out of its upload or blob in the same transaction.
 //
-// One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer.
+// One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer. After an error that will hit all others too there is nowhere
+// to go on.
 func (r *Registry) BuryDead(ctx context.Context, hold Hold, now time.Time, after DeadMark, limit int) (buried int, last DeadMark, err error) {
 	dead, err := index.DeadContents(ctx, r.db, micros(now), after.last, limit)
 	if err != nil {
@@ -75,7 +76,7 @@ func (r *Registry) BuryDead(ctx context.Context, hold Hold, now time.Time, after
 	for _, d := range dead {
 		err = r.buryContent(ctx, hold, d.Content)
 		if endsBatch(ctx, err) {
-			return buried, last, fmt.Errorf("bury content %d: %w", d.Content, err)
+			return buried, DeadMark{}, fmt.Errorf("bury content %d: %w", d.Content, err)
 		}
 		if last.last = d; err == nil {
 			buried++

@@ -121,6 +121,46 @@ func TestOneObjectThatCannotBeDeletedHoldsNoOtherBack(t *testing.T) {
 	}
 }
 
+func TestManyObjectsThatCannotBeDeletedHoldNoOtherBack(t *testing.T) {
+	t.Parallel()
+	s, driver := open(t)
+	const many = 250 // more than are buried at once
+	both := func(data string) {
+		s.push("app", data)
+		s.push("other", data)
+	}
+	for i := range many {
+		both(fmt.Sprint("bytes ", i))
+	}
+	held := map[string]bool{}
+	for info, err := range s.store.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		held[info.Name] = true
+	}
+	driver.deleting = func(name string) error {
+		if held[name] {
+			return fail.E(fail.Denied, nil, "object %s is immutable", name)
+		}
+		return nil
+	}
+	s.move(time.Hour)
+	both("bytes behind them")
+	s.move(48 * time.Hour)
+	if err := s.sweep.Once(t.Context()); !fail.Is(err, fail.Denied) {
+		t.Fatalf("the error is not told: %v", err)
+	}
+	if s.rows("dead") != many {
+		t.Errorf("%d dead: want the %d that can't be deleted", s.rows("dead"), many)
+	}
+	driver.deleting = nil
+	s.once()
+	if s.rows("dead") != 0 || s.objects() != many+1 {
+		t.Errorf("%d dead, %d objects after they can be deleted", s.rows("dead"), s.objects())
+	}
+}
+
 func TestAnOrphanThatCannotBeDeletedHoldsNoOtherBack(t *testing.T) {
 	t.Parallel()
 	s, driver := open(t)

@@ -77,6 +77,7 @@ type Sweeper struct {
 	walk    walk
 	ops     seenOps
 	epoch   seenEpoch
+	dead    deadWalk
 	removed *prometheus.CounterVec
 	failed  *prometheus.CounterVec
 	success prometheus.Gauge
@@ -164,7 +165,6 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 			return n, n >= limit, err
 		}
 	}
-	var after registry.DeadMark
 	all := []chore{
 		{what: "uploads given up", do: full(atOnce, func(ctx context.Context) (int, error) {
 			return s.Registry.ExpireUploads(ctx, false, now.Add(-s.UploadTime), atOnce)
@@ -178,10 +178,7 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 			return 0, counted > 0, err
 		}},
 		{what: "epochs", slow: true, deletes: true, do: func(ctx context.Context) (int, bool, error) { return 0, false, s.beginEpoch(ctx, claim) }},
-		{what: "dead contents", deletes: true, do: func(ctx context.Context) (n int, more bool, err error) {
-			n, after, err = s.Registry.BuryDead(ctx, claim.Hold, now, after, atOnce)
-			return n, after != registry.DeadMark{}, err
-		}},
+		{what: "dead contents", deletes: true, do: func(ctx context.Context) (int, bool, error) { return s.buryDead(ctx, claim, now) }},
 		{what: "objects without rows", slow: true, deletes: true, do: func(ctx context.Context) (int, bool, error) { return s.look(ctx, claim, now) }},
 		{what: "pull counts", do: full(rowsAtOnce, func(ctx context.Context) (int, error) { return s.Registry.FoldPulls(ctx, claim.Hold, rowsAtOnce) })},
 		{what: "operation ids", slow: true, do: func(ctx context.Context) (int, bool, error) { return s.forgetOps(ctx, claim, now.Add(-opTime)) }},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,17 @@ func flushFile(f *os.File) error {
 			return os.NewSyscallError("fdatasync", err)
 		}
 	}
+}
+
+// sameFolder reports whether a folder is the one that it was: whether it has the number on its file system that it had. The number of a device may change when that is attached again, and file systems in user space,
+// which are on none (major number 0), may change the numbers of their files at any time.
+func sameFolder(was, now os.FileInfo) bool {
+	a, known := was.Sys().(*syscall.Stat_t)
+	b, too := now.Sys().(*syscall.Stat_t)
+	if !known || !too {
+		return os.SameFile(was, now)
+	}
+	return a.Ino == b.Ino || a.Dev == b.Dev && unix.Major(a.Dev) == 0
 }
 
 // Space answers the room on the file system, for users that are not root: see blob.Spacer.

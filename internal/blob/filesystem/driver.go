@@ -26,7 +26,7 @@ const (
 	pushEvery = 4 << 20
 	// folders is how many folders blob.Store spreads its names over.
 	folders = 256
-	// objectsDir holds them. If it is gone while the program runs, so is the file system under it.
+	// objectsDir holds them. If it is gone while the program runs, or another, so is the file system under it.
 	objectsDir = "objects"
 )
 
@@ -35,6 +35,7 @@ type Driver struct {
 	root    string
 	buffers sync.Pool
 	flushes flushes
+	objects fs.FileInfo // of objectsDir, at the start
 	// remade is set before a folder is made again while the program runs: from then on it may be there without being durable.
 	remade atomic.Bool
 }
@@ -54,13 +55,32 @@ func New(root string) (*Driver, error) {
 	if err = d.probe(); err != nil {
 		return nil, fmt.Errorf("blob directory %s: %w", abs, err)
 	}
+	if d.objects, err = os.Stat(d.folder()); err != nil {
+		return nil, fmt.Errorf("blob directory %s: %w", abs, classified(err, "look at folder %s", d.folder()))
+	}
 	return d, nil
+}
+
+// folder is the path of objectsDir.
+func (d *Driver) folder() string { return filepath.Join(d.root, objectsDir) }
+
+// here makes sure that the folder of all objects is the one that it was at the start. The directory under a mount point may have one of its own, of a time before it was one, or of a start without the mount: what
+// is written there is lost to sight when the file system comes back, and what is not there is not lost.
+func (d *Driver) here() error {
+	now, err := os.Stat(d.folder())
+	if err != nil {
+		return fail.E(fail.Unavailable, err, "look at folder %s", d.folder()).Hint(mountHint)
+	}
+	if !sameFolder(d.objects, now) {
+		return fail.E(fail.Unavailable, nil, "%s is not the folder that it was at the start", d.folder()).Hint(otherHint)
+	}
+	return nil
 }
 
 // layOut makes the folders that objects go into, so that no write has to make one. All that names them is flushed, every time: the last start may have
 // been cut off between making and flushing.
 func (d *Driver) layOut() error {
-	objects := filepath.Join(d.root, objectsDir)
+	objects := d.folder()
 	if err := makeAll(objects); err != nil {
 		return err
 	}
@@ -190,6 +210,9 @@ func (d *Driver) create(path string) (*os.File, error) {
 	if err != nil {
 		return nil, classified(err, "make file %s", path)
 	}
+	if err = d.here(); err != nil {
+		return nil, errors.Join(err, f.Close(), ignoreAbsent(os.Remove(path)))
+	}
 	return f, nil
 }
 
@@ -250,8 +273,8 @@ func (d *Driver) OpenFile(_ context.Context, name string) (*os.File, error) {
 // absent tells a file that is gone from a file system that is gone.
 func (d *Driver) absent(err error, verb, path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := os.Stat(filepath.Join(d.root, objectsDir)); gone != nil {
-			return fail.E(fail.Unavailable, gone, "%s file %s", verb, path).Hint(mountHint)
+		if gone := d.here(); gone != nil {
+			return fmt.Errorf("%s file %s: %w", verb, path, gone)
 		}
 	}
 	return classified(err, "%s file %s", verb, path)
@@ -299,7 +322,7 @@ func (d *Driver) Delete(_ context.Context, name string) error {
 	if err = ignoreAbsent(os.Remove(path)); err != nil {
 		return classified(err, "remove file %s", path)
 	}
-	return nil
+	return d.here()
 }
 
 // Classify answers the kind of a file's error: see blob.Driver. A stale handle (NFS) is Unavailable: the server may be back, and opening again tells.
@@ -331,6 +354,7 @@ var unavailable = []syscall.Errno{
 const (
 	flushHint = "Havn needs a file system whose files and directories can be flushed to disk"
 	mountHint = "the blob directory lost its folders: is its file system mounted?"
+	otherHint = "is the file system of the blob directory mounted? If this is the right directory, start Havn again"
 )
 
 // classified gives an error of the operating system its kind and says what to do.

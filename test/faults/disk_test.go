@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -142,6 +143,45 @@ func TestAReadOnlyStoreRefusesPushesAndServesPulls(t *testing.T) {
 	if err = l.push(t.Context(), c, source, newImage(source, "faults/app0", "after")); err != nil {
 		t.Errorf("a push when it can be written again: %v", err)
 	}
+	l.check(t, s)
+}
+
+// TestAnUnmountedStoreIsNotTakenForAnEmptyOne unmounts the store under a server. The directory under its mount point looks like a store too, as after a start without the mount.
+func TestAnUnmountedStoreIsNotTakenForAnEmptyOne(t *testing.T) {
+	t.Parallel()
+	kept, at := disk(t, "64m"), filepath.Join(harness.Folder(t), "mount")
+	for i := range 256 {
+		must(t, os.MkdirAll(filepath.Join(at, "blobs", "objects", fmt.Sprintf("%02x", i)), 0o700))
+	}
+	mount := func() {
+		t.Helper()
+		must(t, syscall.Mount(kept, at, "", syscall.MS_BIND, ""))
+	}
+	mount()
+	mounted := true
+	unmount := func() {
+		if mounted {
+			mounted = false
+			must(t, syscall.Unmount(at, syscall.MNT_DETACH))
+		}
+	}
+	t.Cleanup(unmount)
+	s, l := harness.Start(t, harness.Options{Env: []string{"HAVN_STORAGE_FILESYSTEM_PATH=" + filepath.Join(at, "blobs"), "HAVN_STORAGE_LOW_DISK=0"}}), newLedger()
+	c := &client{s.HTTP(), s.URL}
+	source := rand.New(rand.NewPCG(1, 5))
+	must(t, l.push(t.Context(), c, source, newImage(source, "faults/app0", "before")))
+	unmount()
+	data := []byte("more")
+	a, err := c.do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/?digest="+request.Digest(data), request.Octets, data, http.StatusCreated)
+	wantRefusal(t, a, err, http.StatusServiceUnavailable)
+	for digest, repo := range l.blobs {
+		a, err = c.do(t.Context(), http.MethodGet, "/v2/"+repo+"/blobs/"+digest, "", nil, http.StatusOK)
+		wantRefusal(t, a, err, http.StatusServiceUnavailable)
+	}
+	mount()
+	mounted = true
+	l.check(t, s)
+	must(t, l.push(t.Context(), c, source, newImage(source, "faults/app0", "after")))
 	l.check(t, s)
 }
 

@@ -98,7 +98,7 @@ func storeKeys() []key {
 			func(c *Config) *string { return &c.Storage.Filesystem.Path }, anyText).like("/srv/havn/blobs").empty("`blobs` in `data_dir`"),
 		text("storage.prefix", "words of letters, digits, - _ . joined by /", "", "Begins the name of every object in a bucket, container or pool, so that several registries or other programs can share it.",
 			func(c *Config) *string { return &c.Storage.Prefix }, prefixText).like("registry/prod").empty("none"),
-		size("storage.low_disk", "512MiB", "When less space than this is free in the blob store, pushes are refused with 507; pulls and deletes go on.",
+		size("storage.low_disk", "512MiB", "When less space than this is free in the blob store, or would be with what a push says that it brings, pushes are refused with 507; one whose length nobody knows ends when that is reached. Pulls and deletes go on.",
 			func(c *Config) *int64 { return &c.Storage.LowDisk }, extent{min: mib, max: 1024 * tib, off: "no watermark"}),
 		choice("storage.redirect", "off", "Send clients that pull a blob to the store itself, with a signed URL that is good for five minutes. They must be able to reach it, and its bytes no longer go through Havn. Blobs of several objects go through Havn all the same.",
 			func(c *Config) *bool { return &c.Storage.Redirect }, []string{"off", "on"}, []bool{false, true}, equal),

@@ -23,6 +23,9 @@ type body struct {
 
 	allow func(least, most int64) (int64, error) // answers how many bytes the body may have, of so many that it would like; nil: as many as it has
 	room  int64                                  // bytes that it may have
+
+	fits   func(n int64) error // says whether the store has room for what still comes, and is told how much came since it was asked last; nil: it always has
+	looked int64               // how many bytes there were then
 }
 
 const (
@@ -33,17 +36,27 @@ const (
 
 // ask makes sure that there is room for another byte. If not, the body ends here, and err says why.
 func (b *body) ask() bool {
+	if b.fits != nil && b.n-b.looked >= roomEvery {
+		if err := b.fits(b.n - b.looked); err != nil {
+			b.end(err)
+			return false
+		}
+		b.looked = b.n
+	}
 	if b.allow == nil || b.n < b.room {
 		return true
 	}
 	room, err := b.allow(b.n+1, b.room+min(max(b.room, firstRoom), mostRoom))
 	if err != nil {
-		b.ended, b.peeked, b.err = true, false, err
+		b.end(err)
 		return false
 	}
 	b.room = room
 	return true
 }
+
+// end ends the body here.
+func (b *body) end(why error) { b.ended, b.peeked, b.err = true, false, why }
 
 // kept is what was read for an object, as far as it can be read again: the hash has it already.
 type kept struct {

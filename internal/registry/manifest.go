@@ -49,7 +49,7 @@ func (r *Registry) PutManifest(ctx context.Context, name oci.Name, p PutManifest
 	if err != nil {
 		return Pushed{}, err
 	}
-	if err = r.checkRoom(ctx); err != nil {
+	if err = r.checkRoom(ctx, 0); err != nil {
 		return Pushed{}, err
 	}
 	c := &manifestPush{r: r, name: name, first: firstPush(p.Pusher, name), parsed: m, cond: p.If, op: sqldb.NewToken()}

@@ -26,7 +26,7 @@ const maxMountSources = 256
 // Mount links a blob that is in another repository, or in this one already. False means that the caller must upload it, and says nothing about whether the blob
 // exists.
 func (r *Registry) Mount(ctx context.Context, name oci.Name, m Mount) (bool, error) {
-	if err := r.checkRoom(ctx); err != nil {
+	if err := r.checkRoom(ctx, 0); err != nil {
 		return false, err
 	}
 	source, size, err := r.mountSource(ctx, name, m)

@@ -41,9 +41,9 @@ type object struct {
 	size int64
 }
 
-// intake prepares to go on where the upload stands, if there is room, and a place for its subject. The function that it answers ends it.
-func (r *Registry) intake(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm) (*intake, func(), error) {
-	if err := r.checkRoom(ctx); err != nil {
+// intake prepares to go on where the upload stands, if there is room for a body of size bytes (-1: not known), and a place for its subject. The function that it answers ends it.
+func (r *Registry) intake(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm, size int64) (*intake, func(), error) {
+	if err := r.checkRoom(ctx, size); err != nil {
 		return nil, nil, err
 	}
 	free, err := r.senders.begin(u.Subject)
@@ -98,7 +98,7 @@ func (in *intake) take(from io.Reader, size int64) (*object, error) {
 		in.onEnd()
 		return nil, nil //nolint:nilnil // no bytes are no object, and no error
 	}
-	b := &body{from: from, sum: in.sum}
+	b := &body{from: from, sum: in.sum, fits: func(n int64) error { return in.r.stillRoom(in.ctx, n) }}
 	if size > 0 {
 		if err := in.reserve(size); err != nil {
 			in.onEnd()

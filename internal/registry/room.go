@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// roomAge is how long a reading of the free space counts: at 1 GB/s no more than that much can come meanwhile.
+	// roomAge is how long a reading of the free space counts. What large bodies bring meanwhile is reckoned with.
 	roomAge = time.Second
+	// roomEvery is after how many bytes of a body is looked again: a blob may be larger than all that was free when it began.
+	roomEvery = 16 << 20
 	// busyRetry is what a client is told to wait when it sends too much at once.
 	busyRetry = time.Second
 )
@@ -23,7 +25,8 @@ const (
 type room struct {
 	mu    sync.Mutex
 	last  reading
-	asked *question // under way; nil: none
+	asked *question    // under way; nil: none
+	came  atomic.Int64 // bytes of large bodies since the store was asked
 }
 
 // reading is what a store said.
@@ -66,6 +69,7 @@ func (m *room) ask(ctx context.Context, now time.Time, store *blob.Store) (*ques
 	}
 	q := &question{over: make(chan struct{}), said: reading{at: now}}
 	m.asked = q
+	m.came.Store(0)
 	ctx = context.WithoutCancel(ctx) // others wait for it too
 	go func() {
 		q.said.free, _, q.said.ok, q.err = store.Space(ctx)
@@ -79,8 +83,9 @@ func (m *room) ask(ctx context.Context, now time.Time, store *blob.Store) (*ques
 	return q, reading{}
 }
 
-// checkRoom refuses a push when the store is nearly full: Exhausted without a time to wait, as waiting does not help. A store that does not know its space has room.
-func (r *Registry) checkRoom(ctx context.Context) error {
+// checkRoom refuses a push when the store is nearly full, or would be with so many bytes more (below 0: nobody knows): Exhausted without a time to wait, as waiting does not help. A store that does not
+// know its space has room.
+func (r *Registry) checkRoom(ctx context.Context, more int64) error {
 	if r.cfg.LowDiskBytes <= 0 {
 		return nil
 	}
@@ -88,9 +93,25 @@ func (r *Registry) checkRoom(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for room in the blob store: %w", err)
 	}
-	if room.ok && room.free < r.cfg.LowDiskBytes {
-		return fail.E(fail.Exhausted, nil, "the blob store has %d MiB left", room.free>>20).Code(oci.CodeDenied).
-			Hint("pushes go on when %d MiB are free; pulls and deletes do now", r.cfg.LowDiskBytes>>20)
+	free := room.free - r.room.came.Load()
+	if room.ok && free-max(more, 0) < r.cfg.LowDiskBytes {
+		what := fmt.Sprintf("the blob store has %d MiB left", free>>20)
+		if free >= r.cfg.LowDiskBytes {
+			what += fmt.Sprintf(", too few for %d more", more>>20)
+		}
+		return fail.E(fail.Exhausted, nil, "%s", what).Code(oci.CodeDenied).
+			Hint("pushes go on as long as %d MiB stay free; pulls and deletes do now", r.cfg.LowDiskBytes>>20)
+	}
+	return nil
+}
+
+// stillRoom is checkRoom for a body under way, of which n bytes came since the last time, and which nothing ends but a store that says that it is full.
+func (r *Registry) stillRoom(ctx context.Context, n int64) error {
+	r.room.came.Add(n)
+	ctx, cancel := context.WithTimeout(ctx, roomAge)
+	defer cancel()
+	if err := r.checkRoom(ctx, 0); fail.Is(err, fail.Exhausted) {
+		return err
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ type PushBlob struct {
 //
 // A power cut may forget the upload (its client begins another), a crash of the process does not.
 func (r *Registry) StartUpload(ctx context.Context, name oci.Name, s StartUpload) (Upload, error) {
-	u, object, err := r.start(ctx, name, s.Pusher, s.Algorithm)
+	u, object, err := r.start(ctx, name, s.Pusher, s.Algorithm, 0)
 	if err != nil {
 		return Upload{}, err
 	}
@@ -62,9 +62,9 @@ func (r *Registry) StartUpload(ctx context.Context, name oci.Name, s StartUpload
 	return shown(name, u), nil
 }
 
-// start writes the rows of an upload and of its first object, and answers that object's name, which is the caller's to use once.
-func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Algorithm) (index.Upload, string, error) {
-	if err := r.checkRoom(ctx); err != nil {
+// start writes the rows of an upload and of its first object, and answers that object's name, which is the caller's to use once. size is that of the body that comes with it.
+func (r *Registry) start(ctx context.Context, name oci.Name, p Pusher, a oci.Algorithm, size int64) (index.Upload, string, error) {
+	if err := r.checkRoom(ctx, size); err != nil {
 		return index.Upload{}, "", err
 	}
 	if a == 0 {
@@ -164,7 +164,7 @@ func (r *Registry) Append(ctx context.Context, name oci.Name, id string, a Appen
 	if a.At != u.Off {
 		return Upload{}, misplaced(name, u, a.At)
 	}
-	in, end, err := r.intake(ctx, name, u, u.Algorithm)
+	in, end, err := r.intake(ctx, name, u, u.Algorithm, a.Size)
 	if err != nil {
 		return Upload{}, err
 	}
@@ -213,7 +213,7 @@ func (r *Registry) Finish(ctx context.Context, name oci.Name, id string, f Finis
 }
 
 func (r *Registry) finish(ctx context.Context, name oci.Name, u index.Upload, a oci.Algorithm, f Finish) (oci.Descriptor, error) {
-	in, end, err := r.intake(ctx, name, u, a)
+	in, end, err := r.intake(ctx, name, u, a, f.Size)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
@@ -264,7 +264,7 @@ func (r *Registry) PushBlob(ctx context.Context, name oci.Name, p PushBlob) (oci
 		return oci.Descriptor{}, err
 	}
 	defer free()
-	u, object, err := r.start(ctx, name, p.Pusher, p.Digest.Algorithm())
+	u, object, err := r.start(ctx, name, p.Pusher, p.Digest.Algorithm(), p.Size)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}

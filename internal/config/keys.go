@@ -34,7 +34,7 @@ func generalKeys() []key {
 
 func httpKeys() []key {
 	return []key{
-		listed("http.addr", "list of addresses", "host:port; :port for every address of the machine; IPv6 in brackets; port 0 for any free one", value{"127.0.0.1:5000"},
+		listed("http.addr", "list of addresses", "host:port; :port for every address of the machine, 0.0.0.0:port for those of IPv4 alone; IPv6 in brackets; port 0 for any free one", value{"127.0.0.1:5000"},
 			"Addresses to listen at.", func(c *Config) *[]string { return &c.HTTP.Addr }, parseAddr, func(s string) string { return s }).
 			like("127.0.0.1:5000,[::1]:5000").common(),
 		parsed("http.public_url", "URL", "http:// or https://, a host, no path", "", "What clients call this registry. It names the token service in challenges and is the base of links.",

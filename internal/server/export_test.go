@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,32 @@ func WithConnection(t *testing.T, look func(net.Conn)) {
 	if err = errors.Join(near.Close(), far.Close(), l.Close()); err != nil {
 		t.Error(err)
 	}
+}
+
+// Listen binds addresses as the server does; "port" in them is one that was free on the loopback. They are free again when the test ends.
+func Listen(t *testing.T, addrs ...string) ([]net.Listener, error) {
+	t.Helper()
+	free, err := listen(t.Context(), []string{"127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(free[0].Addr().String())
+	if err = errors.Join(err, free[0].Close()); err != nil {
+		t.Fatal(err)
+	}
+	at := make([]string, len(addrs))
+	for i, addr := range addrs {
+		at[i] = strings.ReplaceAll(addr, "port", port)
+	}
+	all, err := listen(t.Context(), at)
+	t.Cleanup(func() {
+		for _, l := range all {
+			if closeErr := l.Close(); closeErr != nil {
+				t.Error(closeErr)
+			}
+		}
+	})
+	return all, err
 }
 
 // DiagnoseWithin is Diagnose with another patience.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -16,7 +18,7 @@ func listen(ctx context.Context, addrs []string) ([]net.Listener, error) {
 	var lc net.ListenConfig
 	var all []net.Listener
 	for _, addr := range addrs {
-		l, err := lc.Listen(ctx, "tcp", addr)
+		l, err := lc.Listen(ctx, family(addr, addrs), addr)
 		if err != nil {
 			for _, open := range all {
 				err = errors.Join(err, open.Close())
@@ -26,6 +28,28 @@ func listen(ctx context.Context, addrs []string) ([]net.Listener, error) {
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// family answers the network that an address of a list is listened at. Left alone, Go takes 0.0.0.0 for every address of the machine, those of IPv6 too, as it does [::]: then a list of
+// both, which is how others are told to listen everywhere, would have each in the other's way.
+func family(addr string, all []string) string {
+	host, port, err := net.SplitHostPort(addr)
+	ip, ipErr := netip.ParseAddr(host)
+	switch {
+	case err != nil || ipErr != nil:
+		return "tcp"
+	case ip.Is4():
+		return "tcp4"
+	case ip.IsUnspecified() && slices.ContainsFunc(all, func(other string) bool { return isIPv4At(other, port) }):
+		return "tcp6"
+	}
+	return "tcp"
+}
+
+func isIPv4At(addr, port string) bool {
+	host, at, err := net.SplitHostPort(addr)
+	ip, ipErr := netip.ParseAddr(host)
+	return err == nil && ipErr == nil && at == port && ip.Is4()
 }
 
 func listenError(err error, addr string) error {

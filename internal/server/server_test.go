@@ -50,6 +50,34 @@ func TestAFreshServerAnswersAndSaysWhere(t *testing.T) {
 	}
 }
 
+// TestEverywhereIsListenedAtInEitherOrder: Go would take 0.0.0.0 for all of IPv6 too, and the second address would be in use by the first.
+func TestEverywhereIsListenedAtInEitherOrder(t *testing.T) {
+	for _, addrs := range [][]string{{"0.0.0.0:port", "[::]:port"}, {"[::]:port", "0.0.0.0:port"}, {"127.0.0.1:port", "[::]:port"}, {"[::]:port"}, {":port"}, {"0.0.0.0:port"}} {
+		all, err := server.Listen(t, addrs...)
+		if err != nil {
+			t.Errorf("%v: %v", addrs, err)
+			continue
+		}
+		_, port, err := net.SplitHostPort(all[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		reached := map[string]bool{}
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			conn, dialErr := (&net.Dialer{}).DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+			if reached[host] = dialErr == nil; dialErr != nil {
+				continue
+			}
+			if err = conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if !reached["127.0.0.1"] || reached["::1"] != (len(addrs) > 1 || addrs[0] != "0.0.0.0:port") {
+			t.Errorf("%v: %v", addrs, reached)
+		}
+	}
+}
+
 func TestASecondProcessIsToldWhoHasTheDataDirectory(t *testing.T) {
 	t.Parallel()
 	r := start(t)

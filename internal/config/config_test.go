@@ -271,7 +271,11 @@ func TestUnknownVariablesAreWarnedOfAndThoseOfKubernetesAreNot(t *testing.T) {
 	}
 	load(t, config.Source{Env: kubernetes})
 	load(t, config.Source{Env: []string{"HAVN_SERVER=r", "HAVN_USER=maria", "HAVN_TOKEN=x", "HAVN_CA_FILE=/x"}}) // those of the commands that ask a server
-	_, warnings, err := config.Load(config.Source{Env: append(kubernetes, "HAVN_HTTP_ADR=x", "HAVN_ZZZZZZZZZZZZZZZZZZ=1", "HAVN_HTTP_PORT=5000")})
+	_, warnings, err := config.Load(config.Source{Env: []string{"HAVN_PORT=5000"}})
+	if err != nil || len(warnings) != 1 || !strings.Contains(string(warnings[0]), "HAVN_PORT") {
+		t.Errorf("a port that somebody wants: %v, %v", warnings, err)
+	}
+	_, warnings, err = config.Load(config.Source{Env: append(kubernetes, "HAVN_HTTP_ADR=x", "HAVN_ZZZZZZZZZZZZZZZZZZ=1", "HAVN_HTTP_PORT=5000")})
 	if err != nil || len(warnings) != 3 {
 		t.Fatalf("%v, %v", warnings, err)
 	}

@@ -26,12 +26,12 @@ func isClients(name string) bool {
 }
 
 // ourServices are the variables that Kubernetes sets in every pod for a service called havn.
-var ourServices = regexp.MustCompile(`^HAVN_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+var ourServices = regexp.MustCompile(`^HAVN_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // otherServices are those for a service whose name begins with havn-: HAVN_METRICS_SERVICE_HOST and the like.
 var otherServices = regexp.MustCompile(`^HAVN_[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
-// injected reports whether a variable is Kubernetes's and not meant for us.
+// injected reports whether a variable is Kubernetes's and not meant for us. HAVN_PORT is, if it is a URL: a number there is somebody's who means us to listen at it.
 func injected(name, text string) bool {
 	if ourServices.MatchString(name) || otherServices.MatchString(name) {
 		return true

@@ -170,6 +170,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	if p != p.Masked() {
 		return netip.Prefix{}, fmt.Errorf("%q has bits behind its length: write %s", s, p.Masked())
 	}
+	if of := 128 - 32; p.Addr().Is4In6() && p.Bits() >= of { // what is compared with it is IPv4 then
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-of)
+	}
 	return p, nil
 }
 

@@ -47,6 +47,18 @@ func TestSizesAndDurationsComeBackAsTheyWereWritten(t *testing.T) {
 	}
 }
 
+func TestNetworksOfIPv4AreThatHowEverTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.1": "10.0.0.1/32", "10.0.0.0/8": "10.0.0.0/8", "::ffff:10.0.0.0/104": "10.0.0.0/8", "::ffff:0:0/96": "0.0.0.0/0",
+		"::/0": "::/0", "2001:db8::/32": "2001:db8::/32", "::ffff:0:0/90": "",
+	} {
+		if got, err := parsePrefix(text); (err == nil) != (want != "") || err == nil && got.String() != want {
+			t.Errorf("%s: %s, %v; want %q", text, got, err, want)
+		}
+	}
+}
+
 func TestTheNearestWordIsTheOneMeant(t *testing.T) {
 	t.Parallel()
 	words := []string{"http.addr", "http.public_url", "data_dir", "log.level"}

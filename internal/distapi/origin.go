@@ -59,9 +59,13 @@ func (o *Origin) Client(r *http.Request) netip.Addr {
 	for _, hop := range slices.Backward(hops) {
 		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
 		if err != nil {
-			break
+			at, portErr := netip.ParseAddrPort(strings.TrimSpace(hop)) // Azure's Application Gateway tells the port too
+			if portErr != nil {
+				break
+			}
+			addr = at.Addr()
 		}
-		client = addr.Unmap()
+		client = addr.Unmap().WithZone("")
 		if !o.trusts(client) {
 			break
 		}

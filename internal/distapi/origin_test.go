@@ -28,6 +28,8 @@ func TestOnlyTrustedProxiesSayWhoAndWhere(t *testing.T) {
 		{"a proxy as an IPv4 address in IPv6", "[::ffff:10.9.9.9]:9", forwarded, false, "https://hub.example", "192.0.2.7"},
 		{"a proxy without headers", "10.9.9.9:9", nil, false, "http://havn:5000", "10.9.9.9"},
 		{"a proxy that passes nonsense on", "10.9.9.9:9", http.Header{"X-Forwarded-Proto": {"ftp"}, "X-Forwarded-Host": {`a"b`}, "X-Forwarded-For": {"x"}}, false, "http://havn:5000", "10.9.9.9"},
+		{"a proxy that tells the port too", "10.9.9.9:9", http.Header{"X-Forwarded-For": {"192.0.2.7:4711"}}, false, "http://havn:5000", "192.0.2.7"},
+		{"a proxy that tells the port of IPv6 too", "10.9.9.9:9", http.Header{"X-Forwarded-For": {"[2001:db8::7]:4711, 10.1.1.1:80"}}, false, "http://havn:5000", "2001:db8::7"},
 		{"no address", "@", nil, false, "http://havn:5000", "invalid IP"},
 	} {
 		r := &http.Request{Host: "havn:5000", RemoteAddr: c.remote, Header: c.header}

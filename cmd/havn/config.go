@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -114,8 +116,11 @@ func (p *program) configPrint() *cobra.Command {
 			if list, ok := s.Value.([]string); ok {
 				value = strings.Join(list, ",")
 			}
-			if value == "" {
+			switch {
+			case value == "":
 				value = "-"
+			case strings.ContainsFunc(value, unicode.IsControl): // certificates: one line a key, for people and for grep
+				value = strconv.Quote(value)
 			}
 			if _, err = fmt.Fprintf(t, "%s\t%s\t%s\n", s.Key, value, s.Origin); err != nil {
 				return failed(err)

@@ -171,6 +171,14 @@ func TestResultsInBothForms(t *testing.T) {
 	}
 }
 
+func TestOneKeyIsOneLineWhateverItsValue(t *testing.T) {
+	t.Parallel()
+	code, out, _ := execute(t, []string{"HAVN_SETTINGS_BANNER_MESSAGE=one\ntwo"}, "config", "print")
+	if code != 0 || !strings.Contains(out, `"one\ntwo"`) || strings.Contains(out, "\ntwo") {
+		t.Errorf("%d\n%s", code, out)
+	}
+}
+
 // child is havn as a process.
 type child struct {
 	cmd *exec.Cmd

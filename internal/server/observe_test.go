@@ -40,6 +40,10 @@ func TestMetricsAndProfilesAreOnTheSecondAddressAlone(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, grep(text, "havn_"))
 		}
 	}
+	// The queries of every pull, which are in no transaction.
+	if reads := label("havn_db_read_seconds_count", "outcome", "ok"); !strings.Contains(text, reads) || strings.Contains(text, reads+" 0\n") {
+		t.Errorf("no queries in\n%s", grep(text, "havn_db_"))
+	}
 	if a := get(t, inside+"/debug/pprof/goroutine?debug=1"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "goroutine profile") {
 		t.Errorf("profile: %s", a.Status)
 	}

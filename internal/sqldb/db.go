@@ -224,6 +224,7 @@ func (db *DB) Rows(ctx context.Context, query string, args ...any) iter.Seq2[Sca
 			yielded = true
 			return yield(row, err)
 		}
+		begun := db.cfg.Clock()
 		err := db.again(ctx, "read", func() error {
 			err := db.store.read(ctx, func(s *session) (err error) {
 				stopped, err = s.each(ctx, query, args, once)
@@ -235,6 +236,7 @@ func (db *DB) Rows(ctx context.Context, query string, args ...any) iter.Seq2[Sca
 			}
 			return err
 		})
+		db.metrics.queried(db.cfg.Clock().Sub(begun), err)
 		if err != nil && !stopped {
 			yield(nil, err)
 		}
@@ -242,7 +244,10 @@ func (db *DB) Rows(ctx context.Context, query string, args ...any) iter.Seq2[Sca
 }
 
 func (db *DB) scanRow(ctx context.Context, query string, args, dest []any) error {
-	return db.again(ctx, "read", func() error {
+	begun := db.cfg.Clock()
+	err := db.again(ctx, "read", func() error {
 		return db.store.read(ctx, func(s *session) error { return s.scanRow(ctx, query, args, dest) })
 	})
+	db.metrics.queried(db.cfg.Clock().Sub(begun), err)
+	return err
 }

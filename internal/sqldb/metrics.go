@@ -12,6 +12,8 @@ import (
 type metrics struct {
 	txs     *prometheus.HistogramVec
 	views   *prometheus.HistogramVec
+	reads   *prometheus.HistogramVec
+	read    prometheus.Observer // of reads, those that went well: they are on the way of every pull
 	retries *prometheus.CounterVec
 	commits *prometheus.CounterVec
 	batch   prometheus.Histogram
@@ -29,6 +31,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		views: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "havn_db_view_seconds", Help: "Read-only transactions by name and outcome.", Buckets: seconds,
 		}, []string{"view", "outcome"}),
+		reads: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "havn_db_read_seconds", Help: "Queries outside transactions by outcome, with their retries, until the last row was taken.", Buckets: seconds,
+		}, []string{"outcome"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "havn_db_retries_total", Help: "Transactions and reads that were run again, by reason.",
 		}, []string{"reason"}),
@@ -48,8 +53,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "havn_db_moves_total", Help: "How often this node began to write through another server of the database.",
 		}),
 	}
+	m.read = m.reads.WithLabelValues(outcome(nil))
 	if reg != nil {
-		reg.MustRegister(m.txs, m.views, m.retries, m.commits, m.batch, m.log, m.hosts, m.moves)
+		reg.MustRegister(m.txs, m.views, m.reads, m.retries, m.commits, m.batch, m.log, m.hosts, m.moves)
 	}
 	return m
 }
@@ -60,6 +66,15 @@ func (m *metrics) tx(name string, took time.Duration, err error) {
 
 func (m *metrics) view(name string, took time.Duration, err error) {
 	m.views.WithLabelValues(name, outcome(err)).Observe(took.Seconds())
+}
+
+// queried counts a query. That there is no such row is an answer like any other.
+func (m *metrics) queried(took time.Duration, err error) {
+	if err == nil || fail.Is(err, fail.NotFound) {
+		m.read.Observe(took.Seconds())
+		return
+	}
+	m.reads.WithLabelValues(outcome(err)).Observe(took.Seconds())
 }
 
 func (m *metrics) retried(reason string) { m.retries.WithLabelValues(reason).Inc() }

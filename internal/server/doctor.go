@@ -51,17 +51,17 @@ type doctor struct {
 	c        *config.Config
 	clock    func() time.Time
 	patience time.Duration // with one thing that is looked at: see doctorPatience
+	room     func(dir string) (free int64, ok bool)
 	found    []Finding
 }
 
 // Diagnose looks at everything that `serve` needs, and changes nothing. While a process serves the data directory, it is asked instead of
 // its stores.
 func Diagnose(ctx context.Context, c *config.Config) []Finding {
-	return diagnose(ctx, c, doctorPatience)
+	return (&doctor{c: c, clock: time.Now, patience: doctorPatience, room: roomOf}).diagnose(ctx)
 }
 
-func diagnose(ctx context.Context, c *config.Config, patience time.Duration) []Finding {
-	d := &doctor{c: c, clock: time.Now, patience: patience}
+func (d *doctor) diagnose(ctx context.Context) []Finding {
 	d.certificate()
 	d.signature()
 	for _, e := range exposed(d.c) {
@@ -72,6 +72,7 @@ func diagnose(ctx context.Context, c *config.Config, patience time.Duration) []F
 	d.redis(ctx)
 	if d.dataDir() {
 		d.stores(ctx)
+		d.ownDisk()
 	}
 	return d.found
 }
@@ -144,7 +145,7 @@ func (d *doctor) clocks() {
 	d.add("clock", Good, "", "it is %s", now.UTC().Format(time.RFC3339))
 }
 
-// dataDir looks at the directory; false: there is nothing in it to look at.
+// dataDir looks at the directory; false: it can't be used, so that nothing else is looked at.
 func (d *doctor) dataDir() bool {
 	dir := d.c.DataDir
 	info, err := os.Stat(dir)
@@ -184,8 +185,7 @@ func (d *doctor) freshDir(dir string) bool {
 		return false
 	}
 	d.add("data_dir", Good, "", "%s is not there yet: the first start makes it", dir)
-	d.addresses()
-	return false
+	return true
 }
 
 func exists(path string) bool {
@@ -239,6 +239,8 @@ func (d *doctor) running(ctx context.Context, h Holder) {
 			d.add(name, Wrong, "free space: pushes are refused below storage.low_disk", "%d MiB are free", *s.FreeBytes>>20)
 		case s.Status != stateOK:
 			d.add(name, Wrong, "look at its log", "%s (%s)", s.Status, s.Kind)
+		case s.FreeBytes != nil:
+			d.add(name, Good, "", "answers within %.1f ms; %d MiB are free", s.Latency, *s.FreeBytes>>20)
 		default:
 			d.add(name, Good, "", "answers within %.1f ms", s.Latency)
 		}

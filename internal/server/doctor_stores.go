@@ -29,6 +29,11 @@ func writable(dir string) error {
 
 // stores looks at the lock and, if nobody serves, at the stores themselves.
 func (d *doctor) stores(ctx context.Context) {
+	if !exists(d.c.DataDir) { // the first start makes it; the stores may be elsewhere, and are to be right before
+		d.addresses()
+		d.look(ctx)
+		return
+	}
 	if err := writable(d.c.DataDir); err != nil {
 		d.wrong("data_dir", dirError(err, d.c.DataDir))
 		return
@@ -95,6 +100,7 @@ func (d *doctor) database(ctx context.Context) (db *sqldb.DB, id string) {
 		return nil, "" // a file for TLS: config.Probe says what is wrong with it
 	}
 	cfg.Path = path
+	cfg.KeepMembers = true // a look changes nothing; and who looks may be root, whose files the node could not read
 	if db, err = sqldb.Open(ctx, cfg); err != nil {
 		d.wrong("database", err)
 		return nil, ""
@@ -256,6 +262,37 @@ func (d *doctor) remote(ctx context.Context, id string, db *sqldb.DB) {
 func (d *doctor) epoch(ctx context.Context, db *sqldb.DB, store *blob.Store) {
 	if err := registry.CheckEpoch(ctx, db, store); err != nil {
 		d.wrong("blobs", err)
+	}
+}
+
+const (
+	// tightRoom and leastRoom of the disk that the database, or else the data directory, is on are warned of: it takes some KiB for each push, and SQLite's log as much again for a while.
+	tightRoom = 512 << 20
+	leastRoom = 64 << 20
+)
+
+// ownDisk looks at the disk of what is not blobs. Where the blobs are on the same one, their watermark keeps it from filling up.
+func (d *doctor) ownDisk() {
+	dir := d.c.DataDir
+	if d.c.Database.Engine == config.SQLite {
+		dir = filepath.Dir(d.c.DatabasePath())
+	}
+	if d.c.Storage.Driver == config.Memory || d.c.Storage.Driver == config.Filesystem && d.c.Storage.LowDisk > 0 && sameDisk(dir, d.c.BlobPath()) {
+		return
+	}
+	at := dir
+	for !exists(at) && at != filepath.Dir(at) { // the first start makes it
+		at = filepath.Dir(at)
+	}
+	const hint = "free space: when it is full, pushes and deletes are refused, and pulls go on"
+	switch free, ok := d.room(at); {
+	case !ok:
+	case free < leastRoom:
+		d.add("disk", Wrong, hint, "%d MiB are free for %s", free>>20, dir)
+	case free < tightRoom:
+		d.add("disk", Warning, hint, "%d MiB are free for %s", free>>20, dir)
+	default:
+		d.add("disk", Good, "", "%d MiB are free for %s", free>>20, dir)
 	}
 }
 

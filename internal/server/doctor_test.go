@@ -58,7 +58,7 @@ func TestDoctorAsksTheRunningProcessAndLaterItsStores(t *testing.T) {
 		all, _ := diagnose(t, "HAVN_DATA_DIR="+r.data)
 		noneWrong(t, all)
 		return strings.Contains(find(all, "process", server.Good), r.URL()+" is ready") && strings.Contains(find(all, "lock", server.Good), "held by process") &&
-			find(all, "database", server.Good) != "" && find(all, "blobs", server.Good) != ""
+			find(all, "database", server.Good) != "" && strings.Contains(find(all, "blobs", server.Good), "MiB are free")
 	})
 	r.stop()
 	if err := r.wait(t); err != nil {
@@ -79,6 +79,36 @@ func TestDoctorAsksTheRunningProcessAndLaterItsStores(t *testing.T) {
 		t.Errorf("%q of %+v", got, all)
 	}
 	mustBeAbsent(t, filepath.Join(r.data, "blobs"))
+}
+
+// TestDoctorLooksAtTheStoresBeforeTheFirstStart: they may be there, and wrong, long before the data directory is.
+func TestDoctorLooksAtTheStoresBeforeTheFirstStart(t *testing.T) {
+	t.Parallel()
+	all, data := diagnose(t, "HAVN_DATABASE_ENGINE=mysql", "HAVN_DATABASE_HOSTS=127.0.0.1:1", "HAVN_DATABASE_USER=havn", "HAVN_DATABASE_PASSWORD=havn", "HAVN_CLUSTER_SECRET=0123456789abcdef",
+		"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_ENDPOINT=http://127.0.0.1:1", "HAVN_STORAGE_S3_BUCKET=bucket", "HAVN_STORAGE_S3_ACCESS_KEY=a", "HAVN_STORAGE_S3_SECRET_KEY=b")
+	mustBeAbsent(t, data)
+	for _, subject := range []string{"database", "blobs"} {
+		if got := find(all, subject, server.Wrong); !strings.Contains(got, "127.0.0.1:1") {
+			t.Errorf("%s: %+v", subject, all)
+		}
+	}
+}
+
+// TestDoctorLooksAtTheDiskOfTheDatabase: nothing else watches it where the blobs are elsewhere.
+func TestDoctorLooksAtTheDiskOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	away := []string{"HAVN_STORAGE_DRIVER=s3", "HAVN_STORAGE_S3_ENDPOINT=http://127.0.0.1:1", "HAVN_STORAGE_S3_BUCKET=bucket", "HAVN_STORAGE_S3_ACCESS_KEY=a", "HAVN_STORAGE_S3_SECRET_KEY=b"}
+	for free, want := range map[int64]server.Status{10 << 20: server.Wrong, 100 << 20: server.Warning, 1 << 40: server.Good} {
+		c, data := configure(t, away...)
+		if got := find(server.DiagnoseWithRoom(t.Context(), c, free), "disk", want); !strings.Contains(got, data) {
+			t.Errorf("%d MiB: %q", free>>20, got)
+		}
+	}
+	r := start(t)
+	c, _ := configure(t, "HAVN_DATA_DIR="+r.data, "HAVN_STORAGE_LOW_DISK=1MiB")
+	if got := server.DiagnoseWithRoom(t.Context(), c, 0); find(got, "disk", server.Wrong) != "" {
+		t.Errorf("the disk that the blobs are on too: %+v", got)
+	}
 }
 
 func TestDoctorSaysWhatIsWrong(t *testing.T) {

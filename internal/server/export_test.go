@@ -138,5 +138,11 @@ func Listen(t *testing.T, addrs ...string) ([]net.Listener, error) {
 
 // DiagnoseWithin is Diagnose with another patience.
 func DiagnoseWithin(ctx context.Context, c *config.Config, patience time.Duration) []Finding {
-	return diagnose(ctx, c, patience)
+	return (&doctor{c: c, clock: time.Now, patience: patience, room: roomOf}).diagnose(ctx)
+}
+
+// DiagnoseWithRoom is Diagnose where so much is free on the disk of the data directory.
+func DiagnoseWithRoom(ctx context.Context, c *config.Config, free int64) []Finding {
+	room := func(string) (int64, bool) { return free, true }
+	return (&doctor{c: c, clock: time.Now, patience: doctorPatience, room: room}).diagnose(ctx)
 }

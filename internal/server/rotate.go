@@ -49,6 +49,7 @@ func openStopped(ctx context.Context, c *config.Config, what string) (*sqldb.DB,
 	if err != nil {
 		return nil, nil, err
 	}
+	d.KeepMembers = true // the file is the node's that this machine may have, and who runs the command may be root
 	if d.Engine == sqldb.SQLite {
 		d.Path = c.DatabasePath()
 		if c.Storage.Driver == config.Memory || !exists(d.Path) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -175,9 +176,26 @@ func silent(t *testing.T) string {
 // settings expects that doctor tells of settings that lose what was acknowledged, and that nothing else is wrong with a good database.
 func settings(t *testing.T, good []string, unsafe string) {
 	t.Helper()
-	r, code := findings(t, append(append([]string{}, good...), "HAVN_DATA_DIR="+t.TempDir()))
+	data := t.TempDir()
+	r, code := findings(t, append(append([]string{}, good...), "HAVN_DATA_DIR="+data))
+	empty(t, data)
+	before, _ := findings(t, append(append([]string{}, good...), "HAVN_DATA_DIR="+filepath.Join(data, "none"))) // before the first start makes it
+	empty(t, data)
+	if !before.has("wrong", unsafe) || !before.has("ok", "its tables are not there yet") {
+		t.Errorf("without a data directory doctor says %+v", before.Findings)
+	}
 	if code == 0 || !r.has("wrong", unsafe) || !r.has("ok", "its tables are not there yet") || !r.has("ok", "max_connections is") || !r.has("ok", "that of the database's server is this machine's") {
 		t.Errorf("doctor ended with %d: %+v", code, r.Findings)
+	}
+}
+
+// empty expects that a command left nothing in a directory: it may have been root, whose files a node that is not could not read.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	need(t, err)
+	if len(left) > 0 {
+		t.Errorf("%v is left in the data directory", left)
 	}
 }
 
@@ -211,7 +229,8 @@ func rotates(t *testing.T, env []string) {
 	c := newClient(s)
 	c.logIn(t, "ha/rotate")
 	need(t, c.push(t.Context(), newImage("ha/rotate", "1")))
-	other := append(append([]string{}, env...), "HAVN_DATA_DIR="+t.TempDir())
+	data := t.TempDir()
+	other := append(append([]string{}, env...), "HAVN_DATA_DIR="+data)
 	change := func(args ...string) {
 		t.Helper()
 		if out, said, code := havn(t, other, append([]string{"key", "rotate"}, args...)...); code != 0 {
@@ -225,6 +244,7 @@ func rotates(t *testing.T, env []string) {
 		t.Errorf("a token of the key before: %v", err)
 	}
 	change("--revoke")
+	empty(t, data)
 	time.Sleep(heedTime)
 	if _, err := c.get(t.Context(), list); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a token of a key that was revoked is answered %v, want 401", err)

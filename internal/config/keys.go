@@ -86,7 +86,7 @@ func logKeys() []key {
 			[]string{"debug", "info", "warn", "error"}, []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}, equal).common(),
 		choice("log.format", "text", "Form of log lines, which go to standard error.", func(c *Config) *LogFormat { return &c.Log.Format },
 			[]string{"text", "json"}, []LogFormat{Text, JSON}, equal).common(),
-		toggle("log.access", true, "Write one line for each request.", func(c *Config) *bool { return &c.Log.Access }),
+		toggle("log.access", true, "Write one line for each request, whatever log.level is.", func(c *Config) *bool { return &c.Log.Access }),
 	}
 }
 

@@ -146,3 +146,13 @@ func DiagnoseWithRoom(ctx context.Context, c *config.Config, free int64) []Findi
 	room := func(string) (int64, bool) { return free, true }
 	return (&doctor{c: c, clock: time.Now, patience: doctorPatience, room: room}).diagnose(ctx)
 }
+
+// LastIdle answers the other end of the connection that came to have no request last; "" if there is none.
+func (s *Server) LastIdle() string {
+	s.places.mu.Lock()
+	defer s.places.mu.Unlock()
+	if c := s.places.idle.back; c != nil {
+		return c.RemoteAddr().String()
+	}
+	return ""
+}

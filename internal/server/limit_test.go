@@ -188,6 +188,12 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	for range 40 {
 		conn := dialFrom(t, r, "127.0.0.1", idleRequest)
 		begins(t, conn)
+		// The server learns after its answer that the connection is idle.
+		for deadline := time.Now().Add(patience); r.LastIdle() != conn.LocalAddr().String(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("a connection without a request is not idle")
+			}
+		}
 		idle = append(idle, conn)
 	}
 	if text := rest(t, dialFrom(t, r, "127.0.0.2", lastRequest)); !strings.HasPrefix(text, "HTTP/1.1 200 ") {

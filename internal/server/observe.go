@@ -34,6 +34,7 @@ type witness struct {
 	http.ResponseWriter
 	body    countedBody
 	entry   entry
+	head    bool // the answer has no body: what the handler writes is dropped
 	status  int
 	sent    int64
 	subject string
@@ -77,8 +78,14 @@ func (w *witness) Write(p []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	n, err := w.ResponseWriter.Write(p)
-	w.sent += int64(n)
+	w.count(int64(n))
 	return n, err
+}
+
+func (w *witness) count(n int64) {
+	if !w.head {
+		w.sent += n
+	}
 }
 
 // ReadFrom hands a file on to the connection, so that the kernel may copy it (sendfile), and counts.
@@ -89,11 +96,11 @@ func (w *witness) ReadFrom(src io.Reader) (int64, error) {
 	to, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
 		n, err := io.Copy(struct{ io.Writer }{w.ResponseWriter}, src)
-		w.sent += n
+		w.count(n)
 		return n, err
 	}
 	n, err := to.ReadFrom(src)
-	w.sent += n
+	w.count(n)
 	return n, err
 }
 
@@ -104,7 +111,7 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w = &witness{}
 	}
-	w.ResponseWriter, w.status, w.sent, w.subject, w.code, w.why = rw, 0, 0, "", "", ""
+	w.ResponseWriter, w.head, w.status, w.sent, w.subject, w.code, w.why = rw, r.Method == http.MethodHead, 0, 0, "", "", ""
 	w.body = countedBody{}
 	if r.Body != nil && r.Body != http.NoBody {
 		w.body.ReadCloser = r.Body

@@ -92,6 +92,20 @@ func TestTheAccessLogSaysWhoDidWhatAndNoSecrets(t *testing.T) {
 	}
 }
 
+func TestTheAccessLogCountsWhatWasSent(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		if _, err := do(t, http.DefaultClient, method, r.URL()+"/v2/app/manifests/v1", nil, basic()...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the lines", func() bool { return len(r.log.lines("request")) == 2 })
+	if with, without := r.log.lines("request")[0]["bytes"], r.log.lines("request")[1]["bytes"]; with == 0.0 || without != 0.0 {
+		t.Errorf("%v bytes of a GET, %v of a HEAD, which has no body", with, without)
+	}
+}
+
 func TestTheAccessLogSaysWhyARequestWasRefused(t *testing.T) {
 	t.Parallel()
 	r := start(t, "HAVN_LOG_FORMAT=json")

@@ -37,18 +37,22 @@ func TestPushesAndDeletesLockNoGapsOnMariaDB(t *testing.T) {
 			}
 		}
 	})
+	pushAndDelete(t, w, 0, func() {})
+	var project int64
+	need(t, w.DB.Row(t.Context(), "SELECT id FROM projects WHERE name = ?", "gaps").Scan(&project))
+	need(t, w.SetQuota(t.Context(), project, 1<<30))
 	for i := range 3 {
-		pushAndDelete(t, w, i)
+		pushAndDelete(t, w, i, func() { need(t, w.CountQuota(t.Context(), project)) })
 	}
-	for _, tx := range []string{"upload.start", "upload.settle", "blob.commit", "blob.mount", "manifest.put", "upload.cancel", "tag.delete", "manifest.delete", "blob.delete", "repository.delete"} {
+	for _, tx := range []string{"upload.start", "upload.settle", "blob.commit", "blob.mount", "manifest.put", "upload.cancel", "tag.delete", "manifest.delete", "blob.delete", "repository.delete", "quota.count"} {
 		if !seen[tx] {
 			t.Errorf("no transaction %s was seen", tx)
 		}
 	}
 }
 
-// pushAndDelete does once what clients do, with several objects to a blob.
-func pushAndDelete(t *testing.T, w *registrytest.World, i int) {
+// pushAndDelete does once what clients do, with several objects to a blob, and something between pushes and deletions.
+func pushAndDelete(t *testing.T, w *registrytest.World, i int, between func()) {
 	ctx := t.Context()
 	repo, other := registrytest.Name("gaps/app"), registrytest.Name("gaps/other")
 	large, config := registrytest.Content("large", 3000+i), registrytest.Content("config", 100+i)
@@ -70,6 +74,7 @@ func pushAndDelete(t *testing.T, w *registrytest.World, i int) {
 	if _, err := w.PushBlob(ctx, repo, registry.PushBlob{Pusher: registrytest.Admin, Digest: registrytest.Sum(config), Size: -1, Body: bytes.NewReader(large)}); err == nil {
 		t.Fatal("another content was taken")
 	}
+	between()
 	need(t, w.DeleteTag(ctx, repo, registrytest.Tag("v1")))
 	need(t, w.DeleteManifest(ctx, repo, d.Digest))
 	need(t, w.DeleteBlob(ctx, other, registrytest.Sum(config)))

@@ -100,6 +100,7 @@ func (d *Driver) layOut() error {
 		if err = os.Mkdir(filepath.Join(objects, folder), dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return classified(err, "make folder %s in %s", folder, objects)
 		}
+		leave(filepath.Join(objects, folder), d.root)
 	}
 	if err = errors.Join(flushDir(objects), flushDir(d.root)); err != nil {
 		return err
@@ -121,6 +122,7 @@ func makeAll(folder string) error {
 	}
 	switch {
 	case err == nil:
+		leave(folder, filepath.Dir(folder))
 		return flushDir(filepath.Dir(folder))
 	case errors.Is(err, fs.ErrExist):
 		return nil // if it is a file, the next step says so
@@ -201,6 +203,7 @@ func (d *Driver) create(path string) (*os.File, error) {
 		folder := filepath.Dir(path)
 		d.remade.Store(true)
 		if err = os.Mkdir(folder, dirMode); err == nil || errors.Is(err, fs.ErrExist) {
+			leave(folder, d.root)
 			f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
@@ -213,6 +216,7 @@ func (d *Driver) create(path string) (*os.File, error) {
 	if err = d.here(); err != nil {
 		return nil, errors.Join(err, f.Close(), ignoreAbsent(os.Remove(path)))
 	}
+	leave(path, d.root)
 	return f, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/havn-registry/havn/internal/blob"
@@ -42,6 +43,47 @@ func TestDirectory(t *testing.T) {
 			}
 			return open(t, r.root)
 		})
+}
+
+// TestWhatRootMakesIsTheDirectorysOwners: `havn store confirm` is run by root, and the service, which is somebody else, must read what it wrote. An ordinary user makes files of his own in a directory of his own.
+func TestWhatRootMakesIsTheDirectorysOwners(t *testing.T) {
+	t.Parallel()
+	const somebody = 4321
+	root := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(root, somebody, somebody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := ownerOf(t, root)
+	root = filepath.Join(root, "blobs")
+	d := open(t, root)
+	name := blobtest.Store(d).NewName()
+	if _, err := d.Put(t.Context(), name, 1, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{".", filepath.Dir(filepath.Dir(name)), filepath.Dir(name), name} {
+		if got := ownerOf(t, filepath.Join(root, path)); got != want {
+			t.Errorf("%s is of user and group %v, want %v", path, got, want)
+		}
+	}
+}
+
+// ownerOf answers whose a file is.
+func ownerOf(t *testing.T, path string) [2]uint32 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		t.Fatalf("%T", info.Sys())
+	}
+	return [2]uint32{s.Uid, s.Gid}
 }
 
 func TestFilesAreTheOwnersAlone(t *testing.T) {

@@ -27,6 +27,13 @@ func TestADatabaseThatIsOlderThanTheStoreIsToldOfUntilItIsConfirmed(t *testing.T
 	if !strings.Contains(again.log.String(), advice) {
 		t.Error("the start says nothing")
 	}
+	await(t, "the process says where it answers", func() bool { all, _ = diagnose(t, data); return find(all, "process", server.Good) != "" })
+	if got := find(all, "blobs", server.Wrong); !strings.Contains(got, advice) {
+		t.Errorf("while it serves, doctor says %q", got)
+	}
+	if seen := server.Look(t.Context(), c); seen.Level != server.LevelDegraded || !strings.Contains(find(seen.Findings, "blobs", server.Wrong), advice) {
+		t.Errorf("while it serves, status says that the registry is %s: %+v", seen.Level, seen.Findings)
+	}
 	if _, err := server.ConfirmStore(t.Context(), c); !fail.Is(err, fail.Conflict) || fail.HintOf(err) == "" {
 		t.Errorf("while it serves: %v", err)
 	}
@@ -39,5 +46,9 @@ func TestADatabaseThatIsOlderThanTheStoreIsToldOfUntilItIsConfirmed(t *testing.T
 	third := startWith(t, server.Options{Config: c}, r.data)
 	if strings.Contains(third.log.String(), advice) {
 		t.Error("the start still says it")
+	}
+	await(t, "the process says where it answers", func() bool { all, _ = diagnose(t, data); return find(all, "process", server.Good) != "" })
+	if seen := server.Look(t.Context(), c); seen.Level != server.LevelGood {
+		t.Errorf("status still says it: %+v", seen.Findings)
 	}
 }

@@ -244,6 +244,9 @@ func (d *doctor) running(ctx context.Context, h Holder) {
 		default:
 			d.add(name, Good, "", "answers within %.1f ms", s.Latency)
 		}
+		if s.Kept {
+			d.add(name, Wrong, keptHint, keptWhy)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ type readiness struct {
 	redis    *redis.Client // nil: none
 	id       string
 	lowDisk  int64
+	lost     func() error // why nothing is deleted from the blob store
 	clock    func() time.Time
 	stopping atomic.Bool
 
@@ -53,6 +54,7 @@ type State struct {
 	Kind      string    `json:"kind"`   // which product
 	Latency   float64   `json:"latency_ms"`
 	FreeBytes *int64    `json:"free_bytes,omitempty"`
+	Kept      bool      `json:"kept,omitempty"` // nothing is deleted from it: it is not sure whose it is
 
 	why, hint string // for operators: /readyz is open to everybody
 }
@@ -184,6 +186,9 @@ func (r *readiness) store(ctx context.Context) State {
 	s := State{Status: stateOf(err), Kind: "blobs", Latency: milliseconds(r.clock().Sub(begin))}
 	if err != nil {
 		s.why, s.hint = err.Error(), fail.HintOf(err)
+	}
+	if lost := r.lost(); err == nil && lost != nil {
+		s.Kept, s.why, s.hint = true, lost.Error(), fail.HintOf(lost)
 	}
 	if free, _, ok, spaceErr := r.blobs.Space(ctx); ok && spaceErr == nil {
 		s.FreeBytes = &free

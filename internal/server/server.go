@@ -184,12 +184,13 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	if err != nil {
 		return err
 	}
-	if lost := registry.CheckEpoch(ctx, db, s.stores.blobs); lost != nil {
+	lost := registry.CheckEpoch(ctx, db, s.stores.blobs)
+	if lost != nil {
 		s.log.Warn(lost.Error(), "hint", fail.HintOf(lost))
 	}
 	s.sweep = sweep.New(sweep.Config{
 		Registry: s.registry, Access: s.access, Node: s.node, Log: s.log, Clock: s.clock, Metrics: reg,
-		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval),
+		UploadTime: c.Uploads.ExpireAfter, Interval: c.Sweep.Interval, OrphanAge: c.Sweep.SafeTime, OrphanEvery: orNever(c.Sweep.OrphanInterval), LostAtStart: lost,
 	})
 	api := distapi.New(distapi.Config{
 		Registry: s.registry, Access: s.access, Log: s.log, Clock: s.clock, Audit: s.audit,
@@ -197,7 +198,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 		ReadOnly: func() bool { return s.settings.Live().ReadOnly }, Redirect: c.Storage.Redirect, RedirectNetworks: c.Storage.RedirectNetworks,
 	})
 	harbor := s.harbor()
-	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, clock: s.clock}
+	s.ready = &readiness{db: db, blobs: s.stores.blobs, redis: s.redis, id: id, lowDisk: c.Storage.LowDisk, lost: s.sweep.Lost, clock: s.clock}
 	sees.ready = s.ready
 	s.notifier = newNotifier(s.log, db.Ping)
 	return s.serveWith(ctx, api, harbor, reg)

@@ -32,6 +32,7 @@ type seen struct {
 	Status string    `json:"status"`
 	Kind   string    `json:"kind"`
 	Since  time.Time `json:"since"`
+	Kept   bool      `json:"kept,omitempty"`
 	Why    string    `json:"why,omitempty"`
 	Hint   string    `json:"hint,omitempty"`
 }
@@ -49,7 +50,7 @@ func (s *sights) text(ctx context.Context) string {
 	now := s.ready.look(ctx)
 	v := sight{Host: s.host, Status: now.Status, Stores: map[string]seen{}, Offset: s.offset(ctx).Milliseconds(), Servers: s.db.Servers()}
 	for name, state := range now.Stores {
-		v.Stores[name] = seen{state.Status, state.Kind, state.Since, inShort(state.why), inShort(state.hint)}
+		v.Stores[name] = seen{state.Status, state.Kind, state.Since, state.Kept, inShort(state.why), inShort(state.hint)}
 	}
 	for i, one := range v.Servers {
 		v.Servers[i].Why = inShort(one.Why)

@@ -52,6 +52,7 @@ type Seeing struct {
 	Status string    `json:"status"`
 	Kind   string    `json:"kind"`
 	Since  time.Time `json:"since"`
+	Kept   bool      `json:"kept,omitempty"` // nothing is deleted from it
 	Why    string    `json:"why,omitempty"`
 
 	hint string
@@ -143,6 +144,9 @@ func (v *viewer) wrong(l Level, subject, hint, format string, args ...any) {
 func (v *viewer) judgeStores() {
 	bad := 0
 	for _, s := range v.Stores["blobs"] {
+		if s.Kept {
+			v.wrong(LevelDegraded, "blobs", cmp.Or(s.hint, keptHint), "node %s: %s", s.Node, cmp.Or(s.Why, keptWhy))
+		}
 		switch s.Status {
 		case stateOK:
 			continue
@@ -162,6 +166,12 @@ func (v *viewer) judgeStores() {
 		}
 	}
 }
+
+// keptWhy and keptHint are what is told of a store from which nothing is deleted where the reason is in the log alone: anybody may ask /readyz.
+const (
+	keptWhy  = "nothing is deleted from the blob store"
+	keptHint = "look at its log for the reason. If the database was restored or copied, read \"Restore\" in docs/operations.md: `havn store confirm` says that this one is to be kept"
+)
 
 // because says why a store is not well, if that is known.
 func (s Seeing) because() string {
@@ -242,7 +252,7 @@ func (v *viewer) process(ctx context.Context) error {
 			}
 			continue
 		}
-		v.Stores[name] = []Seeing{{Node: held.Host, Status: s.Status, Kind: s.Kind, Since: s.Since}}
+		v.Stores[name] = []Seeing{{Node: held.Host, Status: s.Status, Kind: s.Kind, Since: s.Since, Kept: s.Kept}}
 	}
 	return nil
 }

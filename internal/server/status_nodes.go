@@ -172,7 +172,7 @@ func (v *viewer) seen(n NodeState) {
 	}
 	for name, s := range n.sight.Stores {
 		if name != "database" {
-			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, n.atDatabase(s.Since), s.Why, s.Hint})
+			v.Stores[name] = append(v.Stores[name], Seeing{n.Name(), s.Status, s.Kind, n.atDatabase(s.Since), s.Kept, s.Why, s.Hint})
 		}
 	}
 	for _, s := range n.sight.Servers {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/fail"
 )
 
 // seenEpoch is the epoch of the blob store, and since when this process has seen it.
@@ -24,6 +25,14 @@ func (s *Sweeper) holdStore(ctx context.Context, claim *cluster.Claim) error {
 		s.epoch = seenEpoch{n, s.Clock()}
 	}
 	return nil
+}
+
+// tell keeps for Lost why nothing is deleted.
+func (s *Sweeper) tell(lost error) {
+	if fail.Is(lost, fail.Unavailable) {
+		lost = nil
+	}
+	s.lost.Store(&lost)
 }
 
 // beginEpoch begins the next epoch when it is time. A disk that is full keeps it from being begun, and nothing from being deleted.

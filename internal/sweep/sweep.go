@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,6 +69,7 @@ type Config struct {
 	Interval    time.Duration // between two sweeps, give or take a tenth; 0: the default
 	OrphanAge   time.Duration // an object that no row names goes when it is so old; 0: the default
 	OrphanEvery time.Duration // between two walks over the store's list; 0: the default; Never
+	LostAtStart error         // why nothing is deleted from the store, as the start saw it; nil: it is this database's
 	ListAtOnce  int           // how much of the store's list one sweep looks at; 0: the default
 }
 
@@ -78,6 +80,7 @@ type Sweeper struct {
 	ops     seenOps
 	epoch   seenEpoch
 	dead    deadWalk
+	lost    atomic.Pointer[error]
 	removed *prometheus.CounterVec
 	failed  *prometheus.CounterVec
 	success prometheus.Gauge
@@ -105,8 +108,12 @@ func New(c Config) *Sweeper {
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(s.removed, s.failed, s.success)
 	}
+	s.lost.Store(&c.LostAtStart)
 	return s
 }
+
+// Lost answers why nothing is deleted from the blob store, nil if that is not so: as the start saw it, and from then on as the node does whose duty the sweep is. That the store is away is not told: it may be back by now. It is safe for concurrent use.
+func (s *Sweeper) Lost() error { return *s.lost.Load() }
 
 func orDefault[T int | time.Duration](v, other T) T {
 	if v == 0 {
@@ -203,6 +210,9 @@ func (s *Sweeper) chores(claim *cluster.Claim, now time.Time) []chore {
 func (s *Sweeper) sweep(ctx context.Context) (more bool, err error) {
 	claim, ok, err := s.Node.Claim(ctx, duty)
 	if err != nil || !ok {
+		if err == nil {
+			s.tell(nil) // the node whose duty it is knows better
+		}
 		return false, err
 	}
 	now, err := s.Node.Earliest(ctx)
@@ -211,6 +221,7 @@ func (s *Sweeper) sweep(ctx context.Context) (more bool, err error) {
 	}
 	var failures []error
 	lost := s.holdStore(ctx, claim)
+	s.tell(lost)
 	if lost != nil {
 		s.failed.WithLabelValues("blob store").Inc()
 		failures = append(failures, lost)

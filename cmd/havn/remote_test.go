@@ -421,12 +421,19 @@ func TestRobotsByTheCommandLine(t *testing.T) {
 	c := spawn(t)
 	p := admin(t, c)
 	p.fine("project", "create", "team")
+	p.fails(exitFailed, "project team is there already", "project", "create", "team")
 	var made struct{ Name, Secret string }
 	p.json(&made, "robot", "create", "ci", "--project", "team", "--permission", "repository:pull", "--permission", "repository:push", "--permission", "project:read", "--days", "30", "--description", "pushes")
 	if made.Name != "robot$team+ci" || made.Secret == "" {
 		t.Errorf("%+v", made)
 	}
 	p.says("robot create mirror --permission *=repository:pull --permission /=user:list", "robot$mirror", "shown this once")
+	var ends struct{ Duration int64 }
+	p.json(&ends, "robot", "get", "mirror")
+	if ends.Duration != 30 {
+		t.Errorf("an account whose maker does not say how long it is good is good for %d days, and settings.robot_token_duration says 30", ends.Duration)
+	}
+	p.says("robot create forever --permission *=repository:pull --days -1", "good until: never")
 	p.fails(exitUsage, "may do nothing", "robot", "create", "idle")
 	p.fails(exitUsage, "write RESOURCE:ACTION", "robot", "create", "bad", "--permission", "repository:pull")
 	p.fails(exitUsage, "write RESOURCE:ACTION", "robot", "create", "bad", "--project", "team", "--permission", "other=repository:pull")

@@ -109,7 +109,7 @@ func (p *program) robotCreate() *cobra.Command {
 			return answered{}, err
 		case len(permissions) == 0:
 			return answered{}, usage(fail.E(fail.Invalid, nil, "a robot account that may do nothing").Hint("say what it may do: --permission repository:pull"))
-		case days == 0 || days < -1:
+		case r.cmd.Flags().Changed("days") && days == 0 || days < -1: // not said at all, it is what administrators have set
 			return answered{}, usage(fail.E(fail.Invalid, nil, "--days %d", days).Hint("use 1 or more, or -1 for one that does not end"))
 		}
 		body := client.RobotCreate{Name: r.args[0], Description: description, Level: client.LevelSystem, Duration: days, Permissions: permissions}
@@ -121,7 +121,7 @@ func (p *program) robotCreate() *cobra.Command {
 	})
 	project = ofProject(cmd)
 	may.flags(cmd)
-	cmd.Flags().Int64Var(&days, "days", -1, "after how many days it ends; -1: never")
+	cmd.Flags().Int64Var(&days, "days", 0, "after how many days it ends, -1: never; without it, what settings.robot_token_duration says")
 	cmd.Flags().StringVar(&description, "description", "", "what it is for")
 	return cmd
 }

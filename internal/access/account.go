@@ -136,7 +136,7 @@ func (a *Access) createUser(ctx context.Context, s UserSpec, addr string) (User,
 		return writeProfile(ctx, tx, id, s.Profile)
 	})
 	if taken {
-		err = fail.E(fail.Exists, nil, "user %s", s.Name).Hint("use another name")
+		err = fail.E(fail.Exists, nil, "user %s is there already", s.Name).Hint("use another name")
 	}
 	if err != nil {
 		return User{}, fmt.Errorf("make user %s: %w", s.Name, err)

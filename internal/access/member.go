@@ -60,7 +60,7 @@ func (a *Access) AddMember(ctx context.Context, project int64, s MemberSpec) (Me
 		return err
 	})
 	if taken {
-		err = fail.E(fail.Exists, nil, "a member of project %d", project).Hint("change the role that it has")
+		err = fail.E(fail.Exists, nil, "it is a member of project %d already", project).Hint("change the role that it has")
 	}
 	if err != nil {
 		return Member{}, fmt.Errorf("add a member to project %d: %w", project, keyIsNotFound(err, "the project, the user or the group"))

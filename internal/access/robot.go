@@ -117,7 +117,7 @@ func (a *Access) CreateRobot(ctx context.Context, who Identity, s RobotSpec) (Ro
 		return a.insertRobot(ctx, tx, id, who, s, places)
 	})
 	if taken {
-		err = fail.E(fail.Exists, nil, "robot %s", RobotName(a.robotPrefix(), s.Project, s.Name)).Hint("use another name, or change that one")
+		err = fail.E(fail.Exists, nil, "robot %s is there already", RobotName(a.robotPrefix(), s.Project, s.Name)).Hint("use another name, or change that one")
 	}
 	if err != nil {
 		return Robot{}, "", fmt.Errorf("make robot %s: %w", s.Name, keyIsNotFound(err, "project"))

@@ -84,7 +84,7 @@ func (a *Access) CreateGroup(ctx context.Context, origin, key, name string) (Use
 		return err
 	})
 	if taken {
-		err = fail.E(fail.Exists, nil, "group %s", g.Key).Hint("it is number %d", id)
+		err = fail.E(fail.Exists, nil, "group %s is there already", g.Key).Hint("it is number %d", id)
 	}
 	if err != nil {
 		return UserGroup{}, err

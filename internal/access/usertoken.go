@@ -65,7 +65,7 @@ func (a *Access) CreateUserToken(ctx context.Context, user int64, name string, e
 		return a.insertToken(ctx, tx, user, &t, secret)
 	})
 	if taken {
-		err = fail.E(fail.Exists, nil, "token %q", name).Hint("use another name, or delete that one")
+		err = fail.E(fail.Exists, nil, "token %q is there already", name).Hint("use another name, or delete that one")
 	}
 	if err != nil {
 		return UserToken{}, "", fmt.Errorf("make a token of user %d: %w", user, keyIsNotFound(err, "the user"))

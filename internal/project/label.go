@@ -72,7 +72,7 @@ func shownLabel(l index.Label) Label {
 func labelUnknown(id int64) error { return fail.E(fail.NotFound, nil, "label %d", id) }
 
 func labelTaken(name string) error {
-	return fail.E(fail.Exists, nil, "label %.100q", name).Hint("choose another name")
+	return fail.E(fail.Exists, nil, "label %.100q is there already", name).Hint("choose another name")
 }
 
 // CreateLabel makes a label and answers its number; ID and times are not read. Exists if its project, or all of them together, has one of its name; NotFound if there is no such project.
@@ -257,7 +257,7 @@ func (p *Projects) Attach(ctx context.Context, repo oci.Name, d oci.Digest, labe
 		return txErr
 	})
 	if errors.Is(err, errTaken) {
-		return fail.E(fail.Exists, nil, "label %d on %s of %s", label, d, repo)
+		return fail.E(fail.Exists, nil, "label %d is on %s of %s already", label, d, repo)
 	}
 	if err != nil {
 		return fmt.Errorf("label %s of %s: %w", d, repo, err)

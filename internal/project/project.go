@@ -121,7 +121,7 @@ func (p *Projects) Create(ctx context.Context, c Create) (id int64, err error) {
 	})
 	switch {
 	case errors.Is(err, errTaken):
-		return 0, fail.E(fail.Exists, nil, "project %s", c.Name).Hint("choose another name")
+		return 0, fail.E(fail.Exists, nil, "project %s is there already", c.Name).Hint("choose another name")
 	case fail.CodeOf(err) == codeFK:
 		return 0, fail.E(fail.NotFound, err, "user %d", c.Owner)
 	case err != nil:

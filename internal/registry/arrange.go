@@ -47,7 +47,7 @@ func (r *Registry) AddTag(ctx context.Context, name oci.Name, d oci.Digest, tag 
 		return err
 	})
 	if errors.Is(err, errTagged) {
-		return fail.E(fail.Exists, nil, "tag %s of %s", tag, name).Hint("delete it first, or push to it")
+		return fail.E(fail.Exists, nil, "tag %s of %s is there already", tag, name).Hint("delete it first, or push to it")
 	}
 	if err != nil {
 		return fmt.Errorf("tag %s of %s as %s: %w", d, name, tag, err)

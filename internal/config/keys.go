@@ -148,7 +148,7 @@ func outboundKeys() []key {
 			func(c *Config) **url.URL { return &c.Tracing.OTLPEndpoint }, func(s string) (*url.URL, error) { return parseURL(s, true, "https", "http") }, writeURL).
 			like("http://127.0.0.1:4318").empty("no traces, at no cost"),
 		share("tracing.sample", "1", "Share of requests that are traced, unless the caller's traceparent header decides.", func(c *Config) *float64 { return &c.Tracing.Sample }),
-		size("memory.limit", "36MiB", "Go's soft memory limit: the collector works harder to stay below it. The environment's GOMEMLIMIT wins.",
+		size("memory.limit", "36MiB", "Go's soft memory limit while nothing is under way; each request adds half a MiB. The collector works harder to stay below it. The environment's GOMEMLIMIT wins.",
 			func(c *Config) *int64 { return &c.Memory.Limit }, extent{min: 16 * mib, max: 16 * tib, off: "no limit"}),
 	}
 }

@@ -46,6 +46,12 @@ func TestWhatNodesSeeDecidesHowTheWholeIs(t *testing.T) {
 		}
 		return n
 	}
+	kept := func(n NodeState) NodeState {
+		blobs := n.sight.Stores["blobs"]
+		blobs.Kept, blobs.Why = true, "it is in epoch 2"
+		n.sight.Stores["blobs"] = blobs
+		return n
+	}
 	for name, c := range map[string]struct {
 		nodes []NodeState
 		level Level
@@ -59,6 +65,7 @@ func TestWhatNodesSeeDecidesHowTheWholeIs(t *testing.T) {
 		"all miss blobs":      {[]NodeState{node("a", nodeServing, "1", "unavailable"), node("b", nodeServing, "1", "unavailable")}, LevelDown, "node a sees the blob store unavailable"},
 		"little space":        {[]NodeState{node("a", nodeServing, "1", stateLow), node("b", nodeServing, "1", stateOK)}, LevelDegraded, "has little space"},
 		"little everywhere":   {[]NodeState{node("a", nodeServing, "1", stateLow)}, LevelDown, "has little space"},
+		"nothing is deleted":  {[]NodeState{kept(node("a", nodeServing, "1", stateOK)), node("b", nodeServing, "1", stateOK)}, LevelDegraded, "node a: it is in epoch 2"},
 		"one is left":         {[]NodeState{node("a", nodeServing, "1", stateOK), node("b", nodeStopped, "1", stateOK)}, LevelGood, "one node serves"},
 		"nobody serves":       {[]NodeState{node("a", nodeDead, "1", stateOK)}, LevelDown, "no node serves"},
 		"nobody ever did":     {nil, LevelDown, "no node serves"},

@@ -109,11 +109,13 @@ func TestACopyOfTheDatabaseDeletesNothingOfTheOther(t *testing.T) {
 		},
 		"of a moment ago, until one is confirmed": func(t *testing.T, original, duplicate *site) {
 			hours(48, duplicate, original)
+			refused(t, "what the original tells", original.sweep.Lost())
 			original.confirm()
 			last := hours(48, duplicate, original)
 			refused(t, "the copy", last[0])
-			if last[1] != nil {
-				t.Errorf("the original, which was confirmed: %v", last[1])
+			refused(t, "what the copy tells", duplicate.sweep.Lost())
+			if last[1] != nil || original.sweep.Lost() != nil {
+				t.Errorf("the original, which was confirmed: %v; it tells %v", last[1], original.sweep.Lost())
 			}
 		},
 	} {

@@ -438,7 +438,7 @@ func (r *Registry) quotaExceeded(ctx context.Context, project, n int64) error {
 		return fmt.Errorf("look at the quota of project %d: %w", project, err)
 	}
 	return fail.E(fail.Denied, nil, "%s more in project %s will exceed the configured upper limit: %s of %s are used, and %s are promised to pushes under way", bytesText(n), u.Name, bytesText(u.Used), bytesText(u.Limit), bytesText(max(0, u.Held-u.Used))).
-		Code(oci.CodeDenied).Hint("delete what is not needed any more, or ask an administrator for a larger quota")
+		Code(oci.CodeDenied).Hint("delete repositories that are not needed any more, or ask an administrator for a larger quota")
 }
 
 // bytesText writes a number of bytes for people.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -277,9 +278,23 @@ func (p *program) labVerb(name, short, long, example string) *cobra.Command {
 		if err != nil {
 			return failed(err)
 		}
-		return p.print(done + "\n")
+		return p.print(p.placed(done, dir) + "\n")
 	}
 	return cmd
+}
+
+// typed is a command in what a lab says.
+var typed = regexp.MustCompile("`(havn lab [^`]*)`")
+
+// placed says of which lab a command is that a text tells, where it is not in the usual directory: what is typed as it stands must mean this one.
+func (p *program) placed(text, dir string) string {
+	if dir == p.labHome() {
+		return text
+	}
+	if strings.ContainsAny(dir, " \t\n'\"\\$`&;|<>()*?[]#~!") {
+		dir = "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
+	}
+	return typed.ReplaceAllStringFunc(text, func(command string) string { return strings.TrimSuffix(command, "`") + " --dir " + dir + "`" })
 }
 
 // labNames answers what may be named, for completion: nothing if no lab runs.

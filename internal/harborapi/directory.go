@@ -1,6 +1,7 @@
 package harborapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -25,21 +26,21 @@ const mostImported = 100
 // PingLdap tries a directory. What the body does not say is as the settings have it; a password that is stored goes to the stored address alone.
 func (a *API) PingLdap(c *call, body PingLdapJSONRequestBody) error {
 	try := a.Settings.Live().LDAP
-	if body.LdapURL != "" {
+	if body.LdapURL == "" {
+		try.SearchDN, try.BaseDN, try.Filter = cmp.Or(body.LdapSearchDn, try.SearchDN), cmp.Or(body.LdapBaseDn, try.BaseDN), cmp.Or(body.LdapFilter, try.Filter)
+	} else {
 		if body.LdapURL != try.URL {
 			try.SearchPassword = config.NewSecret("")
 		}
 		try.URL, try.SearchDN, try.BaseDN, try.Filter = body.LdapURL, body.LdapSearchDn, body.LdapBaseDn, body.LdapFilter
 		try.Scope, try.VerifyCert = int(body.LdapScope), body.LdapVerifyCert
-		if body.LdapUID != "" {
-			try.UID = body.LdapUID
-		}
-		if body.LdapConnectionTimeout > 0 && body.LdapConnectionTimeout <= 60 {
-			try.Timeout = int(body.LdapConnectionTimeout)
-		}
-		if body.LdapSearchPassword != "" {
-			try.SearchPassword = config.NewSecret(body.LdapSearchPassword)
-		}
+	}
+	try.UID = cmp.Or(body.LdapUID, try.UID)
+	if body.LdapConnectionTimeout > 0 && body.LdapConnectionTimeout <= 60 {
+		try.Timeout = int(body.LdapConnectionTimeout)
+	}
+	if body.LdapSearchPassword != "" {
+		try.SearchPassword = config.NewSecret(body.LdapSearchPassword)
 	}
 	problem := a.Directory.Try(c.Context(), try)
 	return c.json(http.StatusOK, LdapPingResult{Success: problem == "", Message: problem})

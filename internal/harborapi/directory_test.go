@@ -63,6 +63,11 @@ func TestTheDirectoryIsTriedAsTheBodyOrTheSettingsHaveIt(t *testing.T) {
 	if s.directory.tried.SearchPassword.Reveal() != "given" {
 		t.Error("the password of the body is not tried")
 	}
+	// What is to be changed is tried by itself too: a ping that passes it over says that all is well.
+	ping(map[string]any{"ldap_search_password": "new", "ldap_base_dn": "dc=other"})
+	if d := s.directory.tried; d.URL != "ldaps://good.example" || d.SearchPassword.Reveal() != "new" || d.BaseDN != "dc=other" || d.SearchDN != "cn=us" {
+		t.Errorf("without an address the rest of the body is not tried: %+v", d)
+	}
 	s.do(http.MethodPost, "/ldap/ping", map[string]any{}, s.logIn("somebody")).is(http.StatusForbidden)
 }
 

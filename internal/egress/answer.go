@@ -4,23 +4,28 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
 
 // bounded gives each answer a limit and each error a kind.
 type bounded struct {
-	next   *http.Transport
+	direct *http.Transport // checks connections as they are made
 	limit  int64
-	target *lookup // nil: connections are checked as they are made
+
+	proxied *http.Transport // nil: there is no proxy
+	byProxy func(*url.URL) bool
+	target  *lookup // checks what proxied is asked for
 }
 
 // RoundTrip makes one exchange; the client calls it again for each redirect.
 func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := b.check(r); err != nil {
+	next, err := b.way(r)
+	if err != nil {
 		return nil, errors.Join(err, closeBody(r))
 	}
-	answer, err := b.next.RoundTrip(r)
+	answer, err := next.RoundTrip(r)
 	if err != nil {
 		return nil, kinded(err, "%s does not answer", r.URL.Host)
 	}
@@ -34,19 +39,24 @@ func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// check refuses a request that can't be sent, or must not be.
-func (b *bounded) check(r *http.Request) error {
+// way answers how a request is sent. It refuses one that can't be sent, or must not be by the proxy.
+func (b *bounded) way(r *http.Request) (*http.Transport, error) {
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Hostname() == "" {
-		return fail.E(fail.Invalid, nil, "address %.200q", r.URL.Redacted()).Hint("use http:// or https://, and a host")
+		return nil, fail.E(fail.Invalid, nil, "address %.200q", r.URL.Redacted()).Hint("use http:// or https://, and a host")
 	}
-	if b.target == nil {
-		return nil
+	if b.proxied == nil || !b.byProxy(r.URL) {
+		return b.direct, nil
 	}
-	return b.target.check(r.Context(), r.URL.Hostname())
+	return b.proxied, b.target.check(r.Context(), r.URL.Hostname())
 }
 
 // CloseIdleConnections is what http.Client.CloseIdleConnections looks for.
-func (b *bounded) CloseIdleConnections() { b.next.CloseIdleConnections() }
+func (b *bounded) CloseIdleConnections() {
+	b.direct.CloseIdleConnections()
+	if b.proxied != nil {
+		b.proxied.CloseIdleConnections()
+	}
+}
 
 func (b *bounded) tooLarge(host string) error {
 	return fail.E(fail.TooLarge, nil, "answer of %s of more than %d bytes", host, b.limit)

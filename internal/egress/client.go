@@ -35,9 +35,12 @@ type Config struct {
 	MaxResponseBytes int64
 	// Allow are networks that may be reached though they are not public. Anywhere is for addresses from the operator's configuration.
 	Allow []netip.Prefix
-	// Proxy, if there is one, makes all connections; it is the operator's, and may be anywhere. A name is looked up here too and refused if
-	// it leads to an address that is not public; a name that is not known here is left to the proxy, whose own rules then decide.
+	// Proxy, if there is one, makes all connections but those to NoProxy, localhost and loopback addresses; it is the operator's, and may be
+	// anywhere. A name is looked up here too and refused if it leads to an address that is not public; a name that is not known here is left to the
+	// proxy, whose own rules then decide.
 	Proxy *url.URL
+	// NoProxy is what is reached without Proxy, in the forms of NO_PROXY; Allow counts there too. What is in none of these forms has no effect.
+	NoProxy []string
 	// Roots are the authorities to trust; nil means the system's.
 	Roots *x509.CertPool
 	// SkipVerify takes any certificate: for a server of the operator's own, where he says so.
@@ -52,9 +55,19 @@ func NewClient(c Config) (*http.Client, error) {
 		return nil, fail.E(fail.Internal, nil, "HTTP client without a limit: time %s, answer %d bytes", c.Timeout, c.MaxResponseBytes)
 	}
 	g := guard{c.Allow, closed()}
-	dialer := &net.Dialer{Timeout: dialTimeout}
-	transport := &http.Transport{
-		DialContext:            dialer.DialContext,
+	t := &bounded{direct: newTransport(c, &net.Dialer{Timeout: dialTimeout, ControlContext: g.control}), limit: c.MaxResponseBytes}
+	if c.Proxy != nil {
+		// A transport of its own: its dialler reaches the proxy, wherever that is, and must never reach anything else.
+		t.proxied, t.byProxy = newTransport(c, &net.Dialer{Timeout: dialTimeout}), byProxy(c.NoProxy)
+		t.proxied.Proxy = http.ProxyURL(c.Proxy)
+		t.target = &lookup{guard: g, find: net.DefaultResolver.LookupNetIP}
+	}
+	return &http.Client{Transport: t, CheckRedirect: checkRedirect, Timeout: c.Timeout}, nil
+}
+
+func newTransport(c Config, d *net.Dialer) *http.Transport {
+	return &http.Transport{
+		DialContext:            d.DialContext,
 		TLSClientConfig:        &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.SkipVerify},
 		TLSHandshakeTimeout:    dialTimeout,
 		ResponseHeaderTimeout:  c.Timeout,
@@ -64,14 +77,6 @@ func NewClient(c Config) (*http.Client, error) {
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		ForceAttemptHTTP2:      true, // net/http leaves HTTP/2 out where the dialler is not its own
 	}
-	t := &bounded{next: transport, limit: c.MaxResponseBytes}
-	if c.Proxy == nil {
-		dialer.ControlContext = g.control
-	} else {
-		transport.Proxy = http.ProxyURL(c.Proxy)
-		t.target = &lookup{guard: g, find: net.DefaultResolver.LookupNetIP}
-	}
-	return &http.Client{Transport: t, CheckRedirect: checkRedirect, Timeout: c.Timeout}, nil
 }
 
 // control checks the address that is about to be connected to: whatever name, record or redirect led to it.

@@ -28,9 +28,11 @@ const (
 type StreamConfig struct {
 	// NoProgress ends an exchange of which no byte moved for so long. As long as bytes move, it may take hours.
 	NoProgress time.Duration
-	// Proxy, if there is one, makes all connections but those to link-local addresses: there a cloud's machines find their own credentials,
-	// which no proxy can reach for them.
+	// Proxy, if there is one, makes all connections but those to NoProxy, localhost, loopback and link-local addresses: at the last a cloud's
+	// machines find their own credentials, which no proxy can reach for them.
 	Proxy *url.URL
+	// NoProxy is what is reached without Proxy, as in Config.
+	NoProxy []string
 	// Roots are the authorities to trust; nil means the system's.
 	Roots *x509.CertPool
 }
@@ -67,8 +69,9 @@ func newStream(c StreamConfig, dial func(ctx context.Context, network, address s
 		DisableCompression:    true, // what was stored is what is read
 	}
 	if c.Proxy != nil {
+		proxied := byProxy(c.NoProxy)
 		transport.Proxy = func(r *http.Request) (*url.URL, error) {
-			if a, err := netip.ParseAddr(r.URL.Hostname()); err == nil && a.Unmap().IsLinkLocalUnicast() {
+			if a, err := netip.ParseAddr(r.URL.Hostname()); err == nil && a.Unmap().IsLinkLocalUnicast() || !proxied(r.URL) {
 				return nil, nil
 			}
 			return c.Proxy, nil

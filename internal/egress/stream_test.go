@@ -211,7 +211,7 @@ func TestHintsSayWhatToDo(t *testing.T) {
 	}
 }
 
-func TestOnlyLinkLocalAddressesGoAroundTheProxy(t *testing.T) {
+func TestLinkLocalAndLoopbackAddressesAloneGoAroundTheProxy(t *testing.T) {
 	t.Parallel()
 	at, err := url.Parse("http://proxy.example:3128")
 	if err != nil {
@@ -221,7 +221,7 @@ func TestOnlyLinkLocalAddressesGoAroundTheProxy(t *testing.T) {
 	if !ok {
 		t.Fatal("another transport")
 	}
-	for address, want := range map[string]bool{"http://10.0.0.1/": true, "https://s3.amazonaws.com/x": true, "http://169.254.169.254/latest": false, "http://[fe80::1]/": false} {
+	for address, want := range map[string]bool{"http://10.0.0.1/": true, "https://s3.amazonaws.com/x": true, "http://169.254.169.254/latest": false, "http://[fe80::1]/": false, "http://127.0.0.1:9000/": false, "http://localhost:9000/": false} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 		if by, proxyErr := transport.Proxy(r); proxyErr != nil || (by != nil) != want {
 			t.Errorf("%s goes by %v, %v", address, by, proxyErr)

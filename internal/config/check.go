@@ -36,6 +36,9 @@ func (c *Config) consistent() Problems {
 	if len(c.Storage.RedirectNetworks) > 0 && !c.Storage.Redirect {
 		blame("storage.redirect_networks", "is set, and storage.redirect is off", "none, or storage.redirect: on")
 	}
+	if len(c.Outbound.NoProxy) > 0 && c.Outbound.Proxy == nil {
+		blame("outbound.no_proxy", "is set, and outbound.proxy is not", "none, or outbound.proxy: the environment's HTTPS_PROXY is not read")
+	}
 	c.consistentRedis(blame)
 	if c.Storage.Driver == Memory {
 		if c.Database.Path != "" {

@@ -217,8 +217,9 @@ type Sweep struct {
 
 // Outbound is how Havn calls others.
 type Outbound struct {
-	Proxy  *url.URL // nil: none
-	CAFile string
+	Proxy   *url.URL // nil: none
+	NoProxy []string // what is reached without Proxy
+	CAFile  string
 }
 
 // Tracing is where traces go.

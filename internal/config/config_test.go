@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,10 @@ func TestWhatCannotWorkIsRefusedWithPlaceKeyAndWhatIsAllowed(t *testing.T) {
 		{"metrics:\n  addr: 127.0.0.1:5000\n", "is one of http.addr too"},
 		{"storage:\n  redirect: 'on'\n", "havn.yaml:2: storage.redirect: is on, and objects of the driver filesystem have no URLs"},
 		{"storage:\n  redirect_networks: 10.0.0.0/8\n", "havn.yaml:2: storage.redirect_networks: is set, and storage.redirect is off"},
+		{"outbound:\n  proxy: http://proxy:3128\n  no_proxy: [a.example, 'http://x']\n", `havn.yaml:3: outbound.no_proxy: "http://x" is a URL: write the host alone`},
+		{"outbound:\n  proxy: http://proxy:3128\n  no_proxy: 10.0.0.0/99\n", `havn.yaml:3: outbound.no_proxy: "10.0.0.0/99" is neither an address nor a network like 10.0.0.0/8; allowed: host names`},
+		{"outbound:\n  proxy: http://proxy:3128\n  no_proxy: a.example,A.example\n", `"A.example" is there twice`},
+		{"outbound:\n  no_proxy: a.example\n", "havn.yaml:2: outbound.no_proxy: is set, and outbound.proxy is not"},
 		{"database:\n  engine: postgres\n", `havn.yaml:2: database.engine: is postgres, and database.hosts is not set`},
 		{"database:\n  hosts: db1:3306\n", `database.hosts: is set, and database.engine is sqlite`},
 		{"database:\n  engine: mysql\n  hosts: db1\n", `"db1" has no port: write db1:3306, or db1:5432 for PostgreSQL`},
@@ -321,6 +326,19 @@ func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
 	c := load(t, config.Source{Env: []string{"HAVN_OUTBOUND_PROXY=http://u:hush@proxy:3128"}})
 	if got := setting(t, c, "outbound.proxy").Value; got != "http://***@proxy:3128" {
 		t.Errorf("shown as %v", got)
+	}
+}
+
+func TestWhatIsReachedWithoutTheProxyIsAList(t *testing.T) {
+	t.Parallel()
+	want := []string{"s3.example.com", ".corp.example.com", "10.0.0.0/8", "[fd00::1]:443"}
+	for _, from := range []config.Source{
+		{Env: []string{"HAVN_OUTBOUND_PROXY=http://proxy:3128", "HAVN_OUTBOUND_NO_PROXY=S3.example.com, *.corp.example.com,10.0.0.0/8,[fd00::1]:443"}},
+		{File: file(t, "outbound:\n  proxy: http://proxy:3128\n  no_proxy:\n    - s3.example.com\n    - .corp.example.com\n    - 10.0.0.0/8\n    - '[fd00::1]:443'\n")},
+	} {
+		if c := load(t, from); !slices.Equal(c.Outbound.NoProxy, want) || !reflect.DeepEqual(setting(t, c, "outbound.no_proxy").Value, want) {
+			t.Errorf("%q, shown as %v", c.Outbound.NoProxy, setting(t, c, "outbound.no_proxy").Value)
+		}
 	}
 }
 

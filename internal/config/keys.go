@@ -139,9 +139,13 @@ func sweepKeys() []key {
 
 func outboundKeys() []key {
 	return []key{
-		parsed("outbound.proxy", "URL", "http://, https:// or socks5://, a host", "", "Proxy for what Havn asks of others over HTTP: blob stores and the collector of traces. Databases, Redis and the monitors of Ceph are reached directly. The environment's HTTPS_PROXY is not read.",
+		parsed("outbound.proxy", "URL", "http://, https:// or socks5://, a host", "", "Proxy for what Havn asks of others over HTTP: blob stores, identity providers and the collector of traces, but for what outbound.no_proxy names. Databases, Redis and the monitors of Ceph are reached directly. The environment's HTTPS_PROXY is not read.",
 			func(c *Config) **url.URL { return &c.Outbound.Proxy }, func(s string) (*url.URL, error) { return parseURL(s, true, "http", "https", "socks5") }, writeURL).
 			like("http://proxy.example.com:3128").empty("direct connections"),
+		listed("outbound.no_proxy", "list of hosts and networks", "host names (example.com: with all below it; .example.com: what is below it alone) and IP addresses, each maybe with :port; networks, like 10.0.0.0/8; * for everything", value{},
+			"What is reached without outbound.proxy. Networks count for addresses, not for names: what they lead to is not looked up for it. `localhost` and loopback addresses are always reached directly, since a proxy can't reach this machine's, and so are link-local addresses by the clients of blob stores. The environment's NO_PROXY is not read.",
+			func(c *Config) *[]string { return &c.Outbound.NoProxy }, parseNoProxy, func(s string) string { return s }).
+			like("s3.example.com,.corp.example.com,10.0.0.0/8").empty("localhost and loopback addresses alone"),
 		text("outbound.ca_file", "a PEM file", "", "Certificates of authorities that are trusted in addition to the system's, for every connection that Havn makes to others.",
 			func(c *Config) *string { return &c.Outbound.CAFile }, anyText).like("/etc/havn/ca.crt").empty("the system's alone"),
 		parsed("tracing.otlp_endpoint", "URL", "http:// or https://, a host and maybe a path", "", "OpenTelemetry collector (OTLP over HTTP) to send traces to.",

@@ -49,7 +49,7 @@ func generalKeys() []key {
 		{names: []string{"secretkey_path"}, fate: Ignored, text: "its file `secretkey` becomes `cluster.secret` if the database is one that nodes share and the file is there: the secret that all nodes need"},
 		{names: []string{"admiral_url"}, fate: Ignored, text: "Havn has no link to Admiral"},
 		{names: []string{"log_rotate_count", "log_rotate_size"}, fate: Ignored, text: "Havn writes its log to standard error, and systemd's journal or the container's log driver keeps and rotates it"},
-		{names: []string{"http_proxy", "https_proxy", "no_proxy"}, fate: Ignored, text: "the proxy of Clair alone, in Harbor too; for Havn's own connections there is `outbound.proxy`"},
+		{names: []string{"http_proxy", "https_proxy", "no_proxy"}, fate: Ignored, text: "the proxy of Clair alone, in Harbor too; for Havn's own connections there are `outbound.proxy` and `outbound.no_proxy`"},
 	}
 }
 

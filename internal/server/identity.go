@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,15 +20,15 @@ import (
 
 // identity is the identity provider that administrators name at the moment, or none.
 type identity struct {
-	home  string // what browsers call this registry; "": it is not known
-	roots *x509.CertPool
-	proxy *url.URL
-	seal  *seal.Seal
-	log   *slog.Logger
-	clock func() time.Time
-	now   atomic.Pointer[named]
-	is    config.OIDC
-	used  bool
+	home     string // what browsers call this registry; "": it is not known
+	roots    *x509.CertPool
+	outbound config.Outbound
+	seal     *seal.Seal
+	log      *slog.Logger
+	clock    func() time.Time
+	now      atomic.Pointer[named]
+	is       config.OIDC
+	used     bool
 }
 
 // named is a provider that settings name. One of both is nil.
@@ -99,7 +98,10 @@ func (i *identity) config(o config.OIDC) (oidc.Config, error) {
 
 // reach says how a provider is reached. It may be anywhere, as a directory may: a company's own is inside, and only system administrators name it.
 func (i *identity) reach(endpoint string, verify bool) oidc.Config {
-	return oidc.Config{Endpoint: endpoint, SkipVerify: !verify, Roots: i.roots, Allow: egress.Anywhere(), Proxy: i.proxy, Seal: i.seal, Clock: i.clock, Log: i.log}
+	return oidc.Config{
+		Endpoint: endpoint, SkipVerify: !verify, Roots: i.roots, Allow: egress.Anywhere(), Proxy: i.outbound.Proxy, NoProxy: i.outbound.NoProxy,
+		Seal: i.seal, Clock: i.clock, Log: i.log,
+	}
 }
 
 // usable answers why a provider that settings would name can't be used, nil if it can, or none is named. Nobody is asked: it may be away.

@@ -31,7 +31,7 @@ func storeClient(c *config.Config, ca string, stall time.Duration) (*http.Client
 	if err != nil {
 		return nil, fail.E(fail.Invalid, err, "authorities to trust").Hint("give PEM files with certificates of authorities")
 	}
-	return egress.NewStream(egress.StreamConfig{NoProgress: stall, Proxy: c.Outbound.Proxy, Roots: roots})
+	return egress.NewStream(egress.StreamConfig{NoProgress: stall, Proxy: c.Outbound.Proxy, NoProxy: c.Outbound.NoProxy, Roots: roots})
 }
 
 func openS3(ctx context.Context, c *config.Config, partsDir string) (blob.Driver, error) {

@@ -161,7 +161,7 @@ func (s *Server) build(ctx context.Context, o Options, reg *prometheus.Registry)
 	})
 	s.directory = &directory{roots: roots, log: s.log, clock: s.clock}
 	s.settings.Changed(s.directory.follow)
-	s.identity = &identity{home: s.home(), roots: roots, proxy: c.Outbound.Proxy, seal: sealer, log: s.log, clock: s.clock}
+	s.identity = &identity{home: s.home(), roots: roots, outbound: c.Outbound, seal: sealer, log: s.log, clock: s.clock}
 	s.settings.Changed(s.identity.follow)
 	if err = s.openAccess(ctx, o, sealer, reg); err != nil {
 		return fmt.Errorf("access: %w", err)

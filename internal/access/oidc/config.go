@@ -62,6 +62,7 @@ type Config struct {
 	Roots      *x509.CertPool // nil: the system's
 	Allow      []netip.Prefix // networks that may be reached though they are not public
 	Proxy      *url.URL       // nil: none
+	NoProxy    []string       // what is reached without Proxy: see egress.Config
 
 	Seal  *seal.Seal
 	Clock func() time.Time // nil: the system's
@@ -142,7 +143,7 @@ func reach(c Config) (*Client, error) {
 		return nil, err
 	}
 	client, err := egress.NewClient(egress.Config{
-		Timeout: patience, MaxResponseBytes: maxAnswer, Allow: c.Allow, Proxy: c.Proxy, Roots: roots, SkipVerify: c.SkipVerify,
+		Timeout: patience, MaxResponseBytes: maxAnswer, Allow: c.Allow, Proxy: c.Proxy, NoProxy: c.NoProxy, Roots: roots, SkipVerify: c.SkipVerify,
 	})
 	if err != nil {
 		return nil, err

@@ -242,12 +242,12 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestDoctorGivesEachStoreItsOwnTime: a database that hangs does not make a slow store one that does not answer, nor the other way round.
 func TestDoctorGivesEachStoreItsOwnTime(t *testing.T) {
 	t.Parallel()
-	const forEach = 1500 * time.Millisecond
+	const forEach = 3 * time.Second
 	for name, c := range map[string]struct {
 		takes time.Duration
 		blobs server.Status
 	}{
-		"the database hangs":              {100 * time.Millisecond, server.Good},
+		"the database hangs":              {10 * time.Millisecond, server.Good},
 		"the database and the store hang": {time.Minute, server.Wrong},
 	} {
 		t.Run(name, func(t *testing.T) {

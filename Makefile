@@ -19,7 +19,7 @@ LAST := scale conformance deployment clients docs
 PACKAGES ?= ./...
 AT_ONCE ?= 1
 # Beyond so many minutes, make test warns that it has become too slow.
-TEST_MINUTES := 70
+TEST_MINUTES := 40
 
 .PHONY: help build generate fresh check format lint unit rest race rados prepare services test chaos fuzz bench clean
 

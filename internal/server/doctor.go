@@ -195,22 +195,25 @@ func exists(path string) bool {
 
 // addresses looks whether the addresses are free.
 func (d *doctor) addresses() {
-	all := d.c.HTTP.Addr
+	for _, addr := range d.c.HTTP.Addr {
+		d.address(addr, d.c.HTTP.Addr)
+	}
 	if d.c.Metrics.Addr != "" {
-		all = append(append([]string{}, all...), d.c.Metrics.Addr)
+		d.address(d.c.Metrics.Addr, nil)
 	}
-	for _, addr := range all {
-		open, err := listen(context.Background(), []string{addr})
-		if err != nil {
-			d.wrong("address", err)
-			continue
-		}
-		if err = open[0].Close(); err != nil {
-			d.wrong("address", err)
-			continue
-		}
-		d.add("address", Good, "", "%s is free", addr)
+}
+
+// address looks whether an address of a list is free, as the list is listened at: beside one of IPv4, [::] is that of IPv6 alone.
+func (d *doctor) address(addr string, all []string) {
+	open, err := listenAt(context.Background(), addr, all)
+	if err == nil {
+		err = open.Close()
 	}
+	if err != nil {
+		d.wrong("address", err)
+		return
+	}
+	d.add("address", Good, "", "%s is free", addr)
 }
 
 // running asks the process that holds the lock.

@@ -273,9 +273,10 @@ const (
 
 // ownDisk looks at the disk of what is not blobs. Where the blobs are on the same one, their watermark keeps it from filling up.
 func (d *doctor) ownDisk() {
-	dir := d.c.DataDir
+	// Beside a database of its own the directory holds next to nothing for good: little room there is no fault yet, and a volume may be small on purpose.
+	dir, tooLittle, hint := d.c.DataDir, Warning, "free space: a start needs some of it, and parts of blobs wait there while a remote store is slow or away"
 	if d.c.Database.Engine == config.SQLite {
-		dir = filepath.Dir(d.c.DatabasePath())
+		dir, tooLittle, hint = filepath.Dir(d.c.DatabasePath()), Wrong, "free space: when it is full, pushes and deletes are refused, and pulls go on"
 	}
 	if d.c.Storage.Driver == config.Memory || d.c.Storage.Driver == config.Filesystem && d.c.Storage.LowDisk > 0 && sameDisk(dir, d.c.BlobPath()) {
 		return
@@ -284,11 +285,10 @@ func (d *doctor) ownDisk() {
 	for !exists(at) && at != filepath.Dir(at) { // the first start makes it
 		at = filepath.Dir(at)
 	}
-	const hint = "free space: when it is full, pushes and deletes are refused, and pulls go on"
 	switch free, ok := d.room(at); {
 	case !ok:
 	case free < leastRoom:
-		d.add("disk", Wrong, hint, "%d MiB are free for %s", free>>20, dir)
+		d.add("disk", tooLittle, hint, "%d MiB are free for %s", free>>20, dir)
 	case free < tightRoom:
 		d.add("disk", Warning, hint, "%d MiB are free for %s", free>>20, dir)
 	default:

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,10 +105,38 @@ func TestDoctorLooksAtTheDiskOfTheDatabase(t *testing.T) {
 			t.Errorf("%d MiB: %q", free>>20, got)
 		}
 	}
+	elsewhere := slices.Concat(away, []string{"HAVN_DATABASE_ENGINE=mysql", "HAVN_DATABASE_HOSTS=127.0.0.1:1", "HAVN_DATABASE_USER=havn", "HAVN_DATABASE_PASSWORD=havn", "HAVN_CLUSTER_SECRET=0123456789abcdef"})
+	for free, want := range map[int64]server.Status{10 << 20: server.Warning, 1 << 40: server.Good} {
+		c, data := configure(t, elsewhere...)
+		if got := find(server.DiagnoseWithRoom(t.Context(), c, free), "disk", want); !strings.Contains(got, data) || strings.Contains(got, "deletes are refused") {
+			t.Errorf("a database of its own, %d MiB: %q", free>>20, got)
+		}
+	}
 	r := start(t)
 	c, _ := configure(t, "HAVN_DATA_DIR="+r.data, "HAVN_STORAGE_LOW_DISK=1MiB")
 	if got := server.DiagnoseWithRoom(t.Context(), c, 0); find(got, "disk", server.Wrong) != "" {
 		t.Errorf("the disk that the blobs are on too: %+v", got)
+	}
+}
+
+// TestDoctorLooksAtAddressesAsTheyAreListenedAt: [::] is that of IPv6 alone beside one of IPv4, so who has another address of IPv4 is not in its way.
+func TestDoctorLooksAtAddressesAsTheyAreListenedAt(t *testing.T) {
+	t.Parallel()
+	taken, err := server.Listen(t, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(taken[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, _ := diagnose(t, "HAVN_HTTP_ADDR=127.0.0.2:"+port+",[::]:"+port)
+	if got := find(all, "address", server.Wrong); got != "" {
+		t.Error(got)
+	}
+	all, _ = diagnose(t, "HAVN_HTTP_ADDR=[::]:"+port)
+	if got := find(all, "address", server.Wrong); !strings.Contains(got, "[::]:"+port) {
+		t.Errorf("of both families: %q of %+v", got, all)
 	}
 }
 

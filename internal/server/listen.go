@@ -15,19 +15,28 @@ import (
 
 // listen binds the addresses, all or none.
 func listen(ctx context.Context, addrs []string) ([]net.Listener, error) {
-	var lc net.ListenConfig
 	var all []net.Listener
 	for _, addr := range addrs {
-		l, err := lc.Listen(ctx, family(addr, addrs), addr)
+		l, err := listenAt(ctx, addr, addrs)
 		if err != nil {
 			for _, open := range all {
 				err = errors.Join(err, open.Close())
 			}
-			return nil, listenError(err, addr)
+			return nil, err
 		}
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// listenAt binds an address of a list.
+func listenAt(ctx context.Context, addr string, all []string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, family(addr, all), addr)
+	if err != nil {
+		return nil, listenError(err, addr)
+	}
+	return l, nil
 }
 
 // family answers the network that an address of a list is listened at. Left alone, Go takes 0.0.0.0 for every address of the machine, those of IPv6 too, as it does [::]: then a list of

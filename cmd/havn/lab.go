@@ -105,11 +105,11 @@ Run by an ordinary user, everything works but 'partition', which changes the fir
 			return failed(err)
 		}
 		if *detach {
-			return failed(p.labDetach(ctx, o))
+			return failed(p.ofLab(p.labDetach(ctx, o), o.Dir))
 		}
-		return failed(deployment.Run(ctx, o, p.progress(), func(a deployment.Access, password string) {
+		return failed(p.ofLab(deployment.Run(ctx, o, p.progress(), func(a deployment.Access, password string) {
 			p.say(p.out, p.labText(a, password))
-		}))
+		}), o.Dir))
 	}
 	return cmd
 }
@@ -139,10 +139,7 @@ func (p *program) labText(a deployment.Access, password string) string {
 	}
 	fmt.Fprintf(&b, "  podman login %s -u %s --password-stdin %s < %s\n", flag, a.User, addr, a.PasswordFile)
 	fmt.Fprintf(&b, "  podman push %s IMAGE %s/team/app:1\n\n", flag, addr)
-	of := ""
-	if a.Dir != p.labHome() {
-		of = " --dir " + a.Dir
-	}
+	of := p.dirFlag(a.Dir)
 	rows := [][]string{
 		{"  havn lab status" + of, "how every part is"},
 		{"  havn lab kill havn-1" + of, "break something: kill, kill --hang 20s, partition; restart and heal make it good"},
@@ -179,10 +176,10 @@ Exit codes:
 		}
 		s, err := deployment.NewClient(dir).Status(cmd.Context())
 		if fail.Is(err, fail.NotFound) {
-			return outcome{err, exitDown}
+			return outcome{p.ofLab(err, dir), exitDown}
 		}
 		if err != nil {
-			return failed(err)
+			return failed(p.ofLab(err, dir))
 		}
 		if wantJSON {
 			err = p.printJSON(s)
@@ -276,7 +273,7 @@ func (p *program) labVerb(name, short, long, example string) *cobra.Command {
 		}
 		done, err := deployment.NewClient(dir).Do(cmd.Context(), name, r)
 		if err != nil {
-			return failed(err)
+			return failed(p.ofLab(err, dir))
 		}
 		return p.print(p.placed(done, dir) + "\n")
 	}
@@ -286,15 +283,30 @@ func (p *program) labVerb(name, short, long, example string) *cobra.Command {
 // typed is a command in what a lab says.
 var typed = regexp.MustCompile("`(havn lab [^`]*)`")
 
-// placed says of which lab a command is that a text tells, where it is not in the usual directory: what is typed as it stands must mean this one.
+// placed says of which lab a command is that a text tells: what is typed as it stands must mean this one.
 func (p *program) placed(text, dir string) string {
+	of := p.dirFlag(dir)
+	return typed.ReplaceAllStringFunc(text, func(command string) string { return strings.TrimSuffix(command, "`") + of + "`" })
+}
+
+// dirFlag names a lab to a shell, where it is not in the usual directory.
+func (p *program) dirFlag(dir string) string {
 	if dir == p.labHome() {
-		return text
+		return ""
 	}
-	if strings.ContainsAny(dir, " \t\n'\"\\$`&;|<>()*?[]#~!") {
+	if strings.ContainsAny(dir, " \t\n'\"\\$`&;|<>()*?[]{}#~!") {
 		dir = "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
 	}
-	return typed.ReplaceAllStringFunc(text, func(command string) string { return strings.TrimSuffix(command, "`") + " --dir " + dir + "`" })
+	return " --dir " + dir
+}
+
+// ofLab answers an error of a lab whose hint names it too: of another one, `havn lab down` would be the end.
+func (p *program) ofLab(err error, dir string) error {
+	hint := fail.HintOf(err)
+	if placed := p.placed(hint, dir); placed != hint {
+		return fail.E(fail.KindOf(err), nil, "%s", err.Error()).Hint("%s", placed)
+	}
+	return err
 }
 
 // labNames answers what may be named, for completion: nothing if no lab runs.
@@ -336,7 +348,7 @@ none is no error.
 		was, err := deployment.NewClient(dir).Down(cmd.Context())
 		switch {
 		case err != nil:
-			return failed(err)
+			return failed(p.ofLab(err, dir))
 		case was:
 			return p.print("The lab in " + dir + " is gone.\n")
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
+	"github.com/havn-registry/havn/internal/sweep"
 )
 
 // copy answers a registry on a copy of the database, and on the same store: somebody tries a backup out, or restored one.
@@ -227,6 +228,17 @@ func TestAContestIsSaidThoughAStepOfItFails(t *testing.T) {
 				refused(t, "the original", last[0])
 				refused(t, "the copy", last[1])
 			})
+		}
+	}
+}
+
+// TestAStoreThatWasAwayAtTheStartIsNotSaidToBeAnothers: it may be back by now, and whether it answers is told beside that.
+func TestAStoreThatWasAwayAtTheStartIsNotSaidToBeAnothers(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []fail.Kind{fail.Unavailable, fail.Conflict} {
+		s := sweep.New(sweep.Config{LostAtStart: fail.E(kind, nil, "look at its mark")})
+		if lost := s.Lost(); (lost != nil) != (kind == fail.Conflict) {
+			t.Errorf("after %s: %v", kind, lost)
 		}
 	}
 }

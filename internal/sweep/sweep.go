@@ -108,7 +108,7 @@ func New(c Config) *Sweeper {
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(s.removed, s.failed, s.success)
 	}
-	s.lost.Store(&c.LostAtStart)
+	s.tell(c.LostAtStart)
 	return s
 }
 

@@ -95,9 +95,9 @@ func (r *Registry) checkRoom(ctx context.Context, more int64) error {
 	}
 	free := room.free - r.room.came.Load()
 	if room.ok && free-max(more, 0) < r.cfg.LowDiskBytes {
-		what := fmt.Sprintf("the blob store has %d MiB left", free>>20)
+		what := fmt.Sprintf("the blob store has %s left", bytesText(max(free, 0)))
 		if free >= r.cfg.LowDiskBytes {
-			what += fmt.Sprintf(", too few for %d more", more>>20)
+			what += fmt.Sprintf(", too few for %s more", bytesText(more))
 		}
 		return fail.E(fail.Exhausted, nil, "%s", what).Code(oci.CodeDenied).
 			Hint("pushes go on as long as %d MiB stay free; pulls and deletes do now", r.cfg.LowDiskBytes>>20)

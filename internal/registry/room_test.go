@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -138,6 +139,12 @@ func overfills(t *testing.T, forward time.Duration) {
 	_, err = w.Finish(t.Context(), rt.Name("app/x"), u.ID, registry.Finish{Size: long, Body: body(), Digest: rt.Sum(data)})
 	full(err)
 	_, err = w.PushBlob(t.Context(), rt.Name("app/x"), registry.PushBlob{Pusher: rt.Admin, Size: long, Body: body(), Digest: rt.Sum(data)})
+	full(err)
+	if want := "has 40.0 MiB left, too few for 64.0 MiB more"; !strings.Contains(err.Error(), want) {
+		t.Errorf("%v: want that it %s", err, want)
+	}
+	// A hundred bytes too many are too many.
+	_, err = w.PushBlob(t.Context(), rt.Name("app/x"), registry.PushBlob{Pusher: rt.Admin, Size: room - low + 100, Body: body(), Digest: rt.Sum(data)})
 	full(err)
 	if n := read.Load(); n != 0 {
 		t.Errorf("%d bytes were read of what can't fit", n)

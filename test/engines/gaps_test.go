@@ -2,6 +2,7 @@ package engines
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -37,13 +38,20 @@ func TestPushesAndDeletesLockNoGapsOnMariaDB(t *testing.T) {
 			}
 		}
 	})
-	pushAndDelete(t, w, 0, func() {})
-	var project int64
-	need(t, w.DB.Row(t.Context(), "SELECT id FROM projects WHERE name = ?", "gaps").Scan(&project))
-	need(t, w.SetQuota(t.Context(), project, 1<<30))
-	for i := range 3 {
-		pushAndDelete(t, w, i, func() { need(t, w.CountQuota(t.Context(), project)) })
-	}
+	// Somebody reads meanwhile, a backup say: until he is done, what was deleted is still in the indexes.
+	need(t, w.DB.View(t.Context(), "test.long", func(q sqldb.Querier) error {
+		var project int64
+		if readErr := q.Row(t.Context(), "SELECT COUNT(*) FROM projects").Scan(&project); readErr != nil {
+			return readErr
+		}
+		pushAndDelete(t, w, 0, func() {})
+		need(t, w.DB.Row(t.Context(), "SELECT id FROM projects WHERE name = ?", "gaps").Scan(&project))
+		need(t, w.SetQuota(t.Context(), project, 1<<30))
+		for i := range 3 {
+			pushAndDelete(t, w, 1+i, func() { need(t, w.CountQuota(t.Context(), project)) })
+		}
+		return nil
+	}))
 	for _, tx := range []string{"upload.start", "upload.settle", "blob.commit", "blob.mount", "manifest.put", "upload.cancel", "tag.delete", "manifest.delete", "blob.delete", "repository.delete", "quota.count"} {
 		if !seen[tx] {
 			t.Errorf("no transaction %s was seen", tx)
@@ -51,10 +59,10 @@ func TestPushesAndDeletesLockNoGapsOnMariaDB(t *testing.T) {
 	}
 }
 
-// pushAndDelete does once what clients do, with several objects to a blob, and something between pushes and deletions.
+// pushAndDelete does once what clients do, with several objects to a blob, and something between pushes and deletions. The repository is another one each time: the name of one that was deleted locks gaps.
 func pushAndDelete(t *testing.T, w *registrytest.World, i int, between func()) {
 	ctx := t.Context()
-	repo, other := registrytest.Name("gaps/app"), registrytest.Name("gaps/other")
+	repo, other := registrytest.Name(fmt.Sprint("gaps/app", i)), registrytest.Name("gaps/other")
 	large, config := registrytest.Content("large", 3000+i), registrytest.Content("config", 100+i)
 	u := w.Start(t, repo, oci.SHA256)
 	u = w.Send(t, u, large[:2500])

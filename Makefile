@@ -6,8 +6,8 @@ SHELL := /bin/bash
 MODULES := . test bench
 LINT := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
 OAPI := go tool -modfile=$(CURDIR)/tools/go.mod oapi-codegen -config oapi-codegen.yaml -o
-# Packages in which goroutines share state: they run under the race detector too.
-RACE := ./cmd/havn ./internal/egress ./internal/sqldb/... ./internal/blob/... ./internal/registry/... ./internal/access/... ./internal/redis/... ./internal/cluster/... ./internal/sweep/... ./internal/distapi/... ./internal/harborapi/... ./internal/server/...
+# Packages in which goroutines share state: they run under the race detector too, the longest first.
+RACE := ./internal/registry/... ./internal/harborapi/... ./internal/server/... ./internal/access/... ./internal/distapi/... ./cmd/havn ./internal/sqldb/... ./internal/blob/... ./internal/sweep/... ./internal/redis/... ./internal/cluster/... ./internal/egress
 FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=

@@ -56,12 +56,15 @@ func pusher() bool {
 	return true
 }
 
+// announced is what a client says that it sends: more than comes before it is killed, and less than the disk has room for, or it would be refused.
+const announced = 1 << 30
+
 // TestAClientThatIsKilledGoesOnWhereItsBytesAreDurable kills the process of a client while it sends, twice in one upload. What its upload's status says then is what a power cut leaves.
 func TestAClientThatIsKilledGoesOnWhereItsBytesAreDurable(t *testing.T) {
 	t.Parallel()
 	volume := forgetfs.New(t)
 	s := harness.Start(t, harness.Options{Data: filepath.Join(volume.Path, "data")})
-	for _, c := range []sending{{http.MethodPatch, "", -1}, {http.MethodPatch, "", 1 << 40}, {http.MethodPut, "?digest=" + request.Digest(nil), 1 << 40}} {
+	for _, c := range []sending{{http.MethodPatch, "", -1}, {http.MethodPatch, "", announced}, {http.MethodPut, "?digest=" + request.Digest(nil), announced}} {
 		before := stored(t, s)
 		begun, err := (&client{s.HTTP(), s.URL}).do(t.Context(), http.MethodPost, "/v2/faults/app0/blobs/uploads/", "", nil, http.StatusAccepted)
 		must(t, err)

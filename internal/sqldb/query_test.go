@@ -15,6 +15,7 @@ import (
 type late struct {
 	refused error
 	value   driver.Value
+	goodbye error // of closing a connection
 }
 
 func (l late) Connect(context.Context) (driver.Conn, error) { return l, nil }
@@ -24,7 +25,7 @@ func (l late) Begin() (driver.Tx, error)                    { return nil, driver
 func (l late) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
 	return &lateRows{late: l}, nil
 }
-func (l late) Close() error { return nil }
+func (l late) Close() error { return l.goodbye }
 
 type lateRows struct {
 	late
@@ -78,5 +79,23 @@ func TestARefusalBehindTheRowsIsSeen(t *testing.T) {
 				t.Errorf("the transaction goes on to its COMMIT, or is not run again: %v", err)
 			}
 		})
+	}
+}
+
+// A connection whose server is gone can't be closed well. That is no error of who closes the database: nothing is lost or left open by it.
+func TestClosingAConnectionWhoseServerIsGoneIsNoError(t *testing.T) {
+	t.Parallel()
+	for goodbye, want := range map[error]bool{nil: false, driver.ErrBadConn: false, errors.New("something else"): true} {
+		pool := sql.OpenDB(late{goodbye: goodbye, value: int64(1)})
+		conn, err := pool.Conn(t.Context())
+		if err == nil {
+			err = conn.Close() // it is idle now
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = (&server{pool: pool, watch: newWatch(&Config{Clock: time.Now}, nil, nil)}).close(); (err != nil) != want {
+			t.Errorf("%v: closed with %v", goodbye, err)
+		}
 	}
 }

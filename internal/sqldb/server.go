@@ -285,5 +285,8 @@ func (s *server) seen(ctx context.Context) { s.watch.seen(ctx) }
 func (s *server) close() error {
 	err := s.pool.Close()
 	s.watch.close()
+	if isConnection(err) { // its server died or was left: a connection that can't say goodbye is closed all the same
+		return nil
+	}
 	return err
 }

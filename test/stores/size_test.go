@@ -12,7 +12,7 @@ const mostProgram = 70 << 20
 
 func TestTheProgramStaysSmallWithAllStores(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "havn")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", to, "./cmd/havn")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", to, "./cmd/havn")
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -159,6 +159,14 @@ func (c *memberConn) ResetSession(ctx context.Context) error {
 	return c.fullConn.ResetSession(ctx)
 }
 
+// Close implements driver.Conn. That it can't say goodbye to its server, MySQL's driver tells by an error that it alone knows (errBadConnNoWrite of go-sql-driver/mysql 1.10): here it becomes the one that all know.
+func (c *memberConn) Close() error {
+	if err := c.fullConn.Close(); err != nil {
+		return errors.Join(driver.ErrBadConn, err)
+	}
+	return nil
+}
+
 // memberOf answers which member a connection leads to, nil if it broke already.
 func memberOf(conn *sql.Conn) *member {
 	var m *member

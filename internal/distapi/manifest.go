@@ -18,9 +18,19 @@ import (
 // maxTags is how many tags one PUT may set (the specification asks for ten at least); more would make one transaction long.
 const maxTags = 100
 
+// existing reads the reference of a manifest that is to be there. Under a tag that none can be there is no manifest: that is 404 (Distribution Specification, "Pulling manifests"), also to
+// the specification's suite of version 1.1, which asks for .INVALID_MANIFEST_NAME. What can't be a digest stays 400, which the suite allows: it is a mistake of the client's.
+func (c *call) existing() (oci.Reference, error) {
+	ref, err := oci.ParseReference(c.route.ref)
+	if fail.CodeOf(err) == oci.CodeTagInvalid {
+		err = fail.E(fail.NotFound, err, "manifest %.140q in %s", c.route.ref, c.route.name).Code(oci.CodeManifestUnknown).Hint("%s", fail.HintOf(err))
+	}
+	return ref, err
+}
+
 // getManifest serves a manifest as it was pushed, whatever the client accepts: converting would change its digest.
 func (a *API) getManifest(w http.ResponseWriter, c *call) error {
-	ref, err := oci.ParseReference(c.route.ref)
+	ref, err := c.existing()
 	if err != nil {
 		return err
 	}
@@ -43,7 +53,7 @@ func (a *API) getManifest(w http.ResponseWriter, c *call) error {
 
 // headManifest answers like getManifest. A push may leave out what it is told to be there, so the manifest is kept first.
 func (a *API) headManifest(w http.ResponseWriter, c *call) error {
-	ref, err := oci.ParseReference(c.route.ref)
+	ref, err := c.existing()
 	if err != nil {
 		return err
 	}
@@ -251,7 +261,7 @@ func tooLarge() error {
 
 // deleteManifest removes a tag, or a manifest with its tags.
 func (a *API) deleteManifest(w http.ResponseWriter, c *call) error {
-	ref, err := oci.ParseReference(c.route.ref)
+	ref, err := c.existing()
 	if err != nil {
 		return err
 	}

@@ -160,6 +160,19 @@ func TestBadManifestsAreRefusedAndNothingIsStored(t *testing.T) {
 	s.putManifest("app", strings.Repeat("t", 128), good).is(http.StatusCreated)
 }
 
+// TestAManifestUnderATagThatNoneCanBeIsNotThere: the specification's suite of version 1.1 looks for .INVALID_MANIFEST_NAME, and wants 404.
+func TestAManifestUnderATagThatNoneCanBeIsNotThere(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.pushImage("app", "v1")
+	for _, tag := range []string{".INVALID_MANIFEST_NAME", strings.Repeat("t", 129), "v%001", "v%ff"} {
+		s.do(http.MethodHead, "/v2/app/manifests/"+tag, nil).is(http.StatusNotFound)
+		s.do(http.MethodGet, "/v2/app/manifests/"+tag, nil).is(http.StatusNotFound, oci.CodeManifestUnknown)
+		s.do(http.MethodDelete, "/v2/app/manifests/"+tag, nil).is(http.StatusNotFound, oci.CodeManifestUnknown)
+	}
+	s.do(http.MethodGet, "/v2/app/manifests/sha256:totallywrong", nil).is(http.StatusBadRequest, oci.CodeDigestInvalid)
+}
+
 func TestEachAbsentBlobIsNamed(t *testing.T) {
 	t.Parallel()
 	s := start(t)

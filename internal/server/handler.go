@@ -36,7 +36,7 @@ func (s *Server) serveWith(ctx context.Context, api, harbor http.Handler, reg *p
 	origin := distapi.NewOrigin(nil, c.HTTP.TrustedProxies)
 	front := &observer{
 		next: next, out: s.lines, log: s.log, format: c.Log.Format, access: c.Log.Access, ids: newRequestIDs(), traffic: s.traffic,
-		client: origin.Client, proxies: &strangeProxies{ignored: origin.Ignores, log: s.log, told: map[string]bool{}}, clock: s.clock,
+		client: origin.Client, proxies: &strangeProxies{ignored: origin.Ignores, log: s.log, told: map[string]bool{}}, clock: s.clock, patient: c.HTTP.ProgressTimeout,
 	}
 	s.places = newPlaces(&c.HTTP, s.log, s.clock)
 	s.http = &http.Server{

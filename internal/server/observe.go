@@ -26,6 +26,7 @@ type observer struct {
 	client  func(*http.Request) netip.Addr // who asks, behind trusted proxies
 	proxies *strangeProxies
 	clock   func() time.Time
+	patient time.Duration // how long nothing of an answer may move; 0: for ever
 	pool    sync.Pool
 }
 
@@ -34,7 +35,8 @@ type witness struct {
 	http.ResponseWriter
 	body    countedBody
 	entry   entry
-	head    bool // the answer has no body: what the handler writes is dropped
+	head    bool          // the answer has no body: what the handler writes is dropped
+	late    time.Duration // the answer gets so long when it begins; 0: it was given its time before
 	status  int
 	sent    int64
 	subject string
@@ -67,15 +69,31 @@ func (w *witness) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader remembers the status; informational ones (100 to 199) are not the answer yet.
 func (w *witness) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// takeTime takes the time away that HTTP/2 gives to an answer from the beginning of its request: when it is over the stream is reset, though nothing is being written, and some changes take minutes. The answer
+// is given it when it begins. With HTTP/1.1 the connection sees to that: see slotted.
+func (w *witness) takeTime(limit time.Duration) {
+	if http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{}) == nil {
+		w.late = limit
+	}
+}
+
+// begin notes the status with which the answer begins.
+func (w *witness) begin(status int) {
+	w.status = status
+	if w.late > 0 {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.late)) //nolint:errcheck // it could be set before; a stream that is gone says so to who writes
+	}
 }
 
 // Write counts.
 func (w *witness) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.count(int64(n))
@@ -91,7 +109,7 @@ func (w *witness) count(n int64) {
 // ReadFrom hands a file on to the connection, so that the kernel may copy it (sendfile), and counts.
 func (w *witness) ReadFrom(src io.Reader) (int64, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	to, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
@@ -111,7 +129,7 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w = &witness{}
 	}
-	w.ResponseWriter, w.head, w.status, w.sent, w.subject, w.code, w.why = rw, r.Method == http.MethodHead, 0, 0, "", "", ""
+	w.ResponseWriter, w.head, w.late, w.status, w.sent, w.subject, w.code, w.why = rw, r.Method == http.MethodHead, 0, 0, 0, "", "", ""
 	w.body = countedBody{}
 	if r.Body != nil && r.Body != http.NoBody {
 		w.body.ReadCloser = r.Body
@@ -120,6 +138,9 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	id := o.ids.of(r.Header.Get("X-Request-Id"))
 	rw.Header()["X-Request-Id"] = []string{id}
 	o.proxies.look(r)
+	if r.ProtoMajor == 2 && o.patient > 0 && r.Method != http.MethodGet && !w.head { // what is only asked for takes less, and is asked too often for two messages to the connection each
+		w.takeTime(o.patient)
+	}
 	o.traffic.flight.Add(1)
 	defer o.end(w, r, id, begin)
 	o.next.ServeHTTP(w, r)

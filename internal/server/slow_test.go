@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,6 +146,35 @@ func TestAPullThatStandsStillIsCutOff(t *testing.T) {
 			}
 			if err = res.Body.Close(); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestAChangeMayTakeLongerThanNothingMayMove: HTTP/2 ended the stream of whatever took longer to be done than nothing may move while it is written, as the deletion of a large repository does.
+func TestAChangeMayTakeLongerThanNothingMayMove(t *testing.T) {
+	t.Parallel()
+	r := start(t, append(secured(t), "HAVN_HTTP_PROGRESS_TIMEOUT=1s")...)
+	mute, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err = mute.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	ask := `{"ldap_url":"ldap://` + mute.Addr().String() + `","ldap_base_dn":"dc=x","ldap_uid":"uid","ldap_connection_timeout":3}`
+	for name, http2 := range map[string]bool{"HTTPS": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			client := overSlowLine(new(atomic.Int64), http2)
+			began := time.Now()
+			a, askErr := do(t, client, http.MethodPost, r.URL()+"/api/v2.0/ldap/ping", strings.NewReader(ask), append(basic(), "Content-Type", "application/json")...)
+			if askErr != nil {
+				t.Fatalf("after %s: %v", time.Since(began), askErr)
+			}
+			if took := time.Since(began); a.StatusCode != http.StatusOK || (a.ProtoMajor == 2) != http2 || !strings.Contains(a.body, "does not answer within 3s") || took < 3*time.Second {
+				t.Errorf("%s over %s after %s: %s", a.Status, a.Proto, took, a.body)
 			}
 		})
 	}

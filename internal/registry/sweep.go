@@ -65,20 +65,20 @@ type DeadMark struct{ last index.Dead }
 //
 // A content that is among the dead is never referred to again: what buries it takes it out of its upload or blob in the same transaction.
 //
-// One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer. After an error that will hit all others too there is nowhere
-// to go on.
+// One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer. An error that may hit all others too (Unavailable) ends the
+// batch, and where to go on is behind the one that it hit: stores say the same of a single object that they do not let go.
 func (r *Registry) BuryDead(ctx context.Context, hold Hold, now time.Time, after DeadMark, limit int) (buried int, last DeadMark, err error) {
 	dead, err := index.DeadContents(ctx, r.db, micros(now), after.last, limit)
 	if err != nil {
-		return 0, DeadMark{}, fmt.Errorf("find the dead: %w", err)
+		return 0, after, fmt.Errorf("find the dead: %w", err)
 	}
 	var first error
 	for _, d := range dead {
 		err = r.buryContent(ctx, hold, d.Content)
-		if endsBatch(ctx, err) {
-			return buried, DeadMark{}, fmt.Errorf("bury content %d: %w", d.Content, err)
+		if last.last = d; endsBatch(ctx, err) {
+			return buried, last, fmt.Errorf("bury content %d: %w", d.Content, err)
 		}
-		if last.last = d; err == nil {
+		if err == nil {
 			buried++
 		} else if first == nil {
 			first = fmt.Errorf("bury content %d: %w", d.Content, err)
@@ -90,7 +90,7 @@ func (r *Registry) BuryDead(ctx context.Context, hold Hold, now time.Time, after
 	return buried, last, first
 }
 
-// endsBatch reports whether an error will hit all that is left of a batch too: a store or a database that is away, a duty that is lost.
+// endsBatch reports whether an error may hit all that is left of a batch too: a store or a database that is away, a duty that is lost.
 func endsBatch(ctx context.Context, err error) bool {
 	return err != nil && (ctx.Err() != nil || fail.Is(err, fail.Unavailable) || fail.CodeOf(err) == codeClaim)
 }
@@ -153,21 +153,22 @@ type Orphans struct {
 // SweepOrphans looks at up to limit objects behind a name, and deletes those of Havn's own form that are older than a time and that no row names. A power cut
 // leaves such, where it took a row that was not flushed. The caller has made sure that the store is this database's: see Identify.
 //
-// An object that can't be deleted holds no other back: the first such error comes with the answer, and Last stands behind it.
+// An object that can't be deleted holds no other back: the first such error comes with the answer, and Last stands behind it; so it does behind one for which the store is said to be Unavailable, where it ends.
 //
 // An object's row is committed before its bytes are written, and rows are looked for after the listing: an object without a row has no use, however old it is.
 func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.Time, limit int) (Orphans, error) {
 	found := Orphans{Last: after}
 	var names []string
 	var first error
-	flush := func() error {
-		n, err := r.deleteOrphans(ctx, names)
+	flush := func(last string) error {
+		n, stop, err := r.deleteOrphans(ctx, names)
 		found.Deleted += n
 		names = names[:0]
 		if endsBatch(ctx, err) {
+			found.Last = max(found.Last, stop)
 			return err
 		}
-		if first == nil {
+		if found.Last = last; first == nil {
 			first = err
 		}
 		return nil
@@ -177,12 +178,11 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 			return found, fmt.Errorf("list objects: %w", err)
 		}
 		found.Seen++
-		found.Last = info.Name
 		if blob.IsOwnName(info.Name) && info.ModTime.Before(before) {
 			names = append(names, info.Name)
 		}
 		if len(names) == buryAtOnce || found.Seen == limit {
-			if err = flush(); err != nil {
+			if err = flush(info.Name); err != nil {
 				return found, err
 			}
 		}
@@ -190,7 +190,7 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 			return found, first
 		}
 	}
-	if err := flush(); err != nil {
+	if err := flush(""); err != nil {
 		return found, err
 	}
 	// A writer that died may have left more than the list shows. What has a row is left alone: it is being written, or it goes when its row does.
@@ -201,21 +201,22 @@ func (r *Registry) SweepOrphans(ctx context.Context, after string, before time.T
 	if err != nil {
 		r.cfg.Log.WarnContext(ctx, "unfinished uploads stay in the blob store until the next walk", "error", err, "hint", fail.HintOf(err))
 	}
-	found.Last, found.Done = "", true
+	found.Done = true
 	return found, first
 }
 
-func (r *Registry) deleteOrphans(ctx context.Context, names []string) (n int, first error) {
+// deleteOrphans deletes those of some objects that have no row. stop: the one at which it ended, if it did.
+func (r *Registry) deleteOrphans(ctx context.Context, names []string) (n int, stop string, first error) {
 	known, err := r.known(ctx, names)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	for _, name := range names {
 		if known[name] {
 			continue
 		}
 		if err = r.blobs.Delete(ctx, name); endsBatch(ctx, err) {
-			return n, err
+			return n, name, err
 		}
 		if err != nil {
 			if first == nil {
@@ -226,7 +227,7 @@ func (r *Registry) deleteOrphans(ctx context.Context, names []string) (n int, fi
 		r.cfg.Log.InfoContext(ctx, "deleted an object that no row names", "object", name)
 		n++
 	}
-	return n, first
+	return n, "", first
 }
 
 // known answers which of some objects have a row.

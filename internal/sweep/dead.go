@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/havn-registry/havn/internal/cluster"
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/registry"
 )
 
@@ -12,13 +13,21 @@ import (
 type deadWalk struct {
 	after   registry.DeadMark
 	refused error // the first that can't be deleted
+	passed  bool  // one was left behind because the store was said to be away
 }
 
 // buryDead buries some of the dead. That one can't be deleted is told at the end of the way.
+//
+// The store is said to be away where it is, and by some stores where it does not let go of a single object. So the sweep ends there, and the next one goes on behind it; it comes back to it in the same sweep in which it
+// reaches the end, for by then the store may be back.
 func (s *Sweeper) buryDead(ctx context.Context, claim *cluster.Claim, now time.Time) (n int, more bool, err error) {
 	w := &s.dead
 	n, w.after, err = s.Registry.BuryDead(ctx, claim.Hold, now, w.after, atOnce)
-	if w.after != (registry.DeadMark{}) {
+	switch {
+	case fail.Is(err, fail.Unavailable), fail.CodeOf(err) == "claim":
+		w.passed = true
+		return n, false, err
+	case w.after != (registry.DeadMark{}):
 		if w.refused == nil {
 			w.refused = err
 		}
@@ -27,6 +36,7 @@ func (s *Sweeper) buryDead(ctx context.Context, claim *cluster.Claim, now time.T
 	if err == nil {
 		err = w.refused
 	}
-	w.refused = nil
-	return n, false, err
+	more = w.passed
+	w.refused, w.passed = nil, false
+	return n, more, err
 }

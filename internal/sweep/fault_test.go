@@ -161,6 +161,80 @@ func TestManyObjectsThatCannotBeDeletedHoldNoOtherBack(t *testing.T) {
 	}
 }
 
+// TestAnObjectForWhichTheStoreIsSaidToBeAwayHoldsNoOtherForEver: stores say of an object that a hold keeps, or that may not be deleted, what they say of themselves when they are away. Each sweep ends there, and the next
+// one goes on behind it.
+func TestAnObjectForWhichTheStoreIsSaidToBeAwayHoldsNoOtherForEver(t *testing.T) {
+	t.Parallel()
+	s, driver := open(t)
+	const stuck = 3
+	both := func(data string) {
+		s.push("app", data)
+		s.push("other", data)
+	}
+	for i := range stuck {
+		both(fmt.Sprint("bytes ", i))
+	}
+	held := map[string]bool{}
+	for info, err := range s.store.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		held[info.Name] = true
+	}
+	driver.deleting = func(name string) error {
+		if held[name] {
+			return fail.E(fail.Unavailable, nil, "object %s is under a legal hold", name)
+		}
+		return nil
+	}
+	s.move(time.Hour)
+	both("bytes behind them")
+	s.move(48 * time.Hour)
+	for range stuck + 1 {
+		if err := s.sweep.Once(t.Context()); !fail.Is(err, fail.Unavailable) {
+			t.Fatalf("the error is not told: %v", err)
+		}
+	}
+	if s.rows("dead") != stuck {
+		t.Errorf("%d dead: want the %d that can't be deleted", s.rows("dead"), stuck)
+	}
+	driver.deleting = nil
+	s.once()
+	if s.rows("dead") != 0 || s.objects() != stuck+1 {
+		t.Errorf("%d dead, %d objects after they can be deleted", s.rows("dead"), s.objects())
+	}
+}
+
+func TestAnOrphanForWhichTheStoreIsSaidToBeAwayHoldsNoOtherForEver(t *testing.T) {
+	t.Parallel()
+	s, driver := open(t)
+	for range 5 {
+		s.put(s.store.NewName())
+	}
+	first := ""
+	driver.deleting = func(name string) error {
+		if first == "" || first == name {
+			first = name
+			return fail.E(fail.Unavailable, nil, "object %s is under a legal hold", name)
+		}
+		return nil
+	}
+	s.move(48 * time.Hour)
+	if err := s.sweep.Once(t.Context()); !fail.Is(err, fail.Unavailable) {
+		t.Fatalf("the error is not told: %v", err)
+	}
+	s.once()
+	if s.objects() != 1 {
+		t.Errorf("%d objects left, want 1", s.objects())
+	}
+	driver.deleting = nil
+	s.move(25 * time.Hour)
+	s.once()
+	if s.objects() != 0 {
+		t.Errorf("%d objects left by the next walk", s.objects())
+	}
+}
+
 func TestAnOrphanThatCannotBeDeletedHoldsNoOtherBack(t *testing.T) {
 	t.Parallel()
 	s, driver := open(t)

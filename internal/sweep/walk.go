@@ -64,9 +64,6 @@ func (s *Sweeper) look(ctx context.Context, claim *cluster.Claim, now time.Time)
 	}
 	found, err := s.Registry.SweepOrphans(ctx, w.at, now.Add(-s.OrphanAge), s.ListAtOnce)
 	w.seen, w.deleted = w.seen+found.Seen, w.deleted+found.Deleted
-	if fail.Is(err, fail.Unavailable) {
-		return found.Deleted, false, err // the same part again, when the store is back
-	}
 	// An object that can't be deleted is passed over: the next walk comes to it again.
 	if w.at = found.Last; found.Done {
 		s.Log.InfoContext(ctx, "looked through the blob store for objects without rows", "objects", w.seen, "deleted", w.deleted)

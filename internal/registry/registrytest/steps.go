@@ -179,7 +179,9 @@ func (l *life) sweep(repo oci.Name, image []byte) {
 	for after := (registry.DeadMark{}); ; {
 		l.again("bury", nil, func() error {
 			_, last, err := l.w.BuryDead(l.t.Context(), Free, l.w.Now(), after, 100)
-			after = last
+			if err == nil {
+				after = last
+			}
 			return err
 		})
 		if after == (registry.DeadMark{}) {

@@ -21,10 +21,12 @@ type deadWalk struct {
 // The store is said to be away where it is, and by some stores where it does not let go of a single object. So the sweep ends there, and the next one goes on behind it; it comes back to it in the same sweep in which it
 // reaches the end, for by then the store may be back.
 func (s *Sweeper) buryDead(ctx context.Context, claim *cluster.Claim, now time.Time) (n int, more bool, err error) {
-	w := &s.dead
-	n, w.after, err = s.Registry.BuryDead(ctx, claim.Hold, now, w.after, atOnce)
+	w, before := &s.dead, s.dead.after
+	n, w.after, err = s.Registry.BuryDead(ctx, claim.Hold, now, before, atOnce)
 	switch {
-	case fail.Is(err, fail.Unavailable), fail.CodeOf(err) == "claim":
+	case err != nil && w.after == before: // the dead could not be found
+		return n, false, err
+	case ctx.Err() != nil, fail.Is(err, fail.Unavailable), fail.CodeOf(err) == "claim":
 		w.passed = true
 		return n, false, err
 	case w.after != (registry.DeadMark{}):

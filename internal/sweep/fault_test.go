@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/registry/registrytest"
+	"github.com/havn-registry/havn/internal/sqldb"
 	"github.com/havn-registry/havn/internal/sweep"
 )
 
@@ -202,6 +204,38 @@ func TestAnObjectForWhichTheStoreIsSaidToBeAwayHoldsNoOtherForEver(t *testing.T)
 	s.once()
 	if s.rows("dead") != 0 || s.objects() != stuck+1 {
 		t.Errorf("%d dead, %d objects after they can be deleted", s.rows("dead"), s.objects())
+	}
+}
+
+// TestThatTheDeadCannotBeFoundIsTold, also in the middle of a way through them: there is nothing to go on behind.
+func TestThatTheDeadCannotBeFoundIsTold(t *testing.T) {
+	t.Parallel()
+	s, driver := open(t)
+	s.push("app", "bytes")
+	s.push("other", "bytes")
+	s.move(48 * time.Hour)
+	driver.deleting = func(string) error { return fail.E(fail.Unavailable, nil, "the store is away") }
+	if err := s.sweep.Once(t.Context()); !fail.Is(err, fail.Unavailable) {
+		t.Fatalf("the error is not told: %v", err)
+	}
+	driver.deleting = nil
+	rename := func(from, to string) {
+		err := s.db.Tx(t.Context(), "test", func(tx *sqldb.Tx) error {
+			_, execErr := tx.Exec(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to)
+			return execErr
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("dead", "hidden")
+	if err := s.sweep.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "find the dead") {
+		t.Errorf("the error is not told: %v", err)
+	}
+	rename("hidden", "dead")
+	s.once()
+	if s.rows("dead") != 0 {
+		t.Errorf("%d dead are left", s.rows("dead"))
 	}
 }
 

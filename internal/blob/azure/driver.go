@@ -3,11 +3,13 @@ package azure
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	sdk "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
@@ -99,8 +101,19 @@ func (d *Driver) Stat(ctx context.Context, name string) (blob.Info, error) {
 	return blob.Info{Name: name, Size: *out.ContentLength, ModTime: *out.LastModified}, nil
 }
 
-// Delete removes an object: see blob.Driver. Snapshots that somebody made of it go with it: without them the service would refuse for ever.
+// Delete removes an object: see blob.Driver. One that somebody holds is a Conflict: that says nothing of the others, and the same at once makes no sense.
 func (d *Driver) Delete(ctx context.Context, name string) error {
+	err := d.remove(ctx, name)
+	var a answered
+	if errors.As(err, &a) && (a.code == string(bloberror.BlobImmutableDueToPolicy) || a.code == string(bloberror.LeaseIDMissing)) {
+		return fail.E(fail.Conflict, err, "object %s is held", name).Hint("%s", fail.HintOf(err))
+	}
+	return err
+}
+
+// remove is Delete for an object that was written a moment ago: where that is held, so are all others, and the container is Unavailable. Snapshots that somebody made of an object go with it: without them the service
+// would refuse for ever.
+func (d *Driver) remove(ctx context.Context, name string) error {
 	with := sdk.DeleteSnapshotsOptionTypeInclude
 	if _, err := d.object(name).Delete(ctx, &sdk.DeleteOptions{DeleteSnapshots: &with}); err != nil {
 		if err = d.failed(err, "delete object %s", name); !fail.Is(err, fail.NotFound) {

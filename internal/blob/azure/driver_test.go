@@ -136,6 +136,31 @@ func TestAStoreThatDoesNotKeepUpIsAskedAgainAndOneThatRefusesIsNot(t *testing.T)
 	}
 }
 
+// TestAnObjectThatIsHeldIsNotAStoreThatIsAway: the sweep stops where the store is away, and goes on behind an object that it can't have.
+func TestAnObjectThatIsHeldIsNotAStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status int
+		code   string
+	}{{http.StatusConflict, "BlobImmutableDueToPolicy"}, {http.StatusPreconditionFailed, "LeaseIdMissing"}} {
+		f := newFake(t)
+		d := f.open(t, f.config(t))
+		if _, err := d.Put(t.Context(), "name", 5, strings.NewReader("bytes")); err != nil {
+			t.Fatal(err)
+		}
+		f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+			if after || r.Method != http.MethodDelete {
+				return false
+			}
+			refuse(w, c.status, c.code)
+			return true
+		})
+		if err := d.Delete(t.Context(), "name"); !fail.Is(err, fail.Conflict) || !strings.Contains(fail.HintOf(err), "legal hold") {
+			t.Errorf("%s: %v (%v), hint %q", c.code, err, fail.KindOf(err), fail.HintOf(err))
+		}
+	}
+}
+
 func TestAContainerIsMadeOnlyWhereThatIsAllowed(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

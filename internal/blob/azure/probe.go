@@ -31,7 +31,7 @@ func (d *Driver) probe(ctx context.Context) error {
 		return fmt.Errorf("write an object: %w", err)
 	}
 	err := d.probeObject(ctx, name)
-	return errors.Join(err, d.Delete(ctx, name))
+	return errors.Join(err, d.remove(ctx, name))
 }
 
 // probeList lists the container, and makes it if it is not there and that is allowed.

@@ -150,7 +150,7 @@ func (w *write) abort(ctx context.Context, why error) error {
 	defer cancel()
 	_, err := w.object.CommitBlockList(ctx, nil, &blockblob.CommitBlockListOptions{AccessConditions: absent()})
 	if err == nil {
-		return w.d.Delete(ctx, w.name)
+		return w.d.remove(ctx, w.name)
 	}
 	if err = w.d.failed(err, "drop the blocks of object %s", w.name); fail.Is(err, fail.Exists) {
 		return nil

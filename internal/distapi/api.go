@@ -47,6 +47,7 @@ type API struct {
 	clock    func() time.Time
 	origin   *Origin
 	patience time.Duration
+	flows    flows
 	readOnly func() bool
 	table    [endpoints]methods
 	fixed    fixed
@@ -129,6 +130,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.body = a.newBody(w, r)
+	defer c.body.over()
 	out := &responder{ResponseWriter: w, call: c}
 	a.answer(out, c)
 	out.linger()

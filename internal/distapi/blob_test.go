@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -398,6 +399,65 @@ func TestAPushWaitsForTheStore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// holding is a store that takes only the beginning of objects of a size, until it lets go.
+type holding struct {
+	blob.Driver
+	size int64
+	held chan struct{} // gets one for each that is held
+	free chan struct{}
+}
+
+// Put is the driver's.
+func (d holding) Put(ctx context.Context, name string, size int64, r io.Reader) (blob.Written, error) {
+	if size != d.size {
+		return d.Driver.Put(ctx, name, size, r)
+	}
+	first := make([]byte, 100_000)
+	n, err := io.ReadFull(r, first)
+	if err == nil {
+		d.held <- struct{}{}
+		<-d.free
+	}
+	return d.Driver.Put(ctx, name, size, io.MultiReader(bytes.NewReader(first[:n]), r))
+}
+
+// TestAPushWaitsForOthersOnItsConnection: what came of bodies of which the store takes nothing fills what a connection of HTTP/2 holds, and nothing comes of another one.
+func TestAPushWaitsForOthersOnItsConnection(t *testing.T) {
+	t.Parallel()
+	const limit = 2 * time.Second
+	const large, small, ofStream = 6 << 20, 5 << 20, 512 << 10
+	store := holding{size: large, held: make(chan struct{}), free: make(chan struct{})}
+	s := start(t, func(set *settings) {
+		set.api.ProgressTimeout = limit
+		store.Driver, set.driver = set.driver, &store
+	})
+	server := httptest.NewUnstartedServer(s.handler)
+	server.EnableHTTP2, server.Config.WriteTimeout = true, limit
+	server.Config.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: ofStream, MaxReceiveBufferPerConnection: 2 * ofStream}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	to := secure{server}
+	to.sends(t, http.MethodGet, "/v2/", nil) //nolint:bodyclose // sends closes it: the one connection is there
+	var all sync.WaitGroup
+	push := func(name string, size int) {
+		text := name + noisy(size-len(name))
+		all.Go(func() {
+			response, said := to.sends(t, http.MethodPost, "/v2/app/blobs/uploads/?digest="+sum(text), strings.NewReader(text)) //nolint:bodyclose // sends closes it
+			if response.ProtoMajor != 2 || response.StatusCode != http.StatusCreated {
+				t.Errorf("%s over %s: status %d: %s", name, response.Proto, response.StatusCode, said)
+			}
+		})
+	}
+	for _, name := range []string{"one", "other"} {
+		push(name, large)
+		<-store.held
+	}
+	push("third", small)
+	time.Sleep(5 * limit / 2) // what is waited for is that nothing happens
+	close(store.free)
+	all.Wait()
 }
 
 func TestABodyOverHTTP2ThatStandsStillEnds(t *testing.T) {

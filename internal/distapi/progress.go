@@ -69,11 +69,13 @@ func (p *pace) set(err error) {
 }
 
 // guard ends the wait for a byte of a stream of HTTP/2. A deadline will not do there: one that passes ends the stream for good, also while nobody waits for a
-// byte, because the store is busy with others.
+// byte, because the store is busy with others. Nor does the client stand still whose byte can't come: see flows.
 type guard struct {
 	control *http.ResponseController
+	starves func() bool
 	mu      sync.Mutex
 	timer   *time.Timer
+	limit   time.Duration
 	waits   bool
 }
 
@@ -81,7 +83,7 @@ type guard struct {
 func (g *guard) begin(limit time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waits = true
+	g.waits, g.limit = true, limit
 	if g.timer == nil {
 		g.timer = time.AfterFunc(limit, g.end)
 		return
@@ -100,9 +102,45 @@ func (g *guard) rest() {
 func (g *guard) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.waits && g.starves() {
+		g.timer.Reset(g.limit)
+		return
+	}
 	if g.waits {
 		_ = g.control.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a stream that is gone says so to who reads
 	}
+}
+
+// flows knows of each connection of HTTP/2 which blobs are on their way over it. All its streams share what it may have sent without being read: while the store takes nothing of two of them, what came of
+// these fills that, and no byte of another one comes.
+type flows struct {
+	mu sync.Mutex
+	of map[string]flow // by the address of the other end
+}
+
+// flow is how many blobs a connection brings, and of how many of them a byte is waited for: of the others what came is not read.
+type flow struct{ blobs, waits int }
+
+func (f *flows) change(peer string, blobs, waits int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.of[peer]
+	now.blobs, now.waits = now.blobs+blobs, now.waits+waits
+	if now == (flow{}) {
+		delete(f.of, peer)
+		return
+	}
+	if f.of == nil {
+		f.of = map[string]flow{}
+	}
+	f.of[peer] = now
+}
+
+// starve reports whether it may be others on a connection that keep the bytes of those away that are waited for.
+func (f *flows) starve(peer string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.of[peer].blobs > f.of[peer].waits
 }
 
 // leastRate is how many bytes a second must come of a body, once its patience is used up: a form then has two minutes at most, a manifest of 4 MiB an hour. Without it, whoever
@@ -111,18 +149,21 @@ const leastRate = 1 << 10
 
 // body is a request's body with its pace. It remembers how reading ended. Until takeTime is called it must come at leastRate.
 type body struct {
-	in     io.Reader
-	pace   *pace
-	stream bool // of HTTP/2
-	begun  time.Time
-	slow   bool  // it may come as slowly as it will, as long as it moves
-	n      int64 // bytes read
-	err    error // nil, io.EOF, or what broke it off
+	in      io.Reader
+	pace    *pace
+	stream  bool // of HTTP/2
+	peer    string
+	flows   *flows
+	flowing bool // it is counted there
+	begun   time.Time
+	slow    bool  // it may come as slowly as it will, as long as it moves
+	n       int64 // bytes read
+	err     error // nil, io.EOF, or what broke it off
 }
 
 // newBody arms the deadline at once, so that a body that nobody reads is not waited for either.
 func (a *API) newBody(w http.ResponseWriter, r *http.Request) *body {
-	b := &body{in: r.Body, pace: a.newPace(w, true), stream: r.ProtoMajor == 2, begun: a.clock()}
+	b := &body{in: r.Body, pace: a.newPace(w, true), stream: r.ProtoMajor == 2, peer: r.RemoteAddr, flows: &a.flows, begun: a.clock()}
 	b.extend()
 	return b
 }
@@ -133,7 +174,17 @@ func (b *body) takeTime() {
 	if b.stream && b.pace.guard == nil { // see guard
 		b.pace.stopReading()
 		b.pace.stopWriting()
-		b.pace.guard = &guard{control: b.pace.control}
+		b.pace.guard = &guard{control: b.pace.control, starves: func() bool { return b.flows.starve(b.peer) }}
+		b.flowing = true
+		b.flows.change(b.peer, 1, 0)
+	}
+}
+
+// over says that nothing more comes of the body, or is read: then nothing of it is in the way of others.
+func (b *body) over() {
+	if b.flowing {
+		b.flowing = false
+		b.flows.change(b.peer, -1, 0)
 	}
 }
 
@@ -150,6 +201,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.n += int64(n)
 	if err != nil {
 		b.err = err
+		b.over()
 		if errors.Is(err, io.EOF) {
 			b.pace.stopReading()
 			b.pace.stopWriting()
@@ -162,6 +214,8 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) wait(p []byte) (int, error) {
 	b.extend()
 	if g := b.pace.guard; g != nil && b.pace.limit != 0 {
+		b.flows.change(b.peer, 0, 1)
+		defer b.flows.change(b.peer, 0, -1)
 		g.begin(b.pace.limit)
 		defer g.rest()
 	}

@@ -1,14 +1,15 @@
 package server
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/havn-registry/havn/internal/blob/filesystem"
+)
 
 // roomOf answers the free bytes of the file system that a directory is on, for users that are not root; not ok if nobody knows.
 func roomOf(dir string) (free int64, ok bool) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, false
-	}
-	return int64(s.Bavail) * s.Bsize, true
+	free, _, err := filesystem.Room(dir)
+	return free, err == nil
 }
 
 // sameDisk reports whether two directories are on one file system.

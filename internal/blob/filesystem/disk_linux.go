@@ -40,9 +40,24 @@ func sameFolder(was, now os.FileInfo) bool {
 
 // Space answers the room on the file system, for users that are not root: see blob.Spacer.
 func (d *Driver) Space(context.Context) (free, total int64, err error) {
+	return Room(d.root)
+}
+
+// Room answers the free and the total bytes of the file system that a directory is on, for users that are not root.
+func Room(dir string) (free, total int64, err error) {
 	var s unix.Statfs_t
-	if err = unix.Statfs(d.root, &s); err != nil {
-		return 0, 0, classified(err, "ask for the room at %s", d.root)
+	if err = unix.Statfs(dir, &s); err != nil {
+		return 0, 0, classified(err, "ask for the room at %s", dir)
 	}
-	return int64(s.Bavail) * s.Bsize, int64(s.Blocks) * s.Bsize, nil
+	free, total = roomIn(&s)
+	return free, total, nil
+}
+
+// roomIn counts in the file system's own unit. That is not always the size in which it likes to be written to: file systems in user space may say 1 MiB there, and count 4 KiB.
+func roomIn(s *unix.Statfs_t) (free, total int64) {
+	unit := s.Frsize
+	if unit == 0 { // it tells no other
+		unit = s.Bsize
+	}
+	return int64(s.Bavail) * unit, int64(s.Blocks) * unit
 }

@@ -44,6 +44,15 @@ func TestAFolderIsTheOneThatItWas(t *testing.T) {
 	}
 }
 
+func TestRoomIsCountedInTheUnitOfTheFileSystem(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ bsize, frsize int64 }{{4096, 4096}, {1 << 20, 4096}, {4096, 0}} {
+		if free, total := roomIn(&unix.Statfs_t{Bsize: c.bsize, Frsize: c.frsize, Bavail: 10, Blocks: 30}); free != 10*4096 || total != 30*4096 {
+			t.Errorf("written in %d, counted in %d: %d of %d bytes are free", c.bsize, c.frsize, free, total)
+		}
+	}
+}
+
 // TestAnotherDirectoryInItsPlaceIsNotTheStore lets the file system go and leave a directory that looks like a store: one that a start without the mount has laid out.
 func TestAnotherDirectoryInItsPlaceIsNotTheStore(t *testing.T) {
 	t.Parallel()

@@ -123,33 +123,39 @@ func TestOneObjectThatCannotBeDeletedHoldsNoOtherBack(t *testing.T) {
 	}
 }
 
-func TestManyObjectsThatCannotBeDeletedHoldNoOtherBack(t *testing.T) {
-	t.Parallel()
-	s, driver := open(t)
-	const many = 250 // more than are buried at once
+// hold leaves dead contents of which the store answers an error when they are to be deleted, and one behind them that it lets go.
+func (s *site) hold(driver *stubborn, n int, answer error) {
+	s.t.Helper()
 	both := func(data string) {
 		s.push("app", data)
 		s.push("other", data)
 	}
-	for i := range many {
+	for i := range n {
 		both(fmt.Sprint("bytes ", i))
 	}
 	held := map[string]bool{}
-	for info, err := range s.store.List(t.Context(), "") {
+	for info, err := range s.store.List(s.t.Context(), "") {
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		held[info.Name] = true
 	}
 	driver.deleting = func(name string) error {
 		if held[name] {
-			return fail.E(fail.Denied, nil, "object %s is immutable", name)
+			return answer
 		}
 		return nil
 	}
 	s.move(time.Hour)
 	both("bytes behind them")
 	s.move(48 * time.Hour)
+}
+
+func TestManyObjectsThatCannotBeDeletedHoldNoOtherBack(t *testing.T) {
+	t.Parallel()
+	s, driver := open(t)
+	const many = 250 // more than are buried at once
+	s.hold(driver, many, fail.E(fail.Denied, nil, "the object is immutable"))
 	if err := s.sweep.Once(t.Context()); !fail.Is(err, fail.Denied) {
 		t.Fatalf("the error is not told: %v", err)
 	}
@@ -169,29 +175,7 @@ func TestAnObjectForWhichTheStoreIsSaidToBeAwayHoldsNoOtherForEver(t *testing.T)
 	t.Parallel()
 	s, driver := open(t)
 	const stuck = 3
-	both := func(data string) {
-		s.push("app", data)
-		s.push("other", data)
-	}
-	for i := range stuck {
-		both(fmt.Sprint("bytes ", i))
-	}
-	held := map[string]bool{}
-	for info, err := range s.store.List(t.Context(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		held[info.Name] = true
-	}
-	driver.deleting = func(name string) error {
-		if held[name] {
-			return fail.E(fail.Unavailable, nil, "object %s is under a legal hold", name)
-		}
-		return nil
-	}
-	s.move(time.Hour)
-	both("bytes behind them")
-	s.move(48 * time.Hour)
+	s.hold(driver, stuck, fail.E(fail.Unavailable, nil, "the object is under a legal hold"))
 	for range stuck + 1 {
 		if err := s.sweep.Once(t.Context()); !fail.Is(err, fail.Unavailable) {
 			t.Fatalf("the error is not told: %v", err)

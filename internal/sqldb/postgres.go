@@ -59,7 +59,9 @@ const sessionSettings = "SET default_transaction_isolation = 'read committed';" 
 	// It ends a transaction whose node of Havn hangs, with the locks that all others wait for.
 	"SET idle_in_transaction_session_timeout = 10000;" +
 	// Every query goes by keys to few rows. The planner does not know that a base image's layers, which every repository has, are few in each of them, and reads whole tables for them.
-	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;" +
+	// What can only be read in a way that is switched off seems so dear to the planner that it compiles the query, which takes a hundred times as long as to answer it.
+	"SET jit = off"
 
 // pooled answers how to open a connection that is ready for use.
 func (p *postgresProduct) pooled(addr string, dial dialer) (*pgx.ConnConfig, error) {

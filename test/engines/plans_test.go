@@ -249,8 +249,14 @@ func ranOnPostgres(t *testing.T, q sqldb.Querier, query string, args []any) (int
 	t.Helper()
 	var text string
 	need(t, q.Row(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+query, args...).Scan(&text))
-	var plans []struct{ Plan scan }
+	var plans []struct {
+		Plan scan
+		JIT  json.RawMessage
+	}
 	need(t, json.Unmarshal([]byte(text), &plans))
+	if plans[0].JIT != nil {
+		t.Errorf("compiled for milliseconds: %s\n%s", query, plans[0].JIT)
+	}
 	return plans[0].Plan.rows(), text
 }
 

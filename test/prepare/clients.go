@@ -65,7 +65,14 @@ func build(ctx context.Context, c programs.Client) (err error) {
 	// nothing of it (a go.work above it, say) counts. With the lowest priority: tests may run meanwhile. Not optimised: that
 	// takes a third less of the minutes, and these programs move little.
 	env := []string{"GOBIN=" + temp, "GOFLAGS=", "GOWORK=off"}
-	argv := []string{"nice", "-n", "19", "go", "install", "-trimpath", "-gcflags=all=-N -l", "-ldflags=-s -w", c.Package + "@" + c.Version}
+	what := c.Package + "@" + c.Version
+	if c.Together {
+		if err = together(ctx, temp, env); err != nil {
+			return err
+		}
+		what = c.Package
+	}
+	argv := []string{"nice", "-n", "19", "go", "install", "-trimpath", "-gcflags=all=-N -l", "-ldflags=-s -w", what}
 	if err = step(ctx, temp, env, argv...); err != nil {
 		return err
 	}
@@ -74,4 +81,18 @@ func build(ctx context.Context, c programs.Client) (err error) {
 	}
 	say("%s %s: built in %s", c.Name, c.Version, time.Since(began).Round(time.Second))
 	return nil
+}
+
+// together makes the module in dir of which the clients are built that share one. Which versions of libraries it gets follows from the clients' alone.
+func together(ctx context.Context, dir string, env []string) error {
+	if err := step(ctx, dir, env, "go", "mod", "init", "clients"); err != nil {
+		return err
+	}
+	argv := []string{"go", "get", "-tool"}
+	for _, c := range programs.Clients {
+		if c.Together {
+			argv = append(argv, c.Package+"@"+c.Version)
+		}
+	}
+	return step(ctx, dir, env, argv...)
 }

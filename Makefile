@@ -19,7 +19,7 @@ RACEFLAGS := -race -gcflags=$(UNWATCHED)=-race=false
 RACE := ./internal/registry/... ./internal/harborapi/... ./internal/server/... ./internal/access/... ./internal/distapi/... ./cmd/havn ./internal/sqldb/... ./internal/blob/... ./internal/sweep/... ./internal/redis/... ./internal/cluster/... ./internal/egress
 REST = $$(go list ./... | grep -vxFf <(go list $(RACE)))
 # As many compilers as processors run at once: more threads in each of them only collect garbage beside each other, a fifth of the work.
-COMPILE := GOMAXPROCS=1 go list -p $(shell nproc) -export -deps -f ''
+COMPILE := GOMAXPROCS=1 go list -p $(shell nproc) -export -deps
 FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=
@@ -42,10 +42,10 @@ build: ## the program, at ./havn
 	go build $(TRIM) -o havn ./cmd/havn
 
 compile: ## what `make test` is built of, into Go's cache: quicker there than by the stages
-	$(COMPILE) -modfile=tools/go.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
-	$(COMPILE) -test $(REST)
-	$(COMPILE) -test $(RACEFLAGS) $(RACE)
-	cd test && $(COMPILE) -test ./...
+	$(COMPILE) -modfile=tools/go.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen >/dev/null
+	$(COMPILE) -test $(REST) >/dev/null
+	$(COMPILE) -test $(RACEFLAGS) $(RACE) >/dev/null
+	cd test && $(COMPILE) -test ./... >/dev/null
 
 generate: ## the types and the table of Harbor's API, and its client, of its document
 	cd internal/harborapi && $(OAPI) generated.go openapi.yaml

@@ -90,7 +90,7 @@ test: ## everything: what .ci/run calls; says at its end how long each stage too
 	took() { table+=$$(printf '%6d  %s' $$((SECONDS - began)) "$$*")$$'\n'; began=$$SECONDS; }; \
 	run() { echo "=== $$*"; make --no-print-directory "$$@" || failed+="; make $$*"; took "$$*"; }; \
 	export HAVN_TEST_BINARY="$${HAVN_TEST_BINARY:-$(CURDIR)/havn}"; \
-	GOMAXPROCS=1 GOFLAGS="$${GOFLAGS:-} -p=$(shell nproc)" make --no-print-directory build TRIM= & build=$$!; \
+	GOMAXPROCS=1 make --no-print-directory build TRIM=-p=$(shell nproc) & build=$$!; \
 	(cd test && go run ./prepare debian && go run ./prepare azurite); wait $$build; took build, prepare; \
 	log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \

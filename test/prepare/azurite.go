@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -18,6 +19,7 @@ func azurite(ctx context.Context) error {
 			return nil
 		}
 		began := time.Now()
+		registry := cmp.Or(os.Getenv("npm_config_registry"), npmRegistry)
 		to, err := programs.AzuriteDir()
 		if err != nil {
 			return err
@@ -37,8 +39,8 @@ func azurite(ctx context.Context) error {
 		if err = programs.WriteAzurite(temp); err != nil {
 			return err
 		}
-		// No scripts of any package run: Azurite needs none.
-		if err = step(ctx, temp, nil, "npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"); err != nil {
+		say("Azurite: fetching it from %s", registry)
+		if err = npmInstall(ctx, registry, temp); err != nil {
 			return err
 		}
 		if err = os.Rename(temp, to); err != nil {

@@ -4,6 +4,6 @@
 //
 //	go run ./prepare           everything
 //	go run ./prepare debian    Debian's packages only
-//	go run ./prepare azurite   Azurite only; it takes Debian's packages nodejs and npm
+//	go run ./prepare azurite   Azurite only; it takes Debian's package nodejs
 //	go run ./prepare clients   the clients only; helm and cosign take minutes, so do it in the background
 package main

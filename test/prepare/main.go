@@ -90,18 +90,25 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // step runs a command in a process group of its own, tried again with growing pauses.
 func step(ctx context.Context, dir string, env []string, argv ...string) error {
-	for try := 1; ; try++ {
+	return again(ctx, func() error {
 		say("$ %s", strings.Join(argv, " "))
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(os.Environ(), env...), os.Stderr, os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-		err := cmd.Run()
-		if err == nil {
-			return nil
-		}
-		if try == tries || ctx.Err() != nil {
+		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+		}
+		return nil
+	})
+}
+
+// again does what reaches the network, and does it again with growing pauses where it fails.
+func again(ctx context.Context, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || try == tries || ctx.Err() != nil {
+			return err
 		}
 		wait := time.Duration(try*try) * 5 * time.Second
 		say("%v; again in %s (%d of %d tries)", err, wait, try+1, tries)

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// azurite are the files from which npm installs Azurite, all of fixed versions.
+// azurite are the files from which Azurite is installed, all of fixed versions; `npm install` writes the lock.
 //
 //go:embed azurite
 var azurite embed.FS
@@ -41,7 +41,7 @@ func Azurite() (string, error) {
 	return script, nil
 }
 
-// WriteAzurite writes the files from which npm installs Azurite into a folder.
+// WriteAzurite writes the files from which Azurite is installed into a folder.
 func WriteAzurite(dir string) error {
 	in, err := fs.Sub(azurite, "azurite")
 	if err != nil {

@@ -25,7 +25,6 @@ var Packages = slices.Concat([]Package{
 	{Name: "librados-dev", File: "/usr/include/rados/librados.h"},
 	{Name: "iproute2", File: "ip"},
 	{Name: "nodejs", File: "node"},
-	{Name: "npm", File: "npm"},
 	{Name: "systemd", File: "systemd-analyze"},
 }, lab.Packages)
 

@@ -67,7 +67,7 @@ func listenError(err error, addr string) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = "another process listens there: stop it, or choose another port (HAVN_HTTP_ADDR, metrics.addr)"
 	case errors.Is(err, syscall.EACCES):
-		hint = "ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the unit in deploy/ can give"
+		hint = "ports below 1024 need the capability CAP_NET_BIND_SERVICE: under systemd, a drop-in gives it (docs/operations.md, Install)"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		hint = "this machine does not have that address"
 	}

@@ -159,7 +159,7 @@ func (d *Driver) judge(a answered) (fail.Kind, string) {
 	case a.status == http.StatusRequestedRangeNotSatisfiable:
 		return fail.RangeInvalid, ""
 	case a.status == http.StatusInsufficientStorage:
-		return fail.Exhausted, "the store is full: make room, or delete tags and manifests"
+		return fail.Exhausted, "the store is full: make room, or delete repositories, whose room is free after sweep.dead_grace"
 	case a.status >= http.StatusMultipleChoices && a.status < http.StatusBadRequest:
 		return fail.Unavailable, "the answer is a redirect, which a blob service does not give: correct " + d.cfg.addressKey()
 	case a.status == http.StatusNotImplemented:

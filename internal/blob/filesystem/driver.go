@@ -366,11 +366,11 @@ func classified(err error, format string, args ...any) error {
 	e := fail.E((*Driver)(nil).Classify(err), err, format, args...)
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		e = e.Hint("the disk is full: free space, or delete tags and manifests that are not needed")
+		e = e.Hint("the disk is full: free space, or delete repositories, whose room is free after sweep.dead_grace")
 	case errors.Is(err, fs.ErrPermission):
 		e = e.Hint("Havn's user must be able to read and write the directory")
 	case errors.Is(err, syscall.EROFS):
-		e = e.Hint("the file system is mounted read-only: look at the kernel's log, then mount it for writing")
+		e = e.Hint("the file system is mounted read-only: look at the kernel's log, then mount it for writing; under systemd, the unit must name the directory in ReadWritePaths")
 	case errors.Is(err, syscall.EIO):
 		e = e.Hint("the disk or the file system fails: look at the kernel's log")
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):

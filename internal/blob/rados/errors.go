@@ -97,9 +97,9 @@ func (d *Driver) judge(a answered) (fail.Kind, string) {
 	case syscall.EPERM, syscall.EACCES:
 		return fail.Unavailable, d.capsHint()
 	case syscall.ENOSPC:
-		return fail.Exhausted, "the cluster or the pool is full (`ceph df`, `ceph health detail`): add room, or delete tags and manifests"
+		return fail.Exhausted, "the cluster or the pool is full (`ceph df`, `ceph health detail`): add room, or delete repositories, whose room is free after sweep.dead_grace"
 	case syscall.EDQUOT:
-		return fail.Exhausted, fmt.Sprintf("the quota of the pool %s is reached: raise it (`ceph osd pool set-quota`), or delete tags and manifests", d.cfg.Pool)
+		return fail.Exhausted, fmt.Sprintf("the quota of the pool %s is reached: raise it (`ceph osd pool set-quota`), or delete repositories, whose room is free after sweep.dead_grace", d.cfg.Pool)
 	case syscall.ETIMEDOUT:
 		return fail.Unavailable, "OSDs or monitors do not answer: look at `ceph health detail`, and at the network to them"
 	case syscall.ESHUTDOWN:

@@ -134,7 +134,7 @@ func (d *Driver) judge(a answered) (fail.Kind, string) {
 	case "InvalidStorageClass":
 		return fail.Unavailable, "correct storage.s3.storage_class"
 	case "QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "TooManyBuckets":
-		return fail.Exhausted, "the store is full, or the user's or bucket's quota is reached: make room, raise it, or delete tags and manifests"
+		return fail.Exhausted, "the store is full, or the user's or bucket's quota is reached: make room, raise it, or delete repositories, whose room is free after sweep.dead_grace"
 	case "AccessDenied", "AllAccessDisabled":
 		return fail.Unavailable, fmt.Sprintf("let the user list, read, write and delete in the bucket %s (s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads)", d.cfg.Bucket)
 	}
@@ -152,7 +152,7 @@ func (d *Driver) judge(a answered) (fail.Kind, string) {
 	case a.status == http.StatusMovedPermanently, a.status == http.StatusTemporaryRedirect:
 		return fail.Unavailable, d.wrongRegion(a)
 	case a.status == http.StatusInsufficientStorage:
-		return fail.Exhausted, "the store is full: make room, or delete tags and manifests"
+		return fail.Exhausted, "the store is full: make room, or delete repositories, whose room is free after sweep.dead_grace"
 	case a.status == http.StatusForbidden, a.status == http.StatusUnauthorized:
 		return fail.Unavailable, "the server refuses the credentials: look at storage.s3.access_key and storage.s3.secret_key and what they may do; without s3:ListBucket an absent object is refused too"
 	case a.status == http.StatusBadRequest && d.cfg.SSE+d.cfg.StorageClass != "":

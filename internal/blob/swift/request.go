@@ -186,10 +186,10 @@ func (d *Driver) judge(a *answered) (fail.Kind, string) {
 	case http.StatusForbidden:
 		return fail.Unavailable, fmt.Sprintf("let the user %s read, write, list and delete in the container; with radosgw `radosgw-admin subuser modify --uid=… --subuser=… --access=full`", d.cfg.Username)
 	case http.StatusInsufficientStorage:
-		return fail.Exhausted, "the store is full: make room, or delete tags and manifests"
+		return fail.Exhausted, "the store is full: make room, or delete repositories, whose room is free after sweep.dead_grace"
 	case http.StatusRequestEntityTooLarge:
 		if strings.Contains(a.text, "uota") {
-			return fail.Exhausted, "the quota of the user or the container is reached: raise it, or delete tags and manifests"
+			return fail.Exhausted, "the quota of the user or the container is reached: raise it, or delete repositories, whose room is free after sweep.dead_grace"
 		}
 		return fail.Unavailable, "the object is larger than the server takes, or a quota is reached: lower uploads.max_object_size, or raise the server's limit"
 	case http.StatusUnprocessableEntity, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests, rateLimited:

@@ -138,6 +138,49 @@ func TestAnAnswerThatIsLostCostsNothing(t *testing.T) {
 	}
 }
 
+// A server may say that all is well and then put the object together: if it dies meanwhile, its answer breaks off behind the status (radosgw does so).
+func TestACompletionThatBreaksOffBehindItsStatusIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		sent   string
+		after  bool
+		always bool
+	}{
+		{"before it is done", `<?xml version="1.0"?><CompleteMultipart`, false, false},
+		{"after it is done", `<?xml version="1.0"?><CompleteMultipart`, true, false},
+		{"without a word", "", false, false},
+		{"each time", " ", false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			d := f.open(t, f.config(t))
+			broken := false
+			f.setFault(func(w http.ResponseWriter, r *http.Request, after bool) bool {
+				if !isEnd(r) || after != c.after || broken && !c.always {
+					return false
+				}
+				broken = true
+				w.Header().Set("Content-Length", "1000")
+				fmt.Fprint(w, c.sent)    //nolint:errcheck // what is sent breaks off anyway
+				w.(http.Flusher).Flush() //nolint:errcheck // the server's is one
+				panic(http.ErrAbortHandler)
+			})
+			want := blobtest.Noise(1, 250<<10)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			_, err := d.Put(ctx, "name", int64(len(want)), bytes.NewReader(want))
+			switch {
+			case c.always && (!fail.Is(err, fail.Unavailable) || ctx.Err() == nil && !strings.Contains(err.Error(), "broke off")):
+				t.Errorf("%v (%v)", err, fail.KindOf(err))
+			case !c.always && (err != nil || !bytes.Equal(f.objects["some/where/name"].data, want)):
+				t.Errorf("%v (%v)", err, fail.KindOf(err))
+			}
+		})
+	}
+}
+
 // TestNobodyElseKeepsTheBytes: two copies of each upload would be more than a node may take.
 func TestNobodyElseKeepsTheBytes(t *testing.T) {
 	t.Parallel()

@@ -51,8 +51,14 @@ func answerOf(err error) (answered, bool) {
 	if errors.As(err, &api) {
 		a.code, a.message = api.ErrorCode(), api.ErrorMessage()
 	}
+	if a.brokeOff() {
+		a.message = "the answer broke off, or is none of S3"
+	}
 	return a, a.status > 0
 }
+
+// brokeOff says of an answer that failed that it began as a success: a server that dies while it puts an object together has said 200 already.
+func (a answered) brokeOff() bool { return a.code == "" && a.status > 0 && a.status < http.StatusMultipleChoices }
 
 // passing says of an error whether it may pass by itself: see retryer.
 func passing(err error) aws.Ternary {
@@ -68,7 +74,7 @@ func passing(err error) aws.Ternary {
 		return aws.BoolTernary(!egress.Hopeless(err))
 	}
 	switch {
-	case a.code == "ConditionalRequestConflict", a.code == "OperationAborted", a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
+	case a.brokeOff(), a.code == "ConditionalRequestConflict", a.code == "OperationAborted", a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
 		return aws.TrueTernary
 	case a.status == http.StatusNotImplemented, a.status == http.StatusInsufficientStorage, a.status == http.StatusHTTPVersionNotSupported:
 		return aws.FalseTernary
@@ -159,7 +165,7 @@ func (d *Driver) judge(a answered) (fail.Kind, string) {
 		return fail.Unavailable, "the server may not know what is asked for: look at storage.s3.sse, storage.s3.sse_kms_key and storage.s3.storage_class (some want TLS for encryption)"
 	case a.status == http.StatusNotImplemented:
 		return fail.Unsupported, ""
-	case a.status >= http.StatusInternalServerError, a.status == http.StatusTooManyRequests:
+	case a.brokeOff(), a.status >= http.StatusInternalServerError, a.status == http.StatusTooManyRequests:
 		return fail.Unavailable, "the server does not keep up, or fails: look at its log and its health"
 	}
 	return fail.Internal, ""

@@ -58,7 +58,9 @@ func answerOf(err error) (answered, bool) {
 }
 
 // brokeOff says of an answer that failed that it began as a success: a server that dies while it puts an object together has said 200 already.
-func (a answered) brokeOff() bool { return a.code == "" && a.status > 0 && a.status < http.StatusMultipleChoices }
+func (a answered) brokeOff() bool {
+	return a.code == "" && a.status > 0 && a.status < http.StatusMultipleChoices
+}
 
 // passing says of an error whether it may pass by itself: see retryer.
 func passing(err error) aws.Ternary {

@@ -19,7 +19,7 @@ RACEFLAGS := -race -gcflags=$(UNWATCHED)=-race=false
 RACE := ./internal/registry/... ./internal/harborapi/... ./internal/server/... ./internal/access/... ./internal/distapi/... ./cmd/havn ./internal/sqldb/... ./internal/blob/... ./internal/sweep/... ./internal/redis/... ./internal/cluster/... ./internal/egress
 REST = $$(go list ./... | grep -vxFf <(go list $(RACE)))
 # As many compilers as processors run at once: more threads in each of them only collect garbage beside each other, a fifth of the work.
-COMPILE := GOMAXPROCS=1 go list -p $(shell nproc) -export -deps
+COMPILE = GOMAXPROCS=1 go list -p $(shell nproc) -export -deps
 FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=

@@ -137,7 +137,7 @@ func get(ctx context.Context, url string) (data []byte, err error) {
 	return data, err
 }
 
-// untar unpacks the files of a package, without the folder that all of them are in. Nothing gets out of root.
+// untar unpacks the files of a package, without the folder that all of them are in. Nothing gets out of the package's own.
 func untar(root *os.Root, folder string, data []byte) error {
 	packed, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
@@ -151,9 +151,12 @@ func untar(root *os.Root, folder string, data []byte) error {
 		if nextErr != nil {
 			return nextErr
 		}
-		_, name, ok := strings.Cut(path.Clean(h.Name), "/")
+		_, name, ok := strings.Cut(h.Name, "/")
 		if h.Typeflag != tar.TypeReg || !ok {
 			continue // npm unpacks files alone
+		}
+		if !filepath.IsLocal(name) {
+			return fmt.Errorf("it has a file out of its folder: %s", h.Name)
 		}
 		if err = extract(root, path.Join(folder, name), files); err != nil {
 			return err

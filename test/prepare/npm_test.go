@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -43,7 +44,7 @@ func TestALockOfNpmIsInstalled(t *testing.T) {
 	t.Parallel()
 	plain, plainSum := packed(t, "package/dist/main.js", "plain")
 	scoped, scopedSum := packed(t, "other-name/main.js", "scoped")
-	out, outSum := packed(t, "package/../../../../out.js", "out")
+	out, outSum := packed(t, "package/../other/out.js", "out")
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, ok := map[string][]byte{"/plain/-/plain-1.0.0.tgz": plain, "/@scope/part/-/part-2.1.0-rc.1.tgz": scoped, "/out/-/out-1.0.0.tgz": out}[r.URL.Path]
 		if !ok {
@@ -60,14 +61,13 @@ func TestALockOfNpmIsInstalled(t *testing.T) {
 			"node_modules/@scope/left-out": {"resolved": "node_modules/plain/absent", "link": true}`, plainSum, scopedSum), ""},
 		{"another content", fmt.Sprintf(`"node_modules/plain": {"version": "1.0.0", "integrity": %q}`, scopedSum), "another content"},
 		{"an older hash", `"node_modules/plain": {"version": "1.0.0", "integrity": "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk="}`, "SHA-512"},
-		{"out of its folder", fmt.Sprintf(`"node_modules/out": {"version": "1.0.0", "integrity": %q}`, outSum), ""},
+		{"out of its folder", fmt.Sprintf(`"node_modules/out": {"version": "1.0.0", "integrity": %q}`, outSum), "out of its folder"},
 		{"not there", fmt.Sprintf(`"node_modules/gone": {"version": "1.0.0", "integrity": %q}`, plainSum), "404"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			above := t.TempDir()
-			dir := filepath.Join(above, "a", "b")
-			if err := os.MkdirAll(filepath.Join(dir, "absent"), 0o755); err != nil {
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "absent"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			for name, text := range map[string]string{"package-lock.json": `{"lockfileVersion": 3, "packages": {` + c.packages + `}}`, "absent/index.js": "absent"} {
@@ -79,14 +79,11 @@ func TestALockOfNpmIsInstalled(t *testing.T) {
 			defer cancel()
 			err := npmInstall(ctx, registry.URL, dir)
 			if c.wrong != "" {
-				if err == nil || !strings.Contains(err.Error(), c.wrong) && ctx.Err() == nil {
+				if err == nil || !strings.Contains(err.Error(), c.wrong) && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v", err)
 				}
-				return
-			}
-			if c.what != "all there" {
-				if _, statErr := os.Stat(filepath.Join(above, "out.js")); statErr == nil {
-					t.Error("a package wrote where it must not")
+				if _, statErr := os.Stat(filepath.Join(dir, "node_modules", "other")); statErr == nil {
+					t.Error("a package wrote into another one's folder")
 				}
 				return
 			}

@@ -23,7 +23,7 @@ func (a *Access) joinGroups(ctx context.Context, user int64, origin string, p Pe
 	wanted := a.cleanGroups(ctx, p)
 	for try := 1; ; try++ {
 		err := a.tryJoin(ctx, user, origin, wanted)
-		if fail.CodeOf(err) != codeFK || try == joinTries {
+		if fail.CodeOf(err) != sqldb.CodeFK || try == joinTries {
 			return err
 		}
 	}

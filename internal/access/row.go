@@ -19,9 +19,6 @@ const raised = "CASE WHEN changed_at < ? THEN ? ELSE changed_at + 1 END"
 // rowsAtOnce bounds what one statement or one transaction deletes, and inserts.
 const rowsAtOnce = 200
 
-// codeFK is the code of the Conflict that a foreign key causes.
-const codeFK = "fk"
-
 // made looks for the row that an operation is to insert. id: an earlier run of the operation inserted it. taken: somebody else has the name, and id is his. Neither: the caller inserts it, now or never.
 func made(ctx context.Context, tx *sqldb.Tx, op, query string, args ...any) (id int64, taken bool, err error) {
 	err = tx.Row(ctx, query, args...).Scan(&id)
@@ -44,7 +41,7 @@ func made(ctx context.Context, tx *sqldb.Tx, op, query string, args ...any) (id 
 
 // keyIsNotFound answers that something is not there, if the database refused to refer to it: it was deleted while it was being referred to.
 func keyIsNotFound(err error, what string) error {
-	if fail.CodeOf(err) == codeFK {
+	if fail.CodeOf(err) == sqldb.CodeFK {
 		return fail.E(fail.NotFound, err, "%s was deleted just now", what)
 	}
 	return err
@@ -103,7 +100,7 @@ func (a *Access) strip(ctx context.Context, name string, last func(*sqldb.Tx) er
 			}
 		}
 		err := a.DB.Tx(ctx, name, last)
-		if fail.CodeOf(err) != codeFK || try == stripTries {
+		if fail.CodeOf(err) != sqldb.CodeFK || try == stripTries {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
 )
@@ -51,10 +52,9 @@ func AddHeld(ctx context.Context, tx *sqldb.Tx, project, n int64) error {
 	return err
 }
 
-// CountHeld changes what is held of a quota by a count of what its project has. Its row changes, whatever was found, so that a count and the removal of the quota do not both succeed.
-func CountHeld(ctx context.Context, tx *sqldb.Tx, project, n int64) error {
-	_, err := tx.Exec(ctx, "UPDATE quotas SET held = held + ?, changed_at = changed_at + 1 WHERE project = ?", n, project)
-	return err
+// CountHeld is AddHeld for what is counted by itself. The quota's row changes, whatever n is, so that this and the removal of the quota do not both succeed. 0 rows: the quota is gone, and nothing may be counted.
+func CountHeld(ctx context.Context, tx *sqldb.Tx, project, n int64) (int64, error) {
+	return tx.Exec(ctx, "UPDATE quotas SET held = held + ?, changed_at = changed_at + 1 WHERE project = ?", n, project)
 }
 
 // LimitedProject answers the project of a repository if that has a quota, else 0.
@@ -237,7 +237,7 @@ func ManifestList(ctx context.Context, q sqldb.Querier, repo int64, after []byte
 }
 
 // ForgetQuota removes the quota of a project, with all that was counted; more: that was more than limit rows, or some of them changed meanwhile, and are left, with the quota. What is counted meanwhile makes it a
-// Conflict.
+// Conflict with CodeFK.
 //
 // A quota of which some is left holds what is left, and is one that was never counted.
 func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (more bool, err error) {
@@ -280,7 +280,12 @@ func ForgetQuota(ctx context.Context, tx *sqldb.Tx, project int64, limit int) (m
 			return false, err
 		}
 	}
-	return false, nil
+	// Nothing can be counted any more: it takes one of these rows. What was, between the lists and here, would have no quota.
+	counted, err := exists(ctx, tx, "SELECT 1 FROM quota_charges WHERE project = ? UNION ALL SELECT 1 FROM quota_holds WHERE project = ? LIMIT 1", project, project)
+	if err == nil && counted {
+		err = fail.E(fail.Conflict, nil, "the quota of project %d is used while it is taken away", project).Code(sqldb.CodeFK)
+	}
+	return false, err
 }
 
 // holdsOf lists up to limit holds of a project.

@@ -56,7 +56,7 @@ func (p *Projects) Delete(ctx context.Context, id int64) error {
 			more, err = deleteSome(ctx, tx, id, begun)
 			return err
 		})
-		if fail.CodeOf(err) == codeFK {
+		if fail.CodeOf(err) == sqldb.CodeFK {
 			err = fail.E(fail.Conflict, err, "something is pushed to it, or added, all the time").Hint("try again when its users have stopped")
 		}
 		if err != nil {

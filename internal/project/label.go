@@ -101,7 +101,7 @@ func (p *Projects) CreateLabel(ctx context.Context, l Label) (id int64, err erro
 	switch {
 	case errors.Is(err, errTaken):
 		return 0, labelTaken(l.Name)
-	case fail.CodeOf(err) == codeFK:
+	case fail.CodeOf(err) == sqldb.CodeFK:
 		return 0, unknown(l.Project)
 	case err != nil:
 		return 0, fmt.Errorf("make label %q: %w", l.Name, err)

@@ -122,16 +122,13 @@ func (p *Projects) Create(ctx context.Context, c Create) (id int64, err error) {
 	switch {
 	case errors.Is(err, errTaken):
 		return 0, fail.E(fail.Exists, nil, "project %s is there already", c.Name).Hint("choose another name")
-	case fail.CodeOf(err) == codeFK:
+	case fail.CodeOf(err) == sqldb.CodeFK:
 		return 0, fail.E(fail.NotFound, err, "user %d", c.Owner)
 	case err != nil:
 		return 0, fmt.Errorf("make project %s: %w", c.Name, err)
 	}
 	return id, nil
 }
-
-// codeFK is the code that sqldb gives a Conflict of a foreign key.
-const codeFK = "fk"
 
 // setAll sets keys, in the order of their names.
 func setAll(ctx context.Context, tx *sqldb.Tx, id int64, set map[string]string) error {
@@ -269,7 +266,7 @@ func (p *Projects) change(ctx context.Context, id int64, name string, fn func(tx
 		}
 		return index.TouchProject(ctx, tx, id)
 	})
-	if fail.CodeOf(err) == codeFK {
+	if fail.CodeOf(err) == sqldb.CodeFK {
 		return unknown(id) // it was deleted meanwhile
 	}
 	return err
@@ -290,7 +287,7 @@ func (p *Projects) once(ctx context.Context, name string, fn func(tx *sqldb.Tx) 
 func (p *Projects) keyed(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
 	for n := 1; ; n++ {
 		err := p.once(ctx, name, fn)
-		if n >= keyTries || fail.CodeOf(err) != codeFK {
+		if n >= keyTries || fail.CodeOf(err) != sqldb.CodeFK {
 			return err
 		}
 	}

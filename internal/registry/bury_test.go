@@ -37,7 +37,7 @@ func TestAContentThatCannotBeBuriedIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, _, err := w.BuryDead(t.Context(), rt.Free, w.Now(), registry.DeadMark{}, 10)
-		if n != 0 || fail.CodeOf(err) != "fk" || tries > 10 {
+		if n != 0 || fail.CodeOf(err) != sqldb.CodeFK || tries > 10 {
 			t.Errorf("%d are buried after %d tries, %v", n, tries, err)
 		}
 	})

@@ -91,6 +91,15 @@ func (p *purse) charge(ctx context.Context, tx *sqldb.Tx, project int64, d oci.D
 	if err = p.present(ctx, tx, project, rest); err != nil {
 		return 0, err
 	}
+	if size == 0 { // it takes nothing of the quota, which may be taken away at this moment
+		n, err = index.CountHeld(ctx, tx, project, 0)
+		if err == nil && n == 0 {
+			err = &lack{project: project}
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
 	c := index.Charge{Digest: d, Size: size, Repos: 1}
 	switch {
 	case held.Bytes == 0 && rest > 0:

@@ -114,7 +114,7 @@ func (r *Registry) fold(ctx context.Context, slice int64, then rest) error {
 			more, err = foldSome(ctx, tx, slice, then)
 			return err
 		})
-		if fail.CodeOf(err) == codeFK || errors.Is(err, errMoved) {
+		if fail.CodeOf(err) == sqldb.CodeFK || errors.Is(err, errMoved) {
 			if tries++; tries < foldTries {
 				more = true
 				continue

@@ -84,7 +84,7 @@ func (r *Registry) SetQuota(ctx context.Context, project, limit int64) error {
 	if err == nil {
 		set, err = index.FindQuota(ctx, r.db, project)
 	}
-	if fail.Is(err, fail.NotFound) || fail.CodeOf(err) == codeFK {
+	if fail.Is(err, fail.NotFound) || fail.CodeOf(err) == sqldb.CodeFK {
 		return fail.E(fail.NotFound, nil, "project %d", project)
 	}
 	switch {
@@ -115,7 +115,8 @@ func (r *Registry) recall(ctx context.Context, project int64) error {
 	return err
 }
 
-// removeQuota takes a project's quota away, with all that was counted, in transactions of bounded size: a crash leaves a quota of which less is counted, and a count puts that right.
+// removeQuota takes a project's quota away, with all that was counted, in transactions of bounded size: a crash leaves a quota of which less is counted, and a count puts that right. Unavailable
+// if so much is pushed at the same moment that the last of them never comes through.
 func (r *Registry) removeQuota(ctx context.Context, project int64) error {
 	for more := true; more; {
 		op := sqldb.NewToken()
@@ -133,6 +134,9 @@ func (r *Registry) removeQuota(ctx context.Context, project int64) error {
 		})
 		if fail.Is(err, fail.NotFound) {
 			return fail.E(fail.NotFound, nil, "project %d", project)
+		}
+		if fail.CodeOf(err) == sqldb.CodeFK {
+			err = fail.E(fail.Unavailable, err, "it is used all the time").RetryAfter(busyRetry)
 		}
 		if err != nil {
 			return fmt.Errorf("take the quota of project %d away: %w", project, err)

@@ -2,9 +2,11 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/sqldb"
@@ -24,17 +26,29 @@ const (
 // CountQuota counts what a project has, if it has a quota, and puts right what is counted otherwise. Pushes and deletions go on meanwhile.
 //
 // It goes through all links, then all manifests, then all that is counted, a few at a time. Each transaction changes the row of what it counts before it looks how many repositories have that; whoever pushes or
-// deletes the same changes that row too. So what it finds is so at its commit, and stays so: whatever comes later changes the row by what it does. A crash leaves the rest uncounted.
+// deletes the same changes that row too. So what it finds is so at its commit, and stays so: whatever comes later changes the row by what it does. A crash leaves the rest uncounted. It ends where the quota is
+// taken away.
 func (r *Registry) CountQuota(ctx context.Context, project int64) error {
+	err := r.countQuota(ctx, project)
+	if err == nil {
+		err = r.tx(ctx, "quota.counted", func(tx *sqldb.Tx) error { return index.NoteCount(ctx, tx, project, micros(tx.Now().Add(-countPause))) })
+	}
+	if err != nil && !errors.Is(err, errNoQuota) {
+		return fmt.Errorf("count what project %d has: %w", project, err)
+	}
+	return nil
+}
+
+func (r *Registry) countQuota(ctx context.Context, project int64) error {
 	c := recount{r: r, project: project}
 	for after := ""; ; {
 		repos, err := index.RepositoriesOf(ctx, r.db, project, after, listAtOnce)
 		if err != nil {
-			return fmt.Errorf("count what project %d has: %w", project, err)
+			return err
 		}
 		for _, repo := range repos {
 			if err = c.repository(ctx, repo.ID); err != nil {
-				return fmt.Errorf("count what project %d has: %w", project, err)
+				return err
 			}
 			after = repo.Name
 		}
@@ -42,16 +56,9 @@ func (r *Registry) CountQuota(ctx context.Context, project int64) error {
 			break
 		}
 	}
-	err := c.each(ctx, func(after []byte) ([]index.Charge, error) {
+	return c.each(ctx, func(after []byte) ([]index.Charge, error) {
 		return index.Charges(ctx, r.db, project, after, listAtOnce)
 	})
-	if err == nil {
-		err = r.tx(ctx, "quota.counted", func(tx *sqldb.Tx) error { return index.NoteCount(ctx, tx, project, micros(tx.Now().Add(-countPause))) })
-	}
-	if err != nil {
-		return fmt.Errorf("count what project %d has: %w", project, err)
-	}
-	return nil
 }
 
 // CountNewQuotas counts what the projects have whose quota is new, up to limit of them, and answers how many.
@@ -67,6 +74,9 @@ func (r *Registry) CountNewQuotas(ctx context.Context, now time.Time, limit int)
 	}
 	return len(due), nil
 }
+
+// errNoQuota ends the count of a project that has no quota, or none any more.
+var errNoQuota = errors.New("the project has no quota")
 
 // recount is a count under way.
 type recount struct {
@@ -108,18 +118,26 @@ func (c *recount) each(ctx context.Context, page func(after []byte) ([]index.Cha
 // count is one transaction that counts some things, in the order of their digests' bytes.
 func (c *recount) count(ctx context.Context, list []index.Charge) error {
 	return c.r.keyed(ctx, "quota.count", func(tx *sqldb.Tx) error {
-		if _, err := index.FindQuota(ctx, tx, c.project); err != nil {
-			return absentIsFine(err)
+		_, err := index.FindQuota(ctx, tx, c.project)
+		if fail.Is(err, fail.NotFound) {
+			return errNoQuota
+		}
+		if err != nil {
+			return err
 		}
 		change := int64(0)
 		for _, one := range list {
-			n, err := c.one(ctx, tx, one.Digest, one.Size)
-			if err != nil {
-				return err
+			n, oneErr := c.one(ctx, tx, one.Digest, one.Size)
+			if oneErr != nil {
+				return oneErr
 			}
 			change += n
 		}
-		return index.CountHeld(ctx, tx, c.project, change)
+		n, err := index.CountHeld(ctx, tx, c.project, change)
+		if err == nil && n == 0 {
+			err = errNoQuota // it was taken away meanwhile
+		}
+		return err
 	})
 }
 

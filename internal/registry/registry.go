@@ -163,9 +163,6 @@ func (r *Registry) relaxed(ctx context.Context, name string, fn func(tx *sqldb.T
 	return r.step(name, func() error { return r.db.TxRelaxed(ctx, name, fn) })
 }
 
-// codeFK is the code that sqldb gives a Conflict of a foreign key.
-const codeFK = "fk"
-
 // keyTries bounds the tries of a transaction that a foreign key forbade: it looks first, so each try needs another deletion or push at the same moment.
 const keyTries = 5
 
@@ -191,7 +188,7 @@ func (r *Registry) keyedRelaxed(ctx context.Context, name string, fn func(tx *sq
 func looked(run func() error) error {
 	for n := 1; ; n++ {
 		err := run()
-		if n >= keyTries || fail.CodeOf(err) != codeFK {
+		if n >= keyTries || fail.CodeOf(err) != sqldb.CodeFK {
 			return err
 		}
 	}

@@ -55,7 +55,7 @@ func (r *Registry) empty(ctx context.Context, e emptying) error {
 		if e.begun && fail.CodeOf(err) == oci.CodeNameUnknown {
 			return nil // somebody else came to the end first
 		}
-		if fail.CodeOf(err) == codeFK {
+		if fail.CodeOf(err) == sqldb.CodeFK {
 			err = fail.E(fail.Conflict, err, "it is pushed to all the time").Code(oci.CodeDenied).Hint("try again when its users have stopped")
 		}
 		if err != nil {

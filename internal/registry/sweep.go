@@ -122,7 +122,7 @@ func (r *Registry) buryContent(ctx context.Context, hold Hold, content int64) er
 			}
 			return index.DeleteContent(ctx, tx, content)
 		})
-		if last && fail.CodeOf(err) == codeFK {
+		if last && fail.CodeOf(err) == sqldb.CodeFK {
 			if forbidden++; forbidden < keyTries {
 				continue // an object was handed to this content meanwhile
 			}

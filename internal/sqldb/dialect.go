@@ -164,11 +164,11 @@ func brief(query string) string {
 	return query
 }
 
-// codeFK marks a fail.Conflict that a foreign key caused; codeSchema a table that is not there.
-const (
-	codeFK     = "fk"
-	codeSchema = "schema"
-)
+// CodeFK marks a fail.Conflict that a foreign key caused: a row that this one needs is not there, or a row that needs this one is.
+const CodeFK = "fk"
+
+// codeSchema marks an error of a table that is not there.
+const codeSchema = "schema"
 
 func unclassified(err error) meaning {
 	return meaning{kind: fail.KindOf(err)}

@@ -176,7 +176,7 @@ func meaningMySQL(number uint16) meaning {
 	case 1091: // no index of this name to drop
 		return meaning{kind: fail.NotFound}
 	case 1451, 1452, 1216, 1217:
-		return meaning{kind: fail.Conflict, code: codeFK}
+		return meaning{kind: fail.Conflict, code: CodeFK}
 	case 1406, 1264, 1366, 3819, 4025:
 		return meaning{kind: fail.Invalid}
 	case 1021, 1114:

@@ -224,7 +224,7 @@ func meaningPostgres(pe *pgconn.PgError) meaning {
 	case "23505":
 		return meaning{kind: fail.Exists}
 	case "23503", "23001":
-		return meaning{kind: fail.Conflict, code: codeFK}
+		return meaning{kind: fail.Conflict, code: CodeFK}
 	case "22001", "22003", "23514", "22021":
 		return meaning{kind: fail.Invalid}
 	case "53100":

@@ -254,7 +254,7 @@ func classifySQLite(err error) meaning {
 	case sqlitelib.SQLITE_CONSTRAINT_UNIQUE, sqlitelib.SQLITE_CONSTRAINT_PRIMARYKEY, sqlitelib.SQLITE_CONSTRAINT_ROWID:
 		return meaning{kind: fail.Exists}
 	case sqlitelib.SQLITE_CONSTRAINT_FOREIGNKEY, sqlitelib.SQLITE_CONSTRAINT_TRIGGER:
-		return meaning{kind: fail.Conflict, code: codeFK}
+		return meaning{kind: fail.Conflict, code: CodeFK}
 	case sqlitelib.SQLITE_CONSTRAINT_CHECK:
 		return meaning{kind: fail.Invalid}
 	}

@@ -105,7 +105,7 @@ func (tx *Tx) scanRow(ctx context.Context, query string, args, dest []any) error
 }
 
 // Exec runs a statement and answers how many rows its condition matched, changed or not. A unique key that is taken is
-// fail.Exists; a foreign key that forbids it is fail.Conflict with code "fk".
+// fail.Exists; a foreign key that forbids it is fail.Conflict with CodeFK.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	if err := tx.open(); err != nil {
 		return 0, err

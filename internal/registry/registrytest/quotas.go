@@ -618,6 +618,41 @@ func (r *race) quotaGoes(t *testing.T) {
 	}
 }
 
+// quotaGoesUncounted takes a quota away at the moment at which the first thing of its project is counted, by a count or by a push of no bytes.
+func (r *race) quotaGoesUncounted(t *testing.T) {
+	project, repo := r.w.limit(t, "uncounted", 1<<30), Name("uncounted/app")
+	if err := r.w.SetQuota(t.Context(), project, registry.Unlimited); err != nil {
+		t.Fatal(err)
+	}
+	r.w.Push(t, repo, Content("uncounted", 100))
+	remove := func(i int) error { return r.node(i).SetQuota(t.Context(), project, registry.Unlimited) }
+	pushEmpty := func(i, round int) error {
+		_, err := r.node(i).PushBlob(t.Context(), Name(fmt.Sprint("uncounted/r", round)), registry.PushBlob{Pusher: Admin, Digest: Sum(nil), Size: 0, Body: bytes.NewReader(nil)})
+		return err
+	}
+	for round := range 10 * rounds {
+		err := r.w.DB.Tx(t.Context(), "test.limit", func(tx *sqldb.Tx) error { return registry.LimitNew(t.Context(), tx, project, 1<<30) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		errs := make([]error, 4)
+		together(len(errs), func(i int) {
+			switch i {
+			case 0:
+				errs[i] = remove(i)
+			case 1:
+				errs[i] = pushEmpty(i, round)
+			default:
+				errs[i] = r.node(i).CountQuota(t.Context(), project)
+			}
+		})
+		if err = errors.Join(append(errs, remove(0))...); err != nil {
+			t.Fatal(err)
+		}
+		CheckInvariants(t, r.w.DB, r.w.Store)
+	}
+}
+
 // quotaComesAndGoes gives a project a quota, and takes it away, while all push to it and delete.
 func (r *race) quotaComesAndGoes(t *testing.T) {
 	if err := r.w.EnsureProject(t.Context(), registry.Project{Name: "comes"}); err != nil {

@@ -142,7 +142,7 @@ func foreignKeys(t *testing.T, open Opener) {
 		{"DELETE FROM contents WHERE id = ?", []any{1}},
 		{"UPDATE objects SET content = ? WHERE content = ?", []any{3, 1}},
 	} {
-		if _, err := exec(ctx, db, c.query, c.args...); !fail.Is(err, fail.Conflict) || fail.CodeOf(err) != "fk" {
+		if _, err := exec(ctx, db, c.query, c.args...); !fail.Is(err, fail.Conflict) || fail.CodeOf(err) != sqldb.CodeFK {
 			t.Errorf("%s answered %v (code %q), want a conflict of code fk", c.query, err, fail.CodeOf(err))
 		}
 	}

@@ -12,8 +12,13 @@ import (
 // Unlimited is the limit of a project without a quota.
 const Unlimited = index.Unlimited
 
-// forgetAtOnce bounds what one transaction forgets of a quota that is taken away.
-const forgetAtOnce = 500
+const (
+	// forgetAtOnce bounds what one transaction forgets of a quota that is taken away; forgetFew is that bound where others push to the project all the time.
+	forgetAtOnce = 500
+	forgetFew    = 10
+	// forgetTries bounds the tries that a push at the same moment undid.
+	forgetTries = 100
+)
 
 // CheckLimit checks the limit of a quota, in bytes. Invalid if it can't be one.
 func CheckLimit(limit int64) error {
@@ -115,12 +120,13 @@ func (r *Registry) recall(ctx context.Context, project int64) error {
 	return err
 }
 
-// removeQuota takes a project's quota away, with all that was counted, in transactions of bounded size: a crash leaves a quota of which less is counted, and a count puts that right. Unavailable
-// if so much is pushed at the same moment that the last of them never comes through.
+// removeQuota takes a project's quota away, with all that was counted, in transactions of bounded size: a crash leaves a quota of which less is counted, and a count puts that right. Unavailable if so much is
+// pushed at the same moment that the last of them never comes through.
 func (r *Registry) removeQuota(ctx context.Context, project int64) error {
+	atOnce, tries := forgetAtOnce, 0
 	for more := true; more; {
 		op := sqldb.NewToken()
-		err := r.keyed(ctx, "quota.remove", func(tx *sqldb.Tx) error {
+		err := r.tx(ctx, "quota.remove", func(tx *sqldb.Tx) error {
 			// A second run of an applied transaction leaves what the first one answered.
 			mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now()))
 			if err != nil || !mine {
@@ -129,16 +135,19 @@ func (r *Registry) removeQuota(ctx context.Context, project int64) error {
 			if _, err = index.ProjectByID(ctx, tx, project); err != nil {
 				return err
 			}
-			more, err = index.ForgetQuota(ctx, tx, project, forgetAtOnce)
+			more, err = index.ForgetQuota(ctx, tx, project, atOnce)
 			return err
 		})
-		if fail.Is(err, fail.NotFound) {
+		switch {
+		case err == nil:
+		case fail.Is(err, fail.NotFound):
 			return fail.E(fail.NotFound, nil, "project %d", project)
-		}
-		if fail.CodeOf(err) == sqldb.CodeFK {
-			err = fail.E(fail.Unavailable, err, "it is used all the time").RetryAfter(busyRetry)
-		}
-		if err != nil {
+		case fail.CodeOf(err) == sqldb.CodeFK && tries < forgetTries:
+			// Something was pushed meanwhile. A shorter transaction gets ahead of those who push, until the last one has next to nothing to do.
+			more, tries, atOnce = true, tries+1, max(forgetFew, atOnce/2)
+		case fail.CodeOf(err) == sqldb.CodeFK:
+			return fail.E(fail.Unavailable, err, "take the quota of project %d away, tried %d times: it is pushed to all the time", project, tries).RetryAfter(busyRetry)
+		default:
 			return fmt.Errorf("take the quota of project %d away: %w", project, err)
 		}
 	}

@@ -653,6 +653,38 @@ func (r *race) quotaGoesUncounted(t *testing.T) {
 	}
 }
 
+// quotaGoesUnderPushes takes a quota away of which much is counted, while others count more all the time.
+func (r *race) quotaGoesUnderPushes(t *testing.T) {
+	const counted = 400
+	project := r.w.limit(t, "busy", 1<<30)
+	exec(t, r.w, "UPDATE quotas SET held = held + ? WHERE project = ?", counted, project)
+	for i := range counted {
+		exec(t, r.w, "INSERT INTO quota_charges (project, digest, size, repos, checked) VALUES (?, ?, 1, 1, 0)", project, Sum(fmt.Appendf(nil, "counted only %d", i)).Bytes())
+	}
+	gone := make(chan struct{})
+	together(racers, func(i int) {
+		if i == 0 {
+			defer close(gone)
+			if err := r.node(i).SetQuota(t.Context(), project, registry.Unlimited); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		for k := 0; ; k++ {
+			select {
+			case <-gone:
+				return
+			default:
+			}
+			data := fmt.Appendf(nil, "busy %d %d", i, k)
+			if _, err := r.node(i).PushBlob(t.Context(), Name(fmt.Sprint("busy/r", i)), registry.PushBlob{Pusher: Admin, Digest: Sum(data), Size: -1, Body: bytes.NewReader(data)}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+}
+
 // quotaComesAndGoes gives a project a quota, and takes it away, while all push to it and delete.
 func (r *race) quotaComesAndGoes(t *testing.T) {
 	if err := r.w.EnsureProject(t.Context(), registry.Project{Name: "comes"}); err != nil {

@@ -42,6 +42,7 @@ func races(t *testing.T, w *World) {
 		{"What many delete at once is gone once", r.deleters},
 		{"A quota goes while what it counts is deleted", r.quotaGoes},
 		{"A quota goes while it is counted", r.quotaGoesUncounted},
+		{"A quota goes while all push", r.quotaGoesUnderPushes},
 		{"Expiry and cancel never take what goes on", r.endings},
 		{"A tag moves once from where all saw it", r.conditions},
 		{"Tags are linearizable", r.tags},

@@ -2,14 +2,16 @@ package lab
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -34,17 +36,16 @@ type MariaDB struct {
 	// Options are more lines of its configuration, from its next start on. Not to be changed while it starts.
 	Options []string
 
-	a          account
-	place      place
-	dir        string // below place
-	name       string
-	ip         string
-	ports      [4]int // SQL; the cluster's own: group, IST, SST
-	provider   string // Galera's library; "": alone
-	members    string // addresses of the group
-	durable    bool   // commits survive a power cut too
-	mariadbd   string
-	mariadbCLI string
+	a        account
+	place    place
+	dir      string // below place
+	name     string
+	ip       string
+	ports    [4]int // SQL; the cluster's own: group, IST, SST
+	provider string // Galera's library; "": alone
+	members  string // addresses of the group
+	durable  bool   // commits survive a power cut too
+	mariadbd string
 
 	mu sync.Mutex
 	p  *process
@@ -97,9 +98,6 @@ func newMariaDB(a account, p place, name string) (*MariaDB, error) {
 	m := &MariaDB{a: a, place: p, name: name, ip: freeIP()}
 	var err error
 	if m.mariadbd, err = program(mariaPackages, "mariadbd"); err != nil {
-		return nil, err
-	}
-	if m.mariadbCLI, err = program(mariaPackages, "mariadb"); err != nil {
 		return nil, err
 	}
 	if m.dir, err = p.sub(a, name); err != nil {
@@ -264,25 +262,59 @@ func (m *MariaDB) process() *process {
 	return m.p
 }
 
-// ask runs a statement with the command line client, as the administrator.
-func (m *MariaDB) ask(ctx context.Context, statement string) (string, error) {
+// ask runs statements as the administrator, and answers the rows of all that answer some, columns separated by tabs.
+func (m *MariaDB) ask(ctx context.Context, statements string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	args := []string{"--no-defaults", "--protocol=tcp", "--host=" + m.ip, fmt.Sprintf("--port=%d", m.ports[0]), "--user=" + mariaAdmin, "--connect-timeout=5"}
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.Net, c.Addr = mariaAdmin, Password, "tcp", m.Host
+	c.Timeout, c.MultiStatements, c.Logger = askTime, true, new(mysql.NopLogger)
 	if m.CA != "" {
-		args = append(args, "--ssl", "--skip-ssl-verify-server-cert") // its certificate may be one that Havn is to refuse
+		c.TLSConfig = "skip-verify" // its certificate may be one that Havn is to refuse
 	}
-	cmd := exec.CommandContext(ctx, m.mariadbCLI, append(args, "-NBe", statement)...)
-	cmd.Env = append(os.Environ(), "MYSQL_PWD="+Password)
-	out, err := cmd.Output()
+	connector, err := mysql.NewConnector(c)
 	if err != nil {
-		var ended *exec.ExitError
-		if errors.As(err, &ended) {
-			err = errors.Join(err, errors.New(strings.TrimSpace(string(ended.Stderr))))
-		}
+		return "", fail.E(fail.Internal, err, "ask %s", m.name)
+	}
+	db := sql.OpenDB(connector)
+	lines, err := answers(ctx, db, statements)
+	_ = db.Close() //nolint:errcheck // what was asked is answered; a server that was killed meanwhile can't be told goodbye
+	if err != nil {
 		return "", fail.E(fail.Unavailable, err, "ask %s", m.name)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return strings.Join(lines, "\n"), nil
+}
+
+// answers runs statements and answers their rows.
+func answers(ctx context.Context, db *sql.DB, statements string) (lines []string, err error) {
+	rows, err := db.QueryContext(ctx, statements)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for more := true; more; more = rows.NextResultSet() {
+		names, namesErr := rows.Columns()
+		if namesErr != nil {
+			return nil, namesErr
+		}
+		row, places := make([]sql.NullString, len(names)), make([]any, len(names))
+		for i := range row {
+			places[i] = &row[i]
+		}
+		for rows.Next() {
+			if err = rows.Scan(places...); err != nil {
+				return nil, err
+			}
+			texts := make([]string, len(row))
+			for i, text := range row {
+				if texts[i] = text.String; !text.Valid {
+					texts[i] = "NULL"
+				}
+			}
+			lines = append(lines, strings.Join(texts, "\t"))
+		}
+	}
+	return lines, rows.Err()
 }
 
 // createMariaDB answers the statements that make an empty database of the lab's user, as docs/operations.md says: one a line, as the server wants it before it runs.
@@ -302,7 +334,7 @@ func (m *MariaDB) Run(ctx context.Context, statements string) error {
 	return err
 }
 
-// Ask is Run, and answers the rows that come, columns separated by tabs.
+// Ask is Run, and answers the rows that come, each on a line, columns separated by tabs; NULL is that word.
 func (m *MariaDB) Ask(ctx context.Context, statements string) (string, error) {
 	return m.ask(ctx, statements)
 }

@@ -14,15 +14,13 @@ import (
 const (
 	// foldAtOnce bounds what one transaction counts by itself that was counted against a slice.
 	foldAtOnce = 250
-	// sliceRhythm is how often a node looks whether it can give slices back.
-	sliceRhythm = time.Second
 	// foldTries bounds the tries of one such transaction, which a push or a deletion at the same moment ends.
 	foldTries = 5
 )
 
 // keepSlices folds the slices of this node, and gives back those that nobody uses, until the context ends, and then all of them.
 func (r *Registry) keepSlices(ctx context.Context) {
-	tick := time.NewTicker(sliceRhythm)
+	tick := time.NewTicker(r.cfg.QuotaIdle)
 	defer tick.Stop()
 	for {
 		select {
@@ -41,7 +39,7 @@ func (r *Registry) keepSlices(ctx context.Context) {
 func (r *Registry) returnSlices(ctx context.Context, all bool) {
 	over := r.grants.takeStrays()
 	for _, g := range r.grants.list() {
-		if slice := g.end(r.cfg.Clock().Add(-idleSlice), all); slice != 0 {
+		if slice := g.end(r.cfg.Clock().Add(-r.cfg.QuotaIdle), all); slice != 0 {
 			over = append(over, slice)
 		} else if err := r.trim(ctx, g); err != nil {
 			r.cfg.Log.WarnContext(ctx, "what was pushed is still counted against a slice of its quota", "project", g.project, "error", err)

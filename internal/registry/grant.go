@@ -18,9 +18,8 @@ const (
 	// defaultSlice is what a node takes of a quota beyond what it needs now, if there is plenty: pushes of images of usual size then take from it without a transaction.
 	defaultSlice = 64 << 20
 	// plenty: no more than this part of what is left is taken in advance, so that a quota that is nearly used up is not held by those who do not use it.
-	plenty = 16
-	// idleSlice is how long a slice from which nothing is promised is kept.
-	idleSlice = time.Second
+	plenty           = 16
+	defaultQuotaIdle = time.Second
 	// askAgain and askTime: how often, and for how long, a push that finds a quota used up looks whether another node gave back what it did not use.
 	askAgain = 200 * time.Millisecond
 	askTime  = 3 * time.Second

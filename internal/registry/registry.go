@@ -27,6 +27,7 @@ type Config struct {
 	SparseIndex  bool         // children of an index may be absent
 
 	QuotaSlice           int64         // bytes that a node takes of a quota in advance, if there is plenty; default 64 MiB, below 0: none
+	QuotaIdle            time.Duration // how long a node keeps what it took of a quota and nobody uses, and how often it looks; default 1 s
 	MaxUploadsPerSubject int           // bodies of uploads that one subject sends to this node at once; default 256
 	SafeTime             time.Duration // how long what a push was told of is kept from review; default 24 h
 	DeadGrace            time.Duration // how long objects that were served stay after their blob; default 24 h
@@ -74,6 +75,9 @@ func (c *Config) setDefaults() {
 		c.QuotaSlice = defaultSlice
 	}
 	c.QuotaSlice = max(0, c.QuotaSlice)
+	if c.QuotaIdle <= 0 {
+		c.QuotaIdle = defaultQuotaIdle
+	}
 	if c.MaxObjectBytes <= 0 {
 		c.MaxObjectBytes = defaultMaxObjectBytes
 	}

@@ -1,2 +1,2 @@
-// Package engines runs the suites of the database on real servers: MariaDB, a Galera cluster of three and PostgreSQL.
+// Package engines holds Havn to its word on real databases: MariaDB, a Galera cluster of three and PostgreSQL pass the suites that SQLite passes, and more is asked of each.
 package engines

@@ -48,19 +48,3 @@ func fresh(server databases, engine sqldb.Engine, hosts func(n int) []string) fu
 		}
 	}
 }
-
-func TestSuiteOnMariaDB(t *testing.T) {
-	t.Parallel()
-	m, err := lab.StartMariaDB(t.Context(), "")
-	need(t, err)
-	stopAfter(t, m.Stop)
-	sqldbtest.Run(t, fresh(m, sqldb.MySQL, func(int) []string { return []string{m.Host} }))
-}
-
-func TestSuiteOnPostgreSQL(t *testing.T) {
-	t.Parallel()
-	p, err := lab.StartPostgres(t.Context(), "")
-	need(t, err)
-	stopAfter(t, p.Stop)
-	sqldbtest.Run(t, fresh(p, sqldb.Postgres, func(int) []string { return []string{p.Host} }))
-}

@@ -24,7 +24,7 @@ func TestPushesAndDeletesLockNoGapsOnMariaDB(t *testing.T) {
 	need(t, err)
 	stopAfter(t, m.Stop)
 	need(t, m.Run(t.Context(), "SET GLOBAL innodb_status_output_locks = ON"))
-	w := registrytest.Open(t, stores(m, sqldb.MySQL, func(int) []string { return []string{m.Host} })(t), func(c *registry.Config) { c.MaxObjectBytes = 1 << 10 })
+	w := registrytest.Open(t, stores(fresh(m, sqldb.MySQL, func(int) []string { return []string{m.Host} }))(t), func(c *registry.Config) { c.MaxObjectBytes = 1 << 10 })
 	seen, rows := map[string]bool{}, 0
 	w.Faults.Watch(func(tx string) {
 		seen[tx] = true
@@ -32,7 +32,7 @@ func TestPushesAndDeletesLockNoGapsOnMariaDB(t *testing.T) {
 		if askErr != nil {
 			t.Error(askErr)
 		}
-		for _, lock := range heldLock.FindAllStringSubmatch(strings.ReplaceAll(status, `\n`, "\n"), -1) {
+		for _, lock := range heldLock.FindAllStringSubmatch(status, -1) {
 			rows++
 			if how := lock[3]; !strings.Contains(how, "rec but not gap") && !strings.Contains(how, "insert intention") {
 				t.Errorf("%s locks a gap of %s in %s: %s", tx, lock[1], lock[2], how)

@@ -15,7 +15,6 @@ import (
 	"github.com/havn-registry/havn/internal/blob"
 	"github.com/havn-registry/havn/internal/blob/memory"
 	"github.com/havn-registry/havn/internal/distapi"
-	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/seal"
 	"github.com/havn-registry/havn/internal/sqldb"
@@ -105,22 +104,6 @@ func refusesOddTexts(t *testing.T, open sqldbtest.Opener) {
 			r.Header.Set("Content-Type", "application/vnd.oci.image.index.v1+json")
 		})
 	}
-}
-
-func TestOddTextsOnMariaDB(t *testing.T) {
-	t.Parallel()
-	m, err := lab.StartMariaDB(t.Context(), "")
-	need(t, err)
-	stopAfter(t, m.Stop)
-	refusesOddTexts(t, fresh(m, sqldb.MySQL, func(int) []string { return []string{m.Host} })(t))
-}
-
-func TestOddTextsOnPostgreSQL(t *testing.T) {
-	t.Parallel()
-	p, err := lab.StartPostgres(t.Context(), "")
-	need(t, err)
-	stopAfter(t, p.Stop)
-	refusesOddTexts(t, fresh(p, sqldb.Postgres, func(int) []string { return []string{p.Host} })(t))
 }
 
 func TestOddTextsOnSQLite(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 	"github.com/havn-registry/havn/internal/blob/memory"
 	"github.com/havn-registry/havn/internal/cluster"
 	"github.com/havn-registry/havn/internal/fail"
-	"github.com/havn-registry/havn/internal/lab"
 	"github.com/havn-registry/havn/internal/oci"
 	"github.com/havn-registry/havn/internal/registry"
 	"github.com/havn-registry/havn/internal/registry/registrytest"
@@ -34,30 +33,6 @@ func runNodes(t *testing.T, open func(*testing.T) sqldbtest.Opener) {
 	t.Run("one duty, many nodes", func(t *testing.T) { oneDuty(t, open(t)) })
 	t.Run("two sweeps at once", func(t *testing.T) { twoSweeps(t, open(t)) })
 	t.Run("an upgrade under an older node", func(t *testing.T) { upgrade(t, open(t)) })
-}
-
-func TestNodesOnMariaDB(t *testing.T) {
-	t.Parallel()
-	m, err := lab.StartMariaDB(t.Context(), "")
-	need(t, err)
-	stopAfter(t, m.Stop)
-	runNodes(t, fresh(m, sqldb.MySQL, func(int) []string { return []string{m.Host} }))
-}
-
-func TestNodesOnPostgreSQL(t *testing.T) {
-	t.Parallel()
-	p, err := lab.StartPostgres(t.Context(), "")
-	need(t, err)
-	stopAfter(t, p.Stop)
-	runNodes(t, fresh(p, sqldb.Postgres, func(int) []string { return []string{p.Host} }))
-}
-
-func TestNodesThroughThreeGaleraNodes(t *testing.T) {
-	t.Parallel()
-	g, err := lab.StartGalera(t.Context(), "", 3)
-	need(t, err)
-	stopAfter(t, g.Stop)
-	runNodes(t, fresh(g.Nodes[0], sqldb.MySQL, g.Hosts))
 }
 
 func firstStarts(t *testing.T, open sqldbtest.Opener) {

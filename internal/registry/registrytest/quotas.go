@@ -630,7 +630,7 @@ func (r *race) quotaGoesUncounted(t *testing.T) {
 		_, err := r.node(i).PushBlob(t.Context(), Name(fmt.Sprint("uncounted/r", round)), registry.PushBlob{Pusher: Admin, Digest: Sum(nil), Size: 0, Body: bytes.NewReader(nil)})
 		return err
 	}
-	for round := range 10 * rounds {
+	for round := range 4 * rounds {
 		err := r.w.DB.Tx(t.Context(), "test.limit", func(tx *sqldb.Tx) error { return registry.LimitNew(t.Context(), tx, project, 1<<30) })
 		if err != nil {
 			t.Fatal(err)

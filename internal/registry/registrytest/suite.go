@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/havn-registry/havn/internal/registry"
 )
@@ -66,7 +67,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 	t.Run("many tags", func(t *testing.T) { manyTags(t, fresh(t)) })
 	t.Run("slices", func(t *testing.T) { quotaSlices(t, fresh(t)) })
 	t.Run("limits", func(t *testing.T) { limits(t, fresh(t)) })
-	t.Run("races", func(t *testing.T) { races(t, Open(t, fresh(t), nil)) })
+	t.Run("races", func(t *testing.T) {
+		races(t, Open(t, fresh(t), func(c *registry.Config) { c.QuotaIdle = 100 * time.Millisecond }))
+	})
 	t.Run("every step", func(t *testing.T) { everyStep(t, Open(t, fresh(t), nil)) })
 	t.Run("every step with a quota", func(t *testing.T) {
 		w := Open(t, fresh(t), func(c *registry.Config) { c.QuotaSlice, c.DefaultQuota = 1000, func() int64 { return 1 << 30 } })

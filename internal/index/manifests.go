@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"slices"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/oci"
@@ -180,6 +181,9 @@ type Referrer struct {
 	Body         []byte
 }
 
+// fewReferrers are asked for first: as a rule that is all. How large they are tells how many more fit, so that a subject of many large referrers does not cost the bytes of all of them.
+const fewReferrers = 8
+
 // Referrers lists up to limit manifests with this subject behind a digest, in the order of the digests' bytes; of one artifact type if it is not "". It stops
 // early, but never before the second, where the manifests' bytes would be beyond maxBytes; cut: it did.
 func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.Digest, artifactType string, after []byte, limit, maxBytes int) (all []Referrer, cut bool, err error) {
@@ -190,23 +194,42 @@ func Referrers(ctx context.Context, q sqldb.Querier, name oci.Name, subject oci.
 		query += " AND m.artifact_type = ?"
 		args = append(args, artifactType)
 	}
-	total := 0
-	for row, rowErr := range q.Rows(ctx, query+" ORDER BY m.digest LIMIT ?", append(args, limit)...) {
-		if rowErr != nil {
-			return nil, false, rowErr
+	query += " ORDER BY m.digest LIMIT ?"
+	for total, ask := 0, min(limit, fewReferrers); ask > 0; {
+		some, rowsErr := referrers(ctx, q, query, append(slices.Clone(args), ask))
+		if rowsErr != nil {
+			return nil, false, rowsErr
 		}
+		for _, m := range some {
+			if total += len(m.Body); total > maxBytes && len(all) > 0 {
+				return all, true, nil
+			}
+			all = append(all, m)
+		}
+		if len(some) < ask {
+			break
+		}
+		args[2] = all[len(all)-1].Digest.Bytes()
+		ask = min(limit-len(all), max(fewReferrers, (maxBytes-total)/(total/len(all)+1)))
+	}
+	return all, false, nil
+}
+
+func referrers(ctx context.Context, q sqldb.Querier, query string, args []any) ([]Referrer, error) {
+	var all []Referrer
+	for row, err := range q.Rows(ctx, query, args...) {
 		var m Referrer
 		var raw []byte
-		if err = row.Scan(&raw, &m.MediaType, &m.ArtifactType, &m.Body); err != nil {
-			return nil, false, err
+		if err == nil {
+			err = row.Scan(&raw, &m.MediaType, &m.ArtifactType, &m.Body)
 		}
-		if m.Digest, err = oci.DigestFromBytes(raw); err != nil {
-			return nil, false, err
+		if err == nil {
+			m.Digest, err = oci.DigestFromBytes(raw)
 		}
-		if total += len(m.Body); total > maxBytes && len(all) > 0 {
-			return all, true, nil
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, m)
 	}
-	return all, false, nil
+	return all, nil
 }

@@ -144,7 +144,7 @@ func (h *HAProxy) secure(a account, host string) error {
 func (h *HAProxy) config() string { return filepath.Join(h.place.dir, "haproxy.cfg") }
 func (h *HAProxy) socket() string { return filepath.Join(h.place.dir, "admin.sock") }
 
-// text answers the configuration. docs/ha.md shows the same one to operators.
+// text answers the configuration. docs/lab.md shows the same one to operators.
 func (h *HAProxy) text() string {
 	source, _, err := net.SplitHostPort(h.Source)
 	if err != nil {

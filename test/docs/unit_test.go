@@ -85,3 +85,20 @@ func TestSystemdRestartsANodeThatPanickedOrHung(t *testing.T) {
 		t.Errorf("it ended with exit code %d, after which systemd does not start it again", code)
 	}
 }
+
+// TestSystemdStartsANodeUntilItsDatabaseIsThere: after a power cut the database comes up later than Havn, by minutes.
+func TestSystemdStartsANodeUntilItsDatabaseIsThere(t *testing.T) {
+	t.Parallel()
+	unit := theUnit(t)
+	if got := settings(unit, "StartLimitIntervalSec"); !slices.Equal(got, []string{"0"}) {
+		t.Errorf("StartLimitIntervalSec=%v: systemd gives up after some starts", got)
+	}
+	env := []string{
+		"HAVN_DATA_DIR=" + t.TempDir(), "HAVN_HTTP_ADDR=127.0.0.1:0",
+		"HAVN_DATABASE_ENGINE=mysql", "HAVN_DATABASE_HOSTS=127.0.0.1:1", "HAVN_DATABASE_USER=havn", "HAVN_DATABASE_PASSWORD=havn",
+	}
+	code, out := execute(t, top, env, harness.Binary(t), "serve")
+	if code != 1 || slices.Contains(settings(unit, "RestartPreventExitStatus"), "1") || !strings.Contains(out, "127.0.0.1:1") {
+		t.Errorf("without its database it ends with %d\n%s", code, out)
+	}
+}

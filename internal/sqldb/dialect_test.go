@@ -47,6 +47,17 @@ func TestNetworkFileSystemsAreKnown(t *testing.T) {
 	if sqldb.NetworkName(0x6969) != "NFS" || sqldb.NetworkName(0xef53) != "" {
 		t.Error("NFS or ext4 is taken for the other")
 	}
+	const table = `22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+61 22 0:53 / /mnt/a\040b rw,nosuid,nodev,relatime shared:2 master:3 - fuse.sshfs user@host:/ rw,user_id=0
+62 22 0:54 / /mnt/c rw - fuse.portal portal rw
+63 22
+64 22 0:55 / /mnt/d rw -
+`
+	for device, want := range map[uint64]string{8<<8 | 1: "ext4", 53: "fuse.sshfs", 54: "fuse.portal", 55: "", 99: ""} {
+		if got := sqldb.MountType(table, device); got != want {
+			t.Errorf("device %d is %q, not %q", device, got, want)
+		}
+	}
 }
 
 func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {

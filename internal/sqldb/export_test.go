@@ -34,5 +34,6 @@ var (
 	Numbered    = numbered
 	Split       = split
 	NetworkName = networkName
+	MountType   = mountType
 	Migrations  = func(e Engine) ([]migration, error) { return migrations(e) }
 )

@@ -1,7 +1,13 @@
 package sqldb
 
 import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -12,7 +18,14 @@ func refuseNetwork(dir string) error {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return fail.E(fail.Unavailable, err, "directory %s of the database", dir).Hint("make it first")
 	}
-	if name := networkName(uint32(st.Type)); name != "" {
+	name := networkName(uint32(st.Type))
+	if st.Type == unix.FUSE_SUPER_MAGIC {
+		var err error
+		if name, err = inUserSpace(dir); err != nil {
+			return err
+		}
+	}
+	if name != "" {
 		return fail.E(fail.Unsupported, nil, "the database can't be on %s (%s): a network file system breaks SQLite's locks", name, dir).
 			Hint("put the data directory on a local disk, or use MariaDB or PostgreSQL")
 	}
@@ -42,6 +55,42 @@ func networkName(magic uint32) string {
 		return "OCFS2"
 	case 0x73757245:
 		return "Coda"
+	}
+	return ""
+}
+
+// networksInUserSpace are file systems of the network that FUSE brings, by the second half of their type: all of FUSE have one number, local ones too.
+var networksInUserSpace = []string{
+	"beegfs", "blobfuse", "blobfuse2", "ceph", "ceph-fuse", "curlftpfs", "cvmfs2", "davfs", "davfs2", "gcsfuse", "geesefs", "glusterfs", "goofys", "gvfsd-fuse", "hadoop-fuse-dfs", "juicefs", "lizardfs", "mfs",
+	"moosefs", "mount-s3", "mountpoint-s3", "rclone", "s3fs", "s3ql", "seaweedfs", "smbnetfs", "sshfs", "vmhgfs-fuse",
+}
+
+// inUserSpace answers the name of a network file system of FUSE that a directory is on, or "".
+func inUserSpace(dir string) (string, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(dir, &st); err != nil {
+		return "", fail.E(fail.Unavailable, err, "directory %s of the database", dir)
+	}
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", fail.E(fail.Unavailable, err, "which file system %s is on", dir)
+	}
+	_, name, _ := strings.Cut(mountType(string(table), st.Dev), ".")
+	if !slices.Contains(networksInUserSpace, name) {
+		return "", nil
+	}
+	return name, nil
+}
+
+// mountType answers the type of the file system on a device, by a table of mounts (proc_pid_mountinfo(5)), or "".
+func mountType(table string, device uint64) string {
+	want := fmt.Sprintf("%d:%d", unix.Major(device), unix.Minor(device))
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		end := slices.Index(fields, "-") // of fields of which there are as many as it wants
+		if end > 2 && end+1 < len(fields) && fields[2] == want {
+			return fields[end+1]
+		}
 	}
 	return ""
 }

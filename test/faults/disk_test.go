@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
 	"github.com/havn-registry/havn/test/harness"
 	"github.com/havn-registry/havn/test/request"
 )
@@ -31,6 +34,30 @@ func disk(t *testing.T, size string) string {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
+	})
+	return dir
+}
+
+// mounted is a directory on a file system in user space of a type, which goes with the test.
+func mounted(t *testing.T, kind string) string {
+	t.Helper()
+	dir := filepath.Join(harness.Folder(t), "mounted")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	root, err := fs.NewLoopbackRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{DirectMountStrict: true, AllowOther: true, FsName: "user@host:", Name: kind}})
+	if err != nil {
+		t.Fatalf("mount a file system in user space: %v; this needs root and /dev/fuse", err)
+	}
+	t.Cleanup(func() {
+		if unmountErr := syscall.Unmount(dir, syscall.MNT_DETACH); unmountErr != nil {
+			t.Error(unmountErr)
+		}
+		server.Wait()
 	})
 	return dir
 }
@@ -259,6 +286,7 @@ func TestADirectoryThatCannotBeUsedIsRefusedAtTheStart(t *testing.T) {
 			}
 			return dir
 		}, "no space left"},
+		{"of another machine", func(t *testing.T) string { return mounted(t, "sshfs") }, "can't be on sshfs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -37,6 +37,7 @@ type witness struct {
 	entry   entry
 	head    bool          // the answer has no body: what the handler writes is dropped
 	late    time.Duration // the answer gets so long when it begins; 0: it was given its time before
+	slow    stream        // how an answer of HTTP/2 is written that may move slowly
 	status  int
 	sent    int64
 	subject string
@@ -95,7 +96,7 @@ func (w *witness) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.begin(http.StatusOK)
 	}
-	n, err := w.ResponseWriter.Write(p)
+	n, err := w.slow.write(w.ResponseWriter, p)
 	w.count(int64(n))
 	return n, err
 }
@@ -113,9 +114,7 @@ func (w *witness) ReadFrom(src io.Reader) (int64, error) {
 	}
 	to, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
-		n, err := io.Copy(struct{ io.Writer }{w.ResponseWriter}, src)
-		w.count(n)
-		return n, err
+		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	n, err := to.ReadFrom(src)
 	w.count(n)
@@ -129,7 +128,7 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w = &witness{}
 	}
-	w.ResponseWriter, w.head, w.late, w.status, w.sent, w.subject, w.code, w.why = rw, r.Method == http.MethodHead, 0, 0, 0, "", "", ""
+	w.ResponseWriter, w.head, w.late, w.slow, w.status, w.sent, w.subject, w.code, w.why = rw, r.Method == http.MethodHead, 0, stream{}, 0, 0, "", "", ""
 	w.body = countedBody{}
 	if r.Body != nil && r.Body != http.NoBody {
 		w.body.ReadCloser = r.Body
@@ -138,8 +137,11 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	id := o.ids.of(r.Header.Get("X-Request-Id"))
 	rw.Header()["X-Request-Id"] = []string{id}
 	o.proxies.look(r)
-	if r.ProtoMajor == 2 && o.patient > 0 && r.Method != http.MethodGet && !w.head { // what is only asked for takes less, and is asked too often for two messages to the connection each
-		w.takeTime(o.patient)
+	if r.ProtoMajor == 2 && o.patient > 0 {
+		w.slow.limit = o.patient
+		if r.Method != http.MethodGet && !w.head { // what is only asked for takes less, and is asked too often for two messages to the connection each
+			w.takeTime(o.patient)
+		}
 	}
 	o.traffic.flight.Add(1)
 	defer o.end(w, r, id, begin)
@@ -183,10 +185,10 @@ const statusAborted = 499
 // maxLogged is how much of a text that a stranger sent goes into the log: a header may be 1 MiB long, and lines like that fill a disk.
 const maxLogged = 1 << 10
 
-// shortened answers the beginning of a text that is longer than maxLogged.
+// shortened answers a text, or the beginning of one that is longer than maxLogged. What is no UTF-8 in it is replaced: one such text in a batch of traces, and none of them is sent.
 func shortened(s string) string {
 	if len(s) <= maxLogged {
-		return s
+		return strings.ToValidUTF8(s, "\uFFFD")
 	}
 	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 }

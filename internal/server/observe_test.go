@@ -276,13 +276,14 @@ func TestRequestsAreTracedWhereThatIsConfigured(t *testing.T) {
 	defer collector.Close()
 	r := start(t, "HAVN_TRACING_OTLP_ENDPOINT="+collector.URL)
 	get(t, r.URL()+"/v2/library/app/manifests/1", "traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	get(t, r.URL()+"/v2/library/app/manifests/%ff%fe", "User-Agent", "scanner \xff") // what a stranger sends takes nobody else's traces with it
 	r.stop()
 	if err := r.wait(t); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case span := <-spans:
-		if !strings.HasPrefix(span, "/v1/traces ") || !strings.Contains(span, "GET manifest") || !strings.Contains(span, "\x4b\xf9\x2f\x35\x77\xb3\x4d\xa6") {
+		if !strings.HasPrefix(span, "/v1/traces ") || !strings.Contains(span, "GET manifest") || !strings.Contains(span, "scanner \uFFFD") || !strings.Contains(span, "\x4b\xf9\x2f\x35\x77\xb3\x4d\xa6") {
 			t.Errorf("%q", span)
 		}
 	case <-time.After(patience):

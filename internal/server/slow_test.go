@@ -5,13 +5,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"io"
 	"math/rand"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,6 +118,55 @@ func TestAPullThatIsVerySlowIsServedWhole(t *testing.T) {
 			}
 		})
 	}
+}
+
+// HTTP/2 gives a stream one deadline, which its handler alone moves on: also while it writes a large manifest, or shares the line with others.
+func TestWhatMovesSlowlyOverHTTP2IsServedWhole(t *testing.T) {
+	t.Parallel()
+	const limit, layers = 4 * time.Second, 64 // of the line, each gets less in the limit than is written at once
+	r := start(t, append(secured(t), "HAVN_HTTP_PROGRESS_TIMEOUT="+limit.String())...)
+	var pause atomic.Int64
+	client := overSlowLine(&pause, true)
+	get := func(url string) ([]byte, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", basic()[1])
+		res, err := client.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		got, err := io.ReadAll(res.Body)
+		return got, errors.Join(err, res.Body.Close())
+	}
+	noise := make([]byte, 3_100_000)
+	rand.New(rand.NewSource(2)).Read(noise)
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{"a":"%s"}}`, base64.StdEncoding.EncodeToString(noise))
+	plain := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	url := r.URL() + "/v2/library/app/manifests/large"
+	a, err := do(t, plain, http.MethodPut, url, bytes.NewReader(manifest), append(basic(), "Content-Type", "application/vnd.oci.image.index.v1+json")...)
+	if err != nil || a.StatusCode != http.StatusCreated {
+		t.Fatalf("push: %v %v %s", err, a.Response, a.body)
+	}
+	layer, content := pushed(t, r, 192<<10)
+	if _, err = get(r.URL() + "/v2/"); err != nil { // one connection for all that follows
+		t.Fatal(err)
+	}
+	pause.Store(int64(limit / 160)) // 8 KiB each
+	if got, getErr := get(url); getErr != nil || !bytes.Equal(got, manifest) {
+		t.Errorf("%d of %d bytes of a manifest: %v", len(got), len(manifest), getErr)
+	}
+	pause.Store(int64(limit / 400))
+	var all sync.WaitGroup
+	for range layers {
+		all.Go(func() {
+			if got, getErr := get(layer); getErr != nil || !bytes.Equal(got, content) {
+				t.Errorf("%d of %d bytes of a layer: %v", len(got), len(content), getErr)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestAPullThatStandsStillIsCutOff(t *testing.T) {

@@ -12,6 +12,36 @@ func ClaimOp(ctx context.Context, tx *sqldb.Tx, op string, now int64) (bool, err
 	return tx.InsertIgnore(ctx, "ops", []string{"op", "at"}, op, now)
 }
 
+// Once is an operation that is applied once, however often its transaction runs, with what it answers. Not every run that comes to its end is committed, and the last of them need not be the one that was: a server that
+// hung in the COMMIT of a run may wake, and be ahead of the next run, which found other rows.
+type Once[A any] struct {
+	op      string
+	answers map[int64]A // of each run, by the time that its row of ops has
+}
+
+// NewOnce makes an operation that was not applied yet.
+func NewOnce[A any]() *Once[A] { return &Once[A]{op: sqldb.NewToken(), answers: map[int64]A{}} }
+
+// Run runs fn unless the operation was applied before, and answers what fn answered, this time or when it was applied. It is all of its transaction.
+func (o *Once[A]) Run(ctx context.Context, tx *sqldb.Tx, fn func() (A, error)) (answer A, err error) {
+	at := sqldb.Micros(tx.Now())
+	for _, used := o.answers[at]; used; _, used = o.answers[at] {
+		at++
+	}
+	mine, err := ClaimOp(ctx, tx, o.op, at)
+	switch {
+	case err != nil:
+		return answer, err
+	case !mine:
+		err = tx.Row(ctx, "SELECT at FROM ops WHERE op = ?", o.op).Scan(&at)
+		return o.answers[at], err
+	}
+	if answer, err = fn(); err == nil {
+		o.answers[at] = answer
+	}
+	return answer, err
+}
+
 // OpApplied reports whether an operation was applied, by this transaction or an earlier one.
 func OpApplied(ctx context.Context, q sqldb.Querier, op string) (bool, error) {
 	return exists(ctx, q, "SELECT 1 FROM ops WHERE op = ?", op)

@@ -81,9 +81,9 @@ func InsertSlice(ctx context.Context, tx *sqldb.Tx, s Slice, node int64) error {
 	return err
 }
 
-// GrowSlice changes the bytes of a slice, by fewer where n is below 0. 0 rows: there is none.
+// GrowSlice changes the bytes of a slice, by fewer where n is below 0. 0 rows: there is none, or it has not so many, because what was counted against it was folded at this moment.
 func GrowSlice(ctx context.Context, tx *sqldb.Tx, id, n int64) (int64, error) {
-	return tx.Exec(ctx, "UPDATE quota_slices SET bytes = bytes + ? WHERE id = ?", n, id)
+	return tx.Exec(ctx, "UPDATE quota_slices SET bytes = bytes + ? WHERE id = ? AND bytes + ? >= 0", n, id, n)
 }
 
 // FindSlice finds a slice.

@@ -51,11 +51,8 @@ func (p *Projects) Delete(ctx context.Context, id int64) error {
 		return fmt.Errorf("delete project %d: %w", id, err)
 	}
 	for more, begun := true, false; more; begun = true {
-		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
-		err := p.keyed(ctx, "project.delete", func(tx *sqldb.Tx) (err error) {
-			more, err = deleteSome(ctx, tx, id, begun)
-			return err
-		})
+		var err error
+		more, err = p.keyedSome(ctx, "project.delete", func(tx *sqldb.Tx) (bool, error) { return deleteSome(ctx, tx, id, begun) })
 		if fail.CodeOf(err) == sqldb.CodeFK {
 			err = fail.E(fail.Conflict, err, "something is pushed to it, or added, all the time").Hint("try again when its users have stopped")
 		}

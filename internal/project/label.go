@@ -202,23 +202,23 @@ func (p *Projects) UpdateLabel(ctx context.Context, l Label) error {
 // DeleteLabel removes a label, from all manifests that have it first, in transactions of bounded size: a crash leaves it on fewer. NotFound if there is none.
 func (p *Projects) DeleteLabel(ctx context.Context, id int64) error {
 	for more, begun := true, false; more; begun = true {
-		err := p.keyed(ctx, "label.delete", func(tx *sqldb.Tx) error {
+		var err error
+		more, err = p.keyedSome(ctx, "label.delete", func(tx *sqldb.Tx) (bool, error) {
 			_, txErr := index.FindLabel(ctx, tx, id)
 			if fail.Is(txErr, fail.NotFound) && begun {
-				more = false // somebody else came to the end first
-				return nil
+				return false, nil // somebody else came to the end first
 			}
 			if fail.Is(txErr, fail.NotFound) {
-				return labelUnknown(id)
+				return false, labelUnknown(id)
 			}
 			if txErr != nil {
-				return txErr
+				return false, txErr
 			}
 			n, txErr := index.DetachSome(ctx, tx, id, deleteAtOnce)
-			if more = n >= deleteAtOnce; more || txErr != nil {
-				return txErr
+			if txErr != nil || n >= deleteAtOnce {
+				return true, txErr
 			}
-			return index.DeleteLabel(ctx, tx, id)
+			return false, index.DeleteLabel(ctx, tx, id)
 		})
 		if err != nil {
 			return fmt.Errorf("delete label %d: %w", id, err)

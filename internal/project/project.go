@@ -274,21 +274,32 @@ func (p *Projects) change(ctx context.Context, id int64, name string, fn func(tx
 
 // once runs a transaction. A second run of one that was applied must not undo what others did meanwhile.
 func (p *Projects) once(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
-	op := sqldb.NewToken()
-	return p.db.Tx(ctx, name, func(tx *sqldb.Tx) error {
-		if mine, err := index.ClaimOp(ctx, tx, op, sqldb.Micros(tx.Now())); err != nil || !mine {
-			return err
-		}
-		return fn(tx)
+	_, err := p.some(ctx, name, func(tx *sqldb.Tx) (bool, error) { return false, fn(tx) })
+	return err
+}
+
+// some is once for one of several transactions; more: it was not the last.
+func (p *Projects) some(ctx context.Context, name string, fn func(tx *sqldb.Tx) (more bool, err error)) (more bool, err error) {
+	once := index.NewOnce[bool]()
+	err = p.db.Tx(ctx, name, func(tx *sqldb.Tx) (err error) {
+		more, err = once.Run(ctx, tx, func() (bool, error) { return fn(tx) })
+		return err
 	})
+	return more, err
 }
 
 // keyed is once for functions that look before they insert a child or delete a parent. A key that forbids it although the function looked is a race with another node: the next look sees what it is.
 func (p *Projects) keyed(ctx context.Context, name string, fn func(tx *sqldb.Tx) error) error {
+	_, err := p.keyedSome(ctx, name, func(tx *sqldb.Tx) (bool, error) { return false, fn(tx) })
+	return err
+}
+
+// keyedSome is some for such functions.
+func (p *Projects) keyedSome(ctx context.Context, name string, fn func(tx *sqldb.Tx) (more bool, err error)) (more bool, err error) {
 	for n := 1; ; n++ {
-		err := p.once(ctx, name, fn)
+		more, err = p.some(ctx, name, fn)
 		if n >= keyTries || fail.CodeOf(err) != sqldb.CodeFK {
-			return err
+			return more, err
 		}
 	}
 }

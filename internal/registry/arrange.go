@@ -118,8 +118,7 @@ func (r *Registry) attachedBelow(ctx context.Context, repo int64, d oci.Digest) 
 
 // deletePart removes a manifest that was a part of an index, if nothing holds it now, and answers its own parts.
 func (r *Registry) deletePart(ctx context.Context, name oci.Name, d oci.Digest) (parts []oci.Digest, err error) {
-	err = r.deletion(ctx, name, "part.delete", func(tx *sqldb.Tx, in index.Repository) error {
-		parts = nil
+	parts, err = deleting(ctx, r, name, "part.delete", func(tx *sqldb.Tx, in index.Repository) ([]oci.Digest, error) {
 		repo := in.ID
 		for _, held := range []func() (int, error){
 			func() (int, error) { all, e := index.TagsOf(ctx, tx, repo, d, 1); return len(all), e },
@@ -130,22 +129,23 @@ func (r *Registry) deletePart(ctx context.Context, name oci.Name, d oci.Digest) 
 			},
 		} {
 			if n, txErr := held(); txErr != nil || n > 0 {
-				return txErr
+				return nil, txErr
 			}
 		}
 		there, txErr := index.HasManifest(ctx, tx, repo, d)
 		if txErr != nil || !there {
-			return txErr
+			return nil, txErr
 		}
-		if parts, txErr = index.Children(ctx, tx, repo, d); txErr != nil {
-			return txErr
+		children, txErr := index.Children(ctx, tx, repo, d)
+		if txErr != nil {
+			return nil, txErr
 		}
 		u := untagging{r: r, name: name, d: d}
 		gone, txErr := u.last(ctx, tx, in, nil)
 		if txErr != nil || !gone {
-			return txErr
+			return children, txErr
 		}
-		return discharge(ctx, tx, in, 0, d)
+		return children, discharge(ctx, tx, in, 0, d)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("delete part %s of %s: %w", d, name, err)

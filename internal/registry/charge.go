@@ -165,7 +165,7 @@ func (p *purse) merge(ctx context.Context, tx *sqldb.Tx, held index.Hold, n int6
 			return err
 		}
 		if found == 0 {
-			return &lack{project: p.project, bytes: n, slice: part.slice}
+			return &lack{project: p.project, bytes: n} // the next run sees which slice is not there, or that what is held was folded
 		}
 	}
 	return nil

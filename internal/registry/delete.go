@@ -16,20 +16,27 @@ const maxNamed = 10
 
 // deletion runs a transaction that deletes. A second run of one that was applied must not delete what was pushed meanwhile.
 func (r *Registry) deletion(ctx context.Context, name oci.Name, title string, fn func(tx *sqldb.Tx, repo index.Repository) error) error {
-	op := sqldb.NewToken()
-	return r.change(ctx, name, nil, title, func(tx *sqldb.Tx) error {
-		if mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now())); err != nil || !mine {
-			return err
-		}
-		repo, err := index.RepositoryByName(ctx, tx, name)
-		if fail.Is(err, fail.NotFound) {
-			return nameUnknown(name)
-		}
-		if err != nil {
-			return err
-		}
-		return fn(tx, repo)
+	_, err := deleting(ctx, r, name, title, func(tx *sqldb.Tx, repo index.Repository) (struct{}, error) { return struct{}{}, fn(tx, repo) })
+	return err
+}
+
+// deleting is deletion for what answers something: it is the answer of the run that was applied.
+func deleting[A any](ctx context.Context, r *Registry, name oci.Name, title string, fn func(tx *sqldb.Tx, repo index.Repository) (A, error)) (answer A, err error) {
+	once := index.NewOnce[A]()
+	err = r.change(ctx, name, nil, title, func(tx *sqldb.Tx) (err error) {
+		answer, err = once.Run(ctx, tx, func() (none A, err error) {
+			repo, err := index.RepositoryByName(ctx, tx, name)
+			if fail.Is(err, fail.NotFound) {
+				return none, nameUnknown(name)
+			}
+			if err != nil {
+				return none, err
+			}
+			return fn(tx, repo)
+		})
+		return err
 	})
+	return answer, err
 }
 
 func (r *Registry) review(ctx context.Context, tx *sqldb.Tx, kind int, repo int64, d oci.Digest) error {
@@ -86,11 +93,9 @@ const tagsAtOnce = 500
 func (r *Registry) DeleteManifest(ctx context.Context, name oci.Name, d oci.Digest) error {
 	u := untagging{r: r, name: name, d: d, gone: map[string]bool{}}
 	for more := true; more; {
-		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
-		var tags []string
-		err := r.deletion(ctx, name, "manifest.delete", func(tx *sqldb.Tx, repo index.Repository) (err error) {
-			tags, more, err = u.some(ctx, tx, repo)
-			return err
+		removed, err := deleting(ctx, r, name, "manifest.delete", func(tx *sqldb.Tx, repo index.Repository) (untagged, error) {
+			tags, left, err := u.some(ctx, tx, repo)
+			return untagged{tags, left}, err
 		})
 		if err != nil && len(u.gone) > 0 {
 			return fmt.Errorf("delete manifest %s of %s, %d of whose tags are removed: %w", d, name, len(u.gone), err)
@@ -98,11 +103,18 @@ func (r *Registry) DeleteManifest(ctx context.Context, name oci.Name, d oci.Dige
 		if err != nil {
 			return fmt.Errorf("delete manifest %s of %s: %w", d, name, err)
 		}
-		for _, tag := range tags {
+		for _, tag := range removed.tags {
 			u.gone[tag] = true
 		}
+		more = removed.more
 	}
 	return nil
+}
+
+// untagged are the tags that one transaction removed; more: those were not all.
+type untagged struct {
+	tags []string
+	more bool
 }
 
 // untagging is the removal of a manifest under way.

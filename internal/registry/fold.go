@@ -144,8 +144,12 @@ func foldSome(ctx context.Context, tx *sqldb.Tx, id int64, then rest) (more bool
 		if !more {
 			back = max(0, s.Bytes-folded-then.keep)
 		}
-		if _, err = index.GrowSlice(ctx, tx, id, -folded-back); err != nil {
-			return more, err
+		n, growErr := index.GrowSlice(ctx, tx, id, -folded-back)
+		if growErr == nil && n == 0 {
+			growErr = errMoved
+		}
+		if growErr != nil {
+			return more, growErr
 		}
 		return more, index.AddHeld(ctx, tx, s.Project, -back)
 	}

@@ -125,17 +125,14 @@ func (r *Registry) recall(ctx context.Context, project int64) error {
 func (r *Registry) removeQuota(ctx context.Context, project int64) error {
 	atOnce, tries := forgetAtOnce, 0
 	for more := true; more; {
-		op := sqldb.NewToken()
-		err := r.tx(ctx, "quota.remove", func(tx *sqldb.Tx) error {
-			// A second run of an applied transaction leaves what the first one answered.
-			mine, err := index.ClaimOp(ctx, tx, op, micros(tx.Now()))
-			if err != nil || !mine {
-				return err
-			}
-			if _, err = index.ProjectByID(ctx, tx, project); err != nil {
-				return err
-			}
-			more, err = index.ForgetQuota(ctx, tx, project, atOnce)
+		once := index.NewOnce[bool]()
+		err := r.tx(ctx, "quota.remove", func(tx *sqldb.Tx) (err error) {
+			more, err = once.Run(ctx, tx, func() (bool, error) {
+				if _, projectErr := index.ProjectByID(ctx, tx, project); projectErr != nil {
+					return false, projectErr
+				}
+				return index.ForgetQuota(ctx, tx, project, atOnce)
+			})
 			return err
 		})
 		switch {

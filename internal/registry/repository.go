@@ -39,19 +39,22 @@ func (r *Registry) DeleteUnseen(ctx context.Context, name oci.Name) error {
 func (r *Registry) empty(ctx context.Context, e emptying) error {
 	name := e.name
 	for step := e.manifests; step != nil; {
-		// A second run of an applied transaction does not come to its function, and leaves what the first one answered.
-		var next emptyingStep
-		some := func(tx *sqldb.Tx, repo index.Repository) (err error) {
+		some := func(tx *sqldb.Tx, repo index.Repository) (done emptied, err error) {
 			e.ended, e.gone, e.freed = nil, nil, 0
 			if e.unseen && repo.PushedAt > 0 {
-				return fail.E(fail.Conflict, nil, "a manifest was pushed meanwhile").Code(oci.CodeDenied).Hint("delete the repository if that is to go too")
+				return done, fail.E(fail.Conflict, nil, "a manifest was pushed meanwhile").Code(oci.CodeDenied).Hint("delete the repository if that is to go too")
 			}
-			if next, err = step(ctx, tx, repo); err != nil {
-				return err
+			if done.next, err = step(ctx, tx, repo); err != nil {
+				return done, err
 			}
-			return discharge(ctx, tx, repo, e.freed, e.gone...)
+			done.ended = e.ended
+			return done, discharge(ctx, tx, repo, e.freed, e.gone...)
 		}
-		err := r.ending(ctx, func() error { return r.deletion(ctx, name, "repository.delete", some) })
+		var done emptied
+		err := r.ending(ctx, func() (err error) {
+			done, err = deleting(ctx, r, name, "repository.delete", some)
+			return err
+		})
 		if e.begun && fail.CodeOf(err) == oci.CodeNameUnknown {
 			return nil // somebody else came to the end first
 		}
@@ -61,12 +64,18 @@ func (r *Registry) empty(ctx context.Context, e emptying) error {
 		if err != nil {
 			return fmt.Errorf("delete repository %s: %w", name, err)
 		}
-		for _, upload := range e.ended {
+		for _, upload := range done.ended {
 			r.prepared.take(upload)
 		}
-		e.begun, step = true, next
+		e.begun, step = true, done.next
 	}
 	return nil
+}
+
+// emptied is what one transaction of such a deletion did: the uploads that it ended, and what comes next.
+type emptied struct {
+	ended []string
+	next  emptyingStep
 }
 
 // emptying is the deletion of a repository under way.

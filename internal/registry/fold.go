@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
@@ -37,18 +38,21 @@ func (r *Registry) keepSlices(ctx context.Context) {
 
 // returnSlices gives back what is not used, or all. What can't be given back now is tried again, and, if the node ends before that, done by another.
 func (r *Registry) returnSlices(ctx context.Context, all bool) {
-	over := r.grants.takeStrays()
+	over, now := r.grants.takeStrays(), r.cfg.Clock()
 	for _, g := range r.grants.list() {
-		if slice := g.end(r.cfg.Clock().Add(-r.cfg.QuotaIdle), all); slice != 0 {
-			over = append(over, slice)
+		if slice := g.end(now.Add(-r.cfg.QuotaIdle), all); slice != 0 {
+			over[slice] = time.Time{}
 		} else if err := r.trim(ctx, g); err != nil {
 			r.cfg.Log.WarnContext(ctx, "what was pushed is still counted against a slice of its quota", "project", g.project, "error", err)
 		}
 	}
-	for _, slice := range over {
-		if err := r.fold(ctx, slice, rest{end: true}); err != nil {
-			r.grants.stray(slice)
+	for slice, until := range over {
+		err := r.fold(ctx, slice, rest{end: true})
+		if err != nil {
 			r.cfg.Log.WarnContext(ctx, "a slice of a quota is given back later", "error", err)
+		}
+		if err != nil || now.Before(until) {
+			r.grants.stray(slice, until)
 		}
 	}
 }
@@ -68,11 +72,12 @@ func (r *Registry) trim(ctx context.Context, g *grant) error {
 }
 
 // takeStrays answers the slices that are to be given back, and forgets them.
-func (g *grants) takeStrays() []int64 {
+func (g *grants) takeStrays() map[int64]time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := g.strays
-	g.strays = nil
+	all := map[int64]time.Time{}
+	maps.Copy(all, g.strays)
+	clear(g.strays)
 	return all
 }
 

@@ -30,9 +30,9 @@ const (
 // grants are the slices of quotas that this node gives out: promises to pushes under way, which cost no transaction. What was promised and used is counted against its slice in the push's own transaction.
 type grants struct {
 	mu     sync.Mutex
-	all    map[int64]*grant // by project
-	strays []int64          // slices that are to be given back
-	names  map[string]int64 // projects that were seen to have a quota
+	all    map[int64]*grant    // by project
+	strays map[int64]time.Time // slices that are to be given back, and until when each may still come to be there
+	names  map[string]int64    // projects that were seen to have a quota
 }
 
 // grant is the slice of one quota. What the database knows is never less: bytes whose fate is not known count as used here.
@@ -263,16 +263,22 @@ func (r *Registry) takeQuota(ctx context.Context, project, slice, n int64) (int6
 		return err
 	})
 	if fresh && fail.Is(err, fail.Unavailable) {
-		r.grants.stray(slice) // it may be there
+		r.grants.stray(slice, r.cfg.Clock().Add(strayTime)) // it may be there, or come
 	}
 	return slice, err
 }
 
-// stray notes a slice that nobody uses and that may be there.
-func (g *grants) stray(slice int64) {
+// strayTime is longer than any database takes that hung with a COMMIT until it is applied or given up.
+const strayTime = 10 * time.Minute
+
+// stray notes a slice that nobody uses and that may be there, or come to be there until a time.
+func (g *grants) stray(slice int64, until time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.strays = append(g.strays, slice)
+	if g.strays == nil {
+		g.strays = map[int64]time.Time{}
+	}
+	g.strays[slice] = until
 }
 
 // purse is what one push may use of a quota. It is not safe for concurrent use.

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/havn-registry/havn/internal/fail"
 	"github.com/havn-registry/havn/internal/index"
@@ -113,7 +114,7 @@ func (r *Registry) recall(ctx context.Context, project int64) error {
 	all, err := index.SlicesOf(ctx, r.db, project, mostRecalled)
 	for _, slice := range all {
 		if foldErr := r.fold(ctx, slice, rest{end: true}); foldErr != nil {
-			r.grants.stray(slice)
+			r.grants.stray(slice, time.Time{})
 			r.cfg.Log.WarnContext(ctx, "a slice of a quota is given back later", "error", foldErr)
 		}
 	}

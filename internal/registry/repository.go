@@ -199,8 +199,11 @@ func (e *emptying) end(ctx context.Context, tx *sqldb.Tx, repo index.Repository,
 		return err
 	}
 	e.ended = append(e.ended, u.ID)
-	if err = index.Bury(ctx, tx, u.Content, micros(tx.Now())); err != nil || repo.Quota == 0 {
+	if err = index.Bury(ctx, tx, u.Content, micros(tx.Now())); err != nil {
 		return err
+	}
+	if repo.Quota == 0 { // or it had none when this transaction began
+		return forgetHold(ctx, tx, u)
 	}
 	held, err := index.FindHold(ctx, tx, u.ID)
 	if err != nil {

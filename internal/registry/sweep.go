@@ -68,7 +68,12 @@ type DeadMark struct{ last index.Dead }
 // One that fails by itself, because the store refuses to delete one of its objects, holds nobody else back: the first such error comes with the answer. An error that may hit all others too (Unavailable) ends the
 // batch, and where to go on is behind the one that it hit: stores say the same of a single object that they do not let go.
 func (r *Registry) BuryDead(ctx context.Context, hold Hold, now time.Time, after DeadMark, limit int) (buried int, last DeadMark, err error) {
-	dead, err := index.DeadContents(ctx, r.db, micros(now), after.last, limit)
+	var dead []index.Dead
+	// What deletes objects must not be lost with a primary that alone has it: what was given up would be there again, without its bytes.
+	err = r.db.Durable(ctx, "dead.find", func(q sqldb.Querier) (err error) {
+		dead, err = index.DeadContents(ctx, q, micros(now), after.last, limit)
+		return err
+	})
 	if err != nil {
 		return 0, after, fmt.Errorf("find the dead: %w", err)
 	}

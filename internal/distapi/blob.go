@@ -113,9 +113,9 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 // objects stay after their blob (sweep.dead_grace).
 const urlLife = 5 * time.Minute
 
-// lifeOfURL answers how long a URL into the store would be good for this caller, 0 if he gets none. One who names what he has already may be told that he has it.
+// lifeOfURL answers how long a URL into the store would be good for this caller, 0 if he gets none. One who names what he has already may be told that he has it, and the store knows the blob by another ETag.
 func (a *API) lifeOfURL(c *call) time.Duration {
-	if !a.redirect || c.Method != http.MethodGet || c.Header.Get("If-None-Match") != "" {
+	if !a.redirect || c.Method != http.MethodGet || c.Header.Get("If-None-Match") != "" || c.Header.Get("If-Match") != "" || c.Header.Get("If-Range") != "" {
 		return 0
 	}
 	client := a.origin.Client(c.Request)

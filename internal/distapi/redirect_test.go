@@ -61,6 +61,8 @@ func TestAPullIsSentToTheStore(t *testing.T) {
 	// Never for HEAD, nor for who has it already, nor before it is known that the blob is there and the caller may read it.
 	s.do(http.MethodHead, path, nil).is(http.StatusOK).has("Content-Length", "7").has("Location", "")
 	s.do(http.MethodGet, path, nil, header("If-None-Match", `"`+d+`"`)).is(http.StatusNotModified).has("Location", "")
+	s.do(http.MethodGet, path, nil, header("If-Range", `"`+d+`"`), header("Range", "bytes=0-3")).is(http.StatusPartialContent).has("Location", "")
+	s.do(http.MethodGet, path, nil, header("If-Match", `"`+d+`"`)).is(http.StatusOK).has("Location", "")
 	s.do(http.MethodGet, "/v2/app/blobs/"+sum("absent"), nil).is(http.StatusNotFound, oci.CodeBlobUnknown).has("Location", "")
 	s.do(http.MethodGet, "/v2/other/blobs/"+d, nil).is(http.StatusNotFound, oci.CodeNameUnknown).has("Location", "")
 	private := s.pushBlob("team/app", "private")

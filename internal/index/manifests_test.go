@@ -68,9 +68,9 @@ func TestReferrersAreNotReadThatDoNotFit(t *testing.T) {
 		if c.behind > 0 {
 			after, first = of[c.subject][c.behind].Bytes(), c.behind+1
 		}
-		found, cut, err := index.Referrers(t.Context(), q, name, c.subject, c.kind, after, c.limit, 200<<10)
-		if err != nil {
-			t.Fatal(err)
+		found, cut, listErr := index.Referrers(t.Context(), q, name, c.subject, c.kind, after, c.limit, 200<<10)
+		if listErr != nil {
+			t.Fatal(listErr)
 		}
 		var digests []oci.Digest
 		for _, f := range found {

@@ -24,10 +24,11 @@ type stream struct {
 }
 
 // write writes, and moves the deadline on between pieces. The first one has the time that the stream was given.
-func (s *stream) write(to http.ResponseWriter, p []byte) (sum int, err error) {
+func (s *stream) write(to http.ResponseWriter, p []byte) (int, error) {
 	if s.limit == 0 {
 		return to.Write(p)
 	}
+	sum := 0
 	for begun := true; begun || len(p) > 0; begun = false {
 		now := time.Now()
 		switch {
@@ -36,8 +37,8 @@ func (s *stream) write(to http.ResponseWriter, p []byte) (sum int, err error) {
 		case now.Sub(s.moved) >= s.limit/movesPerLimit:
 			if http.NewResponseController(to).SetWriteDeadline(now.Add(s.limit)) != nil {
 				s.limit = 0 // a writer without deadlines
-				n, restErr := to.Write(p)
-				return sum + n, restErr
+				n, err := to.Write(p)
+				return sum + n, err
 			}
 			s.moved = now
 		}

@@ -185,7 +185,7 @@ func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
 func shorter(err error) error {
 	var sent *url.Error
 	if errors.As(err, &sent) {
-		return sent.Err
+		err = sent.Err
 	}
 	switch {
 	case errors.Is(err, library.TimeoutError):

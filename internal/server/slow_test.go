@@ -125,9 +125,7 @@ func TestWhatMovesSlowlyOverHTTP2IsServedWhole(t *testing.T) {
 	t.Parallel()
 	const limit, layers = 4 * time.Second, 64 // of the line, each gets less in the limit than is written at once
 	r := start(t, append(secured(t), "HAVN_HTTP_PROGRESS_TIMEOUT="+limit.String())...)
-	var pause atomic.Int64
-	client := overSlowLine(&pause, true)
-	get := func(url string) ([]byte, error) {
+	get := func(client *http.Client, url string) ([]byte, error) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		if err != nil {
 			return nil, err
@@ -150,21 +148,26 @@ func TestWhatMovesSlowlyOverHTTP2IsServedWhole(t *testing.T) {
 		t.Fatalf("push: %v %v %s", err, a.Response, a.body)
 	}
 	layer, content := pushed(t, r, 192<<10)
-	if _, err = get(r.URL() + "/v2/"); err != nil { // one connection for all that follows
-		t.Fatal(err)
-	}
-	pause.Store(int64(limit / 160)) // 8 KiB each
-	if got, getErr := get(url); getErr != nil || !bytes.Equal(got, manifest) {
-		t.Errorf("%d of %d bytes of a manifest: %v", len(got), len(manifest), getErr)
-	}
-	pause.Store(int64(limit / 400))
 	var all sync.WaitGroup
-	for range layers {
-		all.Go(func() {
-			if got, getErr := get(layer); getErr != nil || !bytes.Equal(got, content) {
-				t.Errorf("%d of %d bytes of a layer: %v", len(got), len(content), getErr)
-			}
-		})
+	for _, line := range []struct {
+		url     string
+		content []byte
+		times   int
+		pause   time.Duration // for 8 KiB
+	}{{url, manifest, 1, limit / 160}, {layer, content, layers, limit / 400}} {
+		var pause atomic.Int64
+		client := overSlowLine(&pause, true)
+		if _, err = get(client, r.URL()+"/v2/"); err != nil { // one connection for all that follows
+			t.Fatal(err)
+		}
+		pause.Store(int64(line.pause))
+		for range line.times {
+			all.Go(func() {
+				if got, getErr := get(client, line.url); getErr != nil || !bytes.Equal(got, line.content) {
+					t.Errorf("%d of %d bytes: %v", len(got), len(line.content), getErr)
+				}
+			})
+		}
 	}
 	all.Wait()
 }

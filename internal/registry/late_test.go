@@ -71,7 +71,10 @@ func TestADeletionGoesOnFromTheRunThatWasApplied(t *testing.T) {
 			stage = 0
 			woke.Go(func() {
 				must(db.Tx(ctx, "test.wake", func(tx *sqldb.Tx) error {
-					_, err := index.ClaimOp(ctx, tx, op, at)
+					ahead, err := index.ClaimOp(ctx, tx, op, at)
+					if err == nil && !ahead {
+						err = errors.New("it woke behind the next run: nothing was tried")
+					}
 					if err == nil {
 						_, err = tx.Exec(ctx, "DELETE FROM tags WHERE repo = ?", id)
 					}

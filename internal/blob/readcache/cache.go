@@ -321,7 +321,7 @@ func (c *Cache) Close() error {
 	c.mu.Unlock()
 	c.stop()
 	c.running.Wait()
-	return errors.Join(c.markClean(), c.lock.Close())
+	return errors.Join(c.markClean(), c.unlock())
 }
 
 type metrics struct {

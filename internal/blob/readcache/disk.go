@@ -72,6 +72,11 @@ func (c *Cache) unfinished(k key, n int64) string {
 	return filepath.Join(c.cfg.Dir, unfinishedDir, k.String()+"-"+strconv.FormatInt(n, 10))
 }
 
+// unlock lets another cache have the directory. To close the file is not enough: a child that was forked just now shares it until it runs its program.
+func (c *Cache) unlock() error {
+	return errors.Join(syscall.Flock(int(c.lock.Fd()), syscall.LOCK_UN), c.lock.Close())
+}
+
 func (c *Cache) prepare() error {
 	for _, dir := range []string{copiesDir, unfinishedDir} {
 		if err := os.MkdirAll(filepath.Join(c.cfg.Dir, dir), dirMode); err != nil {

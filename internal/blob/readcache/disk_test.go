@@ -390,6 +390,29 @@ func TestAKillInTheMiddleLeavesNothingHalf(t *testing.T) {
 	}
 }
 
+// TestACacheThatIsClosedIsFree has a child of the process share the lock's file, for the moment between its fork and its program.
+func TestACacheThatIsClosedIsFree(t *testing.T) {
+	t.Parallel()
+	config := readcache.Config{Dir: t.TempDir(), Size: 1 << 20}
+	cache, err := readcache.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := cache.ShareLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = cache.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if cache, err = readcache.New(config); err == nil {
+		err = cache.Close()
+	}
+	if err = errors.Join(err, syscall.Close(shared)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestManyReadersOfManyObjectsInATightDirectory is for the race detector: readers of all kinds, evictions, deletions and a disk and a store that fail now and then.
 func TestManyReadersOfManyObjectsInATightDirectory(t *testing.T) {
 	t.Parallel()

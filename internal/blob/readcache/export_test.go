@@ -2,6 +2,7 @@ package readcache
 
 import (
 	"os"
+	"syscall"
 
 	"github.com/havn-registry/havn/internal/blob"
 )
@@ -38,3 +39,6 @@ func (c *Cache) Readers(o blob.Object) int {
 
 // Path answers where the copy of an object is.
 func (c *Cache) Path(o blob.Object) string { return c.path(keyOf(o.Name)) }
+
+// ShareLock answers a second descriptor of the lock, as a process has it that is forked and has not yet run its program.
+func (c *Cache) ShareLock() (int, error) { return syscall.Dup(int(c.lock.Fd())) }

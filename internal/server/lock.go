@@ -156,7 +156,7 @@ func (l *lock) say(at int64) error {
 }
 
 // release gives the lock back. The file stays, empty: removing it would need care, and it says nothing.
-func (l *lock) release() error { return errors.Join(l.file.Truncate(0), l.file.Close()) }
+func (l *lock) release() error { return errors.Join(l.file.Truncate(0), l.free()) }
 
 // abandon gives the lock back after a start that came to nothing, and takes away what was made for it, as far as it is empty.
 func (l *lock) abandon() error {
@@ -164,7 +164,12 @@ func (l *lock) abandon() error {
 	if len(l.made) > 0 {
 		err = os.Remove(l.path) // still held: whoever waits for it looks again
 	}
-	return errors.Join(err, l.file.Close(), l.unmake())
+	return errors.Join(err, l.free(), l.unmake())
+}
+
+// free lets others have the lock. To close the file is not enough: a child that was forked just now shares it until it runs its program.
+func (l *lock) free() error {
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
 }
 
 func (l *lock) unmake() error {

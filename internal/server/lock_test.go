@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestALockSaysWhoHoldsItAtEveryMoment(t *testing.T) {
@@ -67,6 +69,31 @@ func TestAGlanceSaysWhoHoldsALockAndKeepsNobodyOff(t *testing.T) {
 		}
 		if _, held, err = glance(path); err != nil || held {
 			t.Errorf("after its release: %v, %v", held, err)
+		}
+	}
+}
+
+// TestALockIsFreeWhenItIsReleased has a child of the process share the file, for the moment between its fork and its program.
+func TestALockIsFreeWhenItIsReleased(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), lockName)
+	for name, end := range map[string]func(*lock) error{"released": (*lock).release, "abandoned": (*lock).abandon} {
+		l, err := takeLock(path, Holder{PID: 7, Host: "here"})
+		if err != nil {
+			t.Fatalf("before it is %s: %v", name, err)
+		}
+		shared, err := unix.Dup(int(l.file.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = end(l); err != nil {
+			t.Error(err)
+		}
+		if l, err = takeLock(path, Holder{PID: 8, Host: "here"}); err == nil {
+			err = l.release()
+		}
+		if err = errors.Join(err, unix.Close(shared)); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -518,4 +519,39 @@ func TestRADOSIsReadByManyAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	readsBack(t, d, name, want)
+}
+
+// TestWhatRADOSReadsAheadIsNotInGosHeap: its soft limit is less than all buffers, and the collector would run all the time, also when nobody reads any more.
+func TestWhatRADOSReadsAheadIsNotInGosHeap(t *testing.T) {
+	d := openRADOS(t, radosConfig(t, radosCeph(t)))
+	const readers, most = 6, 8 << 20
+	data := blobtest.Noise(7, 16<<20)
+	name := put(t, d, data)
+	before := heap()
+	var open []io.Closer
+	for range readers {
+		r, err := d.Get(t.Context(), name, 0, -1)
+		need(t, err)
+		_, err = io.ReadFull(r, make([]byte, len(data)/2))
+		need(t, err)
+		open = append(open, r)
+	}
+	if grown := heap() - before; grown > most {
+		t.Errorf("%d readers half way: %d MiB more in the heap", readers, grown>>20)
+	}
+	for _, r := range open {
+		need(t, r.Close())
+	}
+	if grown := heap() - before; grown > most {
+		t.Errorf("when nobody reads: %d MiB more in the heap", grown>>20)
+	}
+	runtime.KeepAlive(data)
+}
+
+// heap answers the bytes of what lives in Go's heap.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

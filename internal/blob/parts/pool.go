@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/havn-registry/havn/internal/blob/arena"
 	"github.com/havn-registry/havn/internal/fail"
 )
 
@@ -25,12 +26,12 @@ type Pool struct {
 	moves atomic.Int64  // rises while the store takes parts, whosever they are
 	kept  atomic.Int64  // bytes that keepers have in files
 
-	mu    sync.Mutex
-	arena []byte // outside Go's heap, where the platform can: its limit and its collector are not for this
-	free  []int  // chunks that nobody holds, the last used ones on top
-	total int
-	held  map[*Cutter]int // chunks by stream, of those that hold any
-	used  bool            // since the arena was given back
+	mu     sync.Mutex
+	memory []byte // outside Go's heap, where the platform can: its limit and its collector are not for this
+	free   []int  // chunks that nobody holds, the last used ones on top
+	total  int
+	held   map[*Cutter]int // chunks by stream, of those that hold any
+	used   bool            // since the memory was given back
 }
 
 // NewPool makes a pool of so many bytes, which spills into files in a directory that is made when it is needed. At most sends parts are sent at
@@ -42,11 +43,11 @@ func NewPool(bytes int64, dir string, sends int) (*Pool, error) {
 		}
 	}
 	n := int(bytes / chunkBytes)
-	arena, err := reserve(n * chunkBytes)
+	memory, err := arena.Reserve(n * chunkBytes)
 	if err != nil {
 		return nil, fail.E(fail.Unavailable, err, "reserve %d bytes of memory for parts of uploads", n*chunkBytes)
 	}
-	p := &Pool{dir: dir, slots: make(chan struct{}, sends), arena: arena, total: n, held: map[*Cutter]int{}}
+	p := &Pool{dir: dir, slots: make(chan struct{}, sends), memory: memory, total: n, held: map[*Cutter]int{}}
 	for i := n - 1; i >= 0; i-- {
 		p.free = append(p.free, i)
 	}
@@ -98,12 +99,12 @@ func (p *Pool) give(c *Cutter, chunks []int) {
 	}
 	if p.used && len(p.free) == p.total {
 		p.used = false
-		giveBack(p.arena)
+		arena.GiveBack(p.memory)
 	}
 }
 
 func (p *Pool) chunk(i int) []byte {
-	return p.arena[i*chunkBytes : (i+1)*chunkBytes : (i+1)*chunkBytes]
+	return p.memory[i*chunkBytes : (i+1)*chunkBytes : (i+1)*chunkBytes]
 }
 
 // file makes a file that is gone when it is closed, or when the process ends.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/ceph/go-ceph/rados"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/havn-registry/havn/internal/blob/arena"
 	"github.com/havn-registry/havn/internal/blob/parts"
 	"github.com/havn-registry/havn/internal/fail"
 )
@@ -72,7 +74,7 @@ func (c *Config) options() [][2]string {
 // New connects to the cluster, and proves that objects can be listed, written, read and deleted in the pool. Errors are Unavailable or Invalid, and say what to do.
 func New(ctx context.Context, c Config) (*Driver, error) {
 	d := &Driver{
-		cfg: c, reads: make(slots, readsAtOnce), others: make(slots, othersAtOnce), writing: semaphore.NewWeighted(writeMemory), ahead: newBuffers(),
+		cfg: c, reads: make(slots, readsAtOnce), others: make(slots, othersAtOnce), writing: semaphore.NewWeighted(writeMemory),
 	}
 	if c.Patience == 0 {
 		d.cfg.Patience = osdPatience
@@ -80,7 +82,10 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	if c.Prefix != "" {
 		d.prefix = c.Prefix + "/"
 	}
-	tameMalloc()
+	tameMemory()
+	if err := d.reserve(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	if err := d.connect(ctx); err != nil {
@@ -91,6 +96,22 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 		return nil, fmt.Errorf("pool %s: %w", d.Place(), err)
 	}
 	return d, nil
+}
+
+// reserve sets memory apart for reads and writes.
+func (d *Driver) reserve() (err error) {
+	if d.ahead, err = newBuffers(); err != nil {
+		return err
+	}
+	memory, err := arena.Reserve(piecesAtOnce * int(d.cfg.StripeBytes))
+	if err != nil {
+		return fail.E(fail.Unavailable, err, "reserve memory for %d stripes of %d bytes", piecesAtOnce, d.cfg.StripeBytes)
+	}
+	d.pieces = make(chan []byte, piecesAtOnce)
+	for piece := range slices.Chunk(memory, int(d.cfg.StripeBytes)) {
+		d.pieces <- piece
+	}
+	return nil
 }
 
 func (d *Driver) connect(ctx context.Context) error {

@@ -28,6 +28,7 @@ type Driver struct {
 
 	reads, others slots
 	writing       *semaphore.Weighted // bytes that are on their way into the pool
+	pieces        chan []byte         // each of a stripe's size, for what is handed to librados
 	ahead         *buffers
 	kept          keptListing
 }

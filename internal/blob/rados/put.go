@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,6 +27,8 @@ const (
 	writeMemory = 32 << 20
 	// leastWrite is what a write counts for, so that threads are bounded too.
 	leastWrite = 256 << 10
+	// piecesAtOnce is how many parts are made one piece at a time, which takes no longer than to copy them.
+	piecesAtOnce = 2
 	// firstPause doubles up to longestPause.
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second
@@ -152,7 +153,7 @@ func (w *write) operate(ctx context.Context, object string, p *parts.Part, more 
 		if more != nil {
 			more(op)
 		}
-		if err := w.fill(op, p); err != nil {
+		if err := w.fill(ctx, op, p); err != nil {
 			op.Release()
 			w.d.writing.Release(min(size, writeMemory))
 			return err
@@ -169,29 +170,23 @@ func (w *write) operate(ctx context.Context, object string, p *parts.Part, more 
 }
 
 // fill gives an operation the bytes of a part, in one piece, as pools with erasure codes want them. librados copies them, so the piece is another's next.
-func (w *write) fill(op *rados.WriteOp, p *parts.Part) error {
+func (w *write) fill(ctx context.Context, op *rados.WriteOp, p *parts.Part) error {
 	if p == nil || p.Size == 0 {
 		return nil
 	}
-	piece := borrow(p.Size)
-	defer pieces.Put(piece)
-	b := (*piece)[:p.Size]
+	var piece []byte
+	select {
+	case piece = <-w.d.pieces:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { w.d.pieces <- piece }()
+	b := piece[:p.Size]
 	if _, err := p.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read what waits to be written: %w", err)
 	}
 	op.WriteFull(b)
 	return nil
-}
-
-// pieces are for parts in one piece. Nobody waits while he has one, so there are few.
-var pieces sync.Pool
-
-func borrow(size int64) *[]byte {
-	if b, ok := pieces.Get().(*[]byte); ok && int64(len(*b)) >= size {
-		return b
-	}
-	b := make([]byte, size)
-	return &b
 }
 
 // again tries a write again while Ceph does not answer.

@@ -5,8 +5,11 @@ package rados
 import (
 	"context"
 	"io"
+	"slices"
+	"sync"
 	"sync/atomic"
 
+	"github.com/havn-registry/havn/internal/blob/arena"
 	"github.com/havn-registry/havn/internal/fail"
 )
 
@@ -19,45 +22,65 @@ const (
 	leastPiece   = 128 << 10
 )
 
-// buffers are what all readers share.
+// buffers are what all readers share, outside Go's heap: its soft limit is less than they are.
 type buffers struct {
-	free    chan []byte // those that were used before
-	left    atomic.Int64
-	readers atomic.Int64
+	mu      sync.Mutex
+	memory  []byte
+	free    [][]byte // the last used ones at the end
+	readers int
+	used    bool // since the memory was given back
 }
 
-func newBuffers() *buffers {
-	b := &buffers{free: make(chan []byte, aheadBuffers)}
-	b.left.Store(aheadBuffers)
-	return b
+func newBuffers() (*buffers, error) {
+	memory, err := arena.Reserve(aheadBuffers * pieceBytes)
+	if err != nil {
+		return nil, fail.E(fail.Unavailable, err, "reserve %d bytes of memory for reading ahead", aheadBuffers*pieceBytes)
+	}
+	b := &buffers{memory: memory}
+	for piece := range slices.Chunk(memory, pieceBytes) {
+		b.free = append(b.free, piece)
+	}
+	return b, nil
 }
 
 // take answers a buffer for a reader that holds so many; nil if there is none for it.
 func (b *buffers) take(held int) []byte {
-	if int64(held) >= max(1, aheadBuffers/max(1, b.readers.Load())) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := len(b.free) - 1
+	if last < 0 || held >= max(1, aheadBuffers/max(1, b.readers)) {
 		return nil
 	}
-	if b.left.Add(-1) < 0 {
-		b.left.Add(1)
-		return nil
-	}
-	select {
-	case buffer := <-b.free:
-		return buffer
-	default:
-		return make([]byte, pieceBytes)
-	}
+	buffer := b.free[last]
+	b.free, b.used = b.free[:last], true
+	return buffer
 }
 
+// give takes a buffer back.
 func (b *buffers) give(buffer []byte) {
 	if len(buffer) != pieceBytes {
 		return
 	}
-	select {
-	case b.free <- buffer:
-	default:
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free = append(b.free, buffer)
+	b.rest()
+}
+
+// count says that there are so many readers more.
+func (b *buffers) count(readers int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readers += readers
+	b.rest()
+}
+
+// rest lets the machine have the memory when nobody reads.
+func (b *buffers) rest() {
+	if b.used && b.readers == 0 && len(b.free) == aheadBuffers {
+		b.used = false
+		arena.GiveBack(b.memory)
 	}
-	b.left.Add(1)
 }
 
 // piece is one read on its way. Two hold it: the call that fills it, and the reader; the last one to let go gives its buffer back.
@@ -91,7 +114,7 @@ type reader struct {
 }
 
 func (d *Driver) newReader(ctx context.Context, object string, h head, off, end int64) *reader {
-	d.ahead.readers.Add(1)
+	d.ahead.count(1)
 	ctx, cancel := context.WithCancel(ctx)
 	r := &reader{d: d, ctx: ctx, cancel: cancel, object: object, head: h, next: off, end: end}
 	r.fill()
@@ -201,6 +224,6 @@ func (r *reader) Close() error {
 	r.closed = true
 	r.cancel()
 	r.drop()
-	r.d.ahead.readers.Add(-1)
+	r.d.ahead.count(-1)
 	return nil
 }

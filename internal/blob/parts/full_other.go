@@ -1,0 +1,5 @@
+//go:build !unix
+
+package parts
+
+func isFull(error) bool { return false }

@@ -13,23 +13,30 @@ import (
 	"github.com/havn-registry/havn/internal/registry"
 )
 
+// livesAWorld is how many lives one world sees: each leaves something, and all of it is checked after each.
+const livesAWorld = 25
+
 // everyStep lives the life of an image again and again, and fails each of its steps once: a step of the registry, which its client sees and tries again, and a
 // commit of the database, which is run again unseen; both before it happened and after. After each life, all that was acknowledged must be whole.
-func everyStep(t *testing.T, w *World) {
-	lived := 0
+func everyStep(t *testing.T, open func() *World) {
+	lived, w := 0, open()
 	for _, kind := range []struct {
 		name string
-		set  func(int)
+		fail func(f *Faults, n int)
 	}{
-		{"step", w.Faults.FailStep},
-		{"commit", w.Faults.FailCommit},
+		{"step", (*Faults).FailStep},
+		{"commit", (*Faults).FailCommit},
 	} {
 		for n := 1; ; n++ {
+			if lived > 0 && lived%livesAWorld == 0 {
+				w.end(t)
+				w = open()
+			}
 			l := &life{t: t, w: w, id: fmt.Sprintf("%s%d", kind.name, n)}
-			kind.set(n)
+			kind.fail(w.Faults, n)
 			l.live()
 			failed := w.Faults.Failed()
-			kind.set(0)
+			kind.fail(w.Faults, 0)
 			CheckInvariants(t, w.DB, w.Store)
 			if t.Failed() {
 				t.Fatalf("%s number %d failed: %s", kind.name, n, failed)
@@ -44,6 +51,12 @@ func everyStep(t *testing.T, w *World) {
 	if lived < 100 {
 		t.Fatalf("only %d steps were failed", lived)
 	}
+	w.end(t)
+}
+
+// end buries what is dead and looks at the rest.
+func (w *World) end(t *testing.T) {
+	t.Helper()
 	w.Sweep(t)
 	CheckInvariants(t, w.DB, w.Store)
 }

@@ -58,8 +58,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 				CheckInvariants(t, w.DB, w.Store)
 			})
 		}
-		w.Sweep(t)
-		CheckInvariants(t, w.DB, w.Store)
+		w.end(t)
 	})
 	t.Run("sparse", func(t *testing.T) {
 		sparse(t, Open(t, fresh(t), func(c *registry.Config) { c.SparseIndex = true }))
@@ -70,9 +69,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Stores) {
 	t.Run("races", func(t *testing.T) {
 		races(t, Open(t, fresh(t), func(c *registry.Config) { c.QuotaIdle = 100 * time.Millisecond }))
 	})
-	t.Run("every step", func(t *testing.T) { everyStep(t, Open(t, fresh(t), nil)) })
+	t.Run("every step", func(t *testing.T) { everyStep(t, func() *World { return Open(t, fresh(t), nil) }) })
 	t.Run("every step with a quota", func(t *testing.T) {
-		w := Open(t, fresh(t), func(c *registry.Config) { c.QuotaSlice, c.DefaultQuota = 1000, func() int64 { return 1 << 30 } })
-		everyStep(t, w)
+		everyStep(t, func() *World {
+			return Open(t, fresh(t), func(c *registry.Config) { c.QuotaSlice, c.DefaultQuota = 1000, func() int64 { return 1 << 30 } })
+		})
 	})
 }

@@ -5,11 +5,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"sync"
 	"time"
 )
 
-// keys is the table: every key there is, in the order of the reference.
-func keys() []key {
+// keys is the table, made once: every key there is, in the order of the reference.
+var keys = sync.OnceValue(func() []key {
 	var all []key
 	for _, section := range [][]key{
 		generalKeys(), httpKeys(), timeoutKeys(), logKeys(), databaseKeys(), storeKeys(), s3Keys(), swiftKeys(), radosKeys(), azureKeys(), redisKeys(), registryKeys(), liveKeys(), sweepKeys(), outboundKeys(),
@@ -17,7 +18,7 @@ func keys() []key {
 		all = append(all, section...)
 	}
 	return all
-}
+})
 
 func generalKeys() []key {
 	return []key{

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Live is what administrators may change while Havn runs, under the names of Harbor's configurations. Times are in the unit that the name's doc tells.
@@ -118,11 +119,13 @@ const (
 )
 
 // LiveKeys answers all keys of Live, in the order of the reference.
-func LiveKeys() []LiveKey {
-	all := make([]LiveKey, 0, len(liveTable))
+func LiveKeys() []LiveKey { return slices.Clone(liveKeysOnce()) }
+
+var liveKeysOnce = sync.OnceValue(func() []LiveKey {
+	all, defaults := make([]LiveKey, 0, len(liveTable)), Default()
 	for _, k := range liveTable {
 		kind := LiveText
-		switch k.show(Default()).(type) {
+		switch k.show(defaults).(type) {
 		case int64:
 			kind = LiveNumber
 		case bool:
@@ -131,7 +134,7 @@ func LiveKeys() []LiveKey {
 		all = append(all, LiveKey{Name: strings.TrimPrefix(k.path, livePrefix), Kind: kind, Secret: k.secret, Doc: k.doc, Allowed: k.allowed})
 	}
 	return all
-}
+})
 
 // liveTable is made once: it is asked with each change and each look.
 var liveTable = liveKeys()

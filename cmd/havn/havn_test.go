@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/havn-registry/havn/internal/quicktest"
 )
 
 // patience is how long a test waits for what should take a moment.
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(quicktest.Main(m, 4))
 }
 
 // execute runs a command line in this process.

@@ -33,13 +33,21 @@ func TestWhatALabSaysToTypeNamesTheLabItIsIn(t *testing.T) {
 // TestWhatALabLeftIsRemovedThereAlone: as it stood, what was told to type removed the lab in the usual place.
 func TestWhatALabLeftIsRemovedThereAlone(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "lab") // a lab's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if removeErr := os.RemoveAll(dir); removeErr != nil {
+			t.Error(removeErr)
+		}
+	})
 	for _, name := range []string{"lab.lock", "galera-1"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+		if err = os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := deployment.OpenLog(dir)
+	_, err = deployment.OpenLog(dir)
 	if got := fail.HintOf((&program{}).ofLab(err, dir)); got != "`havn lab down --dir "+dir+"` removes it" {
 		t.Errorf("%q of %v", got, err)
 	}

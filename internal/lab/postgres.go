@@ -144,7 +144,7 @@ func (p *Postgres) begin() error {
 	}
 	defer closeLog(log)
 	cmd := p.a.command(p.place.dir, filepath.Join(p.bin, "postgres"), "-D", p.data, "-h", p.ip, "-p", fmt.Sprint(p.port),
-		"-c", "unix_socket_directories=", "-c", "shared_buffers=32MB", "-c", "max_connections=200")
+		"-c", "unix_socket_directories=", "-c", "shared_buffers=32MB", "-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=200")
 	if !p.durable {
 		cmd.Args = append(cmd.Args, "-c", "fsync=off")
 	}

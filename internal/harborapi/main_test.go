@@ -1,0 +1,10 @@
+package harborapi_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/havn-registry/havn/internal/quicktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(quicktest.Main(m, 0)) }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package quicktest
+
+func inMemory() string { return "" }

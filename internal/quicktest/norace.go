@@ -1,0 +1,5 @@
+//go:build !race
+
+package quicktest
+
+const raceDetector = false

@@ -27,7 +27,9 @@ func inMemory() string {
 	if left, err := filepath.Glob(filepath.Join(memory, prefix+"*")); err == nil {
 		for _, old := range left {
 			if info, statErr := os.Stat(old); statErr == nil && time.Since(info.ModTime()) > forgotten {
-				_ = os.RemoveAll(old) // another user's stays
+				if os.RemoveAll(old) != nil {
+					continue // another user's
+				}
 			}
 		}
 	}

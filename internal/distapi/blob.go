@@ -87,9 +87,11 @@ func (a *API) getBlob(w http.ResponseWriter, c *call) error {
 	}
 	withoutEmptyRanges(c.Header, in.Size())
 	http.ServeContent(t, c.Request, "", time.Time{}, content)
-	switch {
-	case t.refused:
+	switch t.refused {
+	case http.StatusRequestedRangeNotSatisfiable:
 		return fail.E(fail.RangeInvalid, nil, "range %.100q of a blob of %d bytes", asked, in.Size())
+	case http.StatusPreconditionFailed:
+		return fail.E(fail.Conflict, nil, "the blob is not what If-Match names").Code(oci.CodePreconditionFailed).Hint("its ETag is its digest, in quotes")
 	}
 	if t.err != nil && file != nil {
 		source.probe()

@@ -62,6 +62,8 @@ func TestRangesOfABlob(t *testing.T) {
 				a.has("Content-Type", "application/json").has("Cache-Control", "").has("Docker-Content-Digest", "")
 			}
 			s.do(http.MethodGet, path, nil, header("Range", "bytes=99-")).has("Content-Range", "bytes */16")
+			a := s.do(http.MethodGet, path, nil, header("If-Match", `"`+sum("other")+`"`)).is(http.StatusPreconditionFailed, oci.CodePreconditionFailed)
+			a.has("Content-Type", "application/json").has("Cache-Control", "").has("Docker-Content-Digest", "")
 			several(t, s.do(http.MethodGet, path, nil, header("Range", "bytes=0-1,4-5,-1")).is(http.StatusPartialContent), "01", "45", "f")
 			other := header("If-Range", `"`+sum("other")+`"`)
 			s.do(http.MethodGet, path, nil, header("Range", "bytes=0-3"), other).is(http.StatusOK).has("Content-Length", "16")

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,7 +221,11 @@ func tagParameters(c *call) ([]oci.Tag, error) {
 	if c.URL.RawQuery == "" {
 		return nil, nil
 	}
-	texts := c.URL.Query()["tag"]
+	query, err := url.ParseQuery(c.URL.RawQuery)
+	if err != nil {
+		return nil, fail.E(fail.Invalid, err, "query that can't be read").Code(oci.CodeTagInvalid).Hint("set each tag with tag=NAME")
+	}
+	texts := query["tag"]
 	if len(texts) > maxTags {
 		return nil, fail.E(fail.Invalid, nil, "%d tags in one request", len(texts)).Code(oci.CodeTagInvalid).Hint("set at most %d at once", maxTags)
 	}

@@ -88,6 +88,7 @@ func TestSeveralTagsInOnePut(t *testing.T) {
 		s.do(http.MethodHead, "/v2/app/manifests/"+tag, nil).is(http.StatusOK).has("Docker-Content-Digest", d)
 	}
 	s.putManifest("app", d+"?tag=ok&tag=-bad", image("")).is(http.StatusBadRequest, oci.CodeTagInvalid)
+	s.putManifest("app", d+"?tag=ok&tag=%zz", image("")).is(http.StatusBadRequest, oci.CodeTagInvalid)
 	s.do(http.MethodHead, "/v2/app/manifests/ok", nil).is(http.StatusNotFound)
 	s.putManifest("app", d+"?tag=t"+strings.Repeat("&tag=t", 100), image("")).is(http.StatusBadRequest, oci.CodeTagInvalid)
 }

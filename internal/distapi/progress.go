@@ -236,12 +236,12 @@ func (b *body) answer() {
 func (b *body) stoodStill() bool { return b != nil && errors.Is(b.err, os.ErrDeadlineExceeded) }
 
 // transfer writes a blob to a client at the client's pace. It hands files to the connection whole, so that the kernel copies them (sendfile), and turns
-// the plain text of a refused range into an error of the API.
+// a refused range or condition into an error of the API.
 type transfer struct {
 	http.ResponseWriter
 	pace    *pace
 	direct  bool // the connection is plain HTTP/1.1: a file may go by sendfile
-	refused bool // the answer is 416: its body is ours
+	refused int  // 416 or 412, where that is the answer: its body is ours
 	waits   bool // the status waits for the first byte: the store may give none
 	held    int  // the status that waits; 0: none does
 	// spare answers what to read on where a file can't be read any more, nil if there is no other source or the file is not at fault.
@@ -258,11 +258,11 @@ const directBytes = 16 << 10
 // Unwrap lets http.ResponseController reach the connection.
 func (t *transfer) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// WriteHeader sends the status; 416 is held back for the caller, and one that waits for the first byte.
+// WriteHeader sends the status; 416 and 412 are held back for the caller, and one that waits for the first byte.
 func (t *transfer) WriteHeader(status int) {
 	switch {
-	case status == http.StatusRequestedRangeNotSatisfiable:
-		t.refused = true
+	case status == http.StatusRequestedRangeNotSatisfiable, status == http.StatusPreconditionFailed:
+		t.refused = status
 	case t.waits:
 		t.held = status
 	default:
@@ -280,7 +280,7 @@ func (t *transfer) release() {
 
 // Write writes bytes that did not come from a file.
 func (t *transfer) Write(p []byte) (int, error) {
-	if t.refused {
+	if t.refused != 0 {
 		return len(p), nil
 	}
 	t.release()

@@ -50,7 +50,8 @@ func (s *Server) serveWith(ctx context.Context, api, harbor http.Handler, reg *p
 		ConnState:      s.places.observe,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: streams, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: connBuffer,
-			SendPingTimeout: c.HTTP.ProgressTimeout, PingTimeout: c.HTTP.HeaderTimeout, WriteByteTimeout: c.HTTP.ProgressTimeout,
+			// On a slow line a ping, and its answer, are behind all that was sent before.
+			SendPingTimeout: c.HTTP.ProgressTimeout, PingTimeout: c.HTTP.ProgressTimeout, WriteByteTimeout: c.HTTP.ProgressTimeout,
 		},
 	}
 	if s.cert != nil {

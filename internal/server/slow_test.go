@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // link is a client's end of a slow line: what arrives is read in small pieces, with a pause after each, until it is told to hurry.
@@ -170,6 +172,52 @@ func TestWhatMovesSlowlyOverHTTP2IsServedWhole(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// TestAPingMayWaitBehindWhatIsOnTheLine answers a ping of HTTP/2 later than a header may come: on a slow line it is behind all that was sent before it.
+func TestAPingMayWaitBehindWhatIsOnTheLine(t *testing.T) {
+	t.Parallel()
+	const late = 2 * time.Second
+	r := start(t, append(secured(t), "HAVN_HTTP_HEADER_TIMEOUT=1s", "HAVN_HTTP_PROGRESS_TIMEOUT=4s")...)
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.URL(), "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if closeErr := conn.Close(); closeErr != nil {
+			t.Error(closeErr)
+		}
+	})
+	if err = conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	frames := http2.NewFramer(conn, conn)
+	if err = frames.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	for asked := false; ; {
+		frame, readErr := frames.ReadFrame()
+		if readErr != nil {
+			t.Fatalf("asked %v: %v", asked, readErr)
+		}
+		ping, ok := frame.(*http2.PingFrame)
+		switch {
+		case !ok:
+			continue
+		case ping.IsAck():
+			return // it is served on
+		}
+		data := ping.Data
+		time.Sleep(late)
+		asked = true
+		if err = errors.Join(frames.WritePing(true, data), frames.WritePing(false, [8]byte{1})); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestAPullThatStandsStillIsCutOff(t *testing.T) {

@@ -560,6 +560,22 @@ func TestWhatRADOSReadsAheadIsNotInGosHeap(t *testing.T) {
 	runtime.KeepAlive(data)
 }
 
+// TestRADOSIsClosedWhileReadsAreOnTheirWay: readers leave in the middle, and their reads are not over when the driver is closed, as when a node stops.
+func TestRADOSIsClosedWhileReadsAreOnTheirWay(t *testing.T) {
+	config := radosConfig(t, radosCeph(t))
+	name := put(t, openRADOS(t, config), blobtest.Noise(8, 16<<20))
+	for range 30 {
+		d, err := rados.New(t.Context(), config)
+		need(t, err)
+		for range 4 {
+			r, getErr := d.Get(t.Context(), name, 0, -1)
+			need(t, getErr)
+			need(t, r.Close())
+		}
+		d.Close()
+	}
+}
+
 // heap answers the bytes of what lives in Go's heap.
 func heap() int64 {
 	runtime.GC()

@@ -47,6 +47,7 @@ const (
 	monPatience     = 10 * time.Second
 	osdPatience     = 30 * time.Second
 	startPatience   = 50 * time.Second
+	closePatience   = 5 * time.Second
 )
 
 // client is the user's name as Ceph writes it.
@@ -83,15 +84,16 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 		d.prefix = c.Prefix + "/"
 	}
 	tameMemory()
-	if err := d.reserve(); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	if err := d.connect(ctx); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", d.Place(), err)
 	}
-	if err := d.probe(ctx); err != nil {
+	err := d.reserve() // now, because it is never freed: calls that were given up may still write there
+	if err == nil {
+		err = d.probe(ctx)
+	}
+	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("pool %s: %w", d.Place(), err)
 	}
@@ -182,10 +184,30 @@ func (d *Driver) refused(err error) error {
 	}
 }
 
-// Close ends the connection. Nobody may use the driver then, or still wait for it.
+// Close ends the connection when no call is under way any more: librados must not be destroyed under one. Calls that hang keep it until the process ends. Nobody may use the
+// driver then.
 func (d *Driver) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	if d.idle(ctx) != nil {
+		return
+	}
 	d.io.Destroy()
 	d.conn.Shutdown()
+}
+
+// idle waits until no call is under way, and lets no more begin.
+func (d *Driver) idle(ctx context.Context) error {
+	for _, s := range []slots{d.reads, d.others} {
+		for range cap(s) {
+			select {
+			case s <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return d.writing.Acquire(ctx, writeMemory)
 }
 
 func exists(file string) bool {

@@ -64,7 +64,7 @@ func build(ctx context.Context, c programs.Client) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	// GOFLAGS of the caller may hold what does not fit here, as -mod=vendor. Built in another folder than this module's, so that
 	// nothing of it (a go.work above it, say) counts. One thread in each compiler, of which there are as many as processors.
-	env := []string{"GOBIN=" + temp, "GOFLAGS=", "GOWORK=off", "GOMAXPROCS=1"}
+	env := []string{"GOBIN=" + temp, "GOFLAGS=", "GOWORK=off", "GOMAXPROCS=1", "GOGC=400"}
 	what := c.Package + "@" + c.Version
 	if c.Together {
 		if err = together(ctx, temp, env); err != nil {

@@ -231,9 +231,9 @@ func tagParameters(c *call) ([]oci.Tag, error) {
 	}
 	all := make([]oci.Tag, 0, len(texts))
 	for _, text := range texts {
-		t, err := oci.ParseTag(text)
-		if err != nil {
-			return nil, err
+		t, tagErr := oci.ParseTag(text)
+		if tagErr != nil {
+			return nil, tagErr
 		}
 		if !slices.Contains(all, t) {
 			all = append(all, t)

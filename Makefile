@@ -25,16 +25,17 @@ FUZZTIME ?= 20s
 CHAOS_TIME ?= 1h
 BENCHFLAGS ?=
 # The packages of test/, in the order in which `make test` runs them. PAIRED wait for services most of their time: two run at once, the longest first. ALONE have
-# deadlines of seconds. LAST needs clients that take minutes to build, or a machine that does nothing else.
+# deadlines of seconds. After them comes chaos, which waits out the faults that it makes: `rados` runs beside it, on a Ceph of its own. LAST needs clients that take
+# minutes to build, or a machine that does nothing else.
 PAIRED := engines stores redis nfs ldap oidc lab harbor forgetfs programs prepare harness
-ALONE := ha chaos faults
+ALONE := ha faults
 LAST := scale conformance deployment clients docs
 PACKAGES ?= ./...
 AT_ONCE ?= 1
 # Beyond so many minutes, make test warns that it has become too slow.
 TEST_MINUTES := 40
 
-.PHONY: help build compile generate fresh check format lint unit rest race rados prepare services test chaos fuzz bench clean
+.PHONY: help build compile generate fresh check format lint radoslint unit rest race rados prepare services test chaos fuzz bench clean
 
 help: ## what each verb does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -42,11 +43,11 @@ help: ## what each verb does
 build: ## the program, at ./havn
 	go build $(TRIM) -o havn ./cmd/havn
 
-compile: ## what `make test` is built of, into Go's cache: quicker there than by the stages; the race detector needs gcc
+compile: ## what `make test` is built of, into Go's cache: quicker there than by the stages; needs gcc and librados-dev
 	$(COMPILE) -modfile=tools/go.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen >/dev/null
 	$(COMPILE) -test $(REST) >/dev/null
 	$(COMPILE) -test $(RACEFLAGS) $(RACE) >/dev/null
-	cd test && $(COMPILE) -test ./... >/dev/null
+	cd test && $(COMPILE) -test ./... >/dev/null && $(COMPILE) -test -tags rados ./stores >/dev/null
 
 generate: ## the types and the table of Harbor's API, and its client, of its document
 	cd internal/harborapi && $(OAPI) generated.go openapi.yaml
@@ -63,6 +64,9 @@ format: ## are all files gofmt-ed?
 lint: ## golangci-lint, which vets too, over every module
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) ./...) || exit 1; done
 
+radoslint: ## golangci-lint over what the tag rados adds; needs librados-dev
+	@echo "lint with the tag rados"; export GOFLAGS="$${GOFLAGS:-} -tags=rados"; $(LINT) ./cmd/havn ./internal/server ./internal/blob/rados && cd test && $(LINT) ./stores
+
 unit: ## go test ./... of the program: quick, needs nothing installed
 	go test ./...
 
@@ -73,9 +77,7 @@ race: ## the packages that share state, under the race detector
 	@symbols=$$(go tool nm "$$(go list $(RACEFLAGS) -export -f '{{.Export}}' $(UNWATCHED))"); if grep ' T [^:]*\[go\.shape' <<<"$$symbols"; then echo "$(UNWATCHED) has generic code of others: see UNWATCHED in the Makefile"; exit 1; fi
 	go test $(VET) $(RACEFLAGS) -timeout 20m $(RACE)
 
-rados: ## the program with librados (Ceph without a gateway): lint, and the driver and the program on a real Ceph
-	$(LINT) --build-tags rados ./cmd/havn ./internal/server ./internal/blob/rados
-	cd test && $(LINT) --build-tags rados ./stores
+rados: ## the program with librados (Ceph without a gateway): the driver and the program on a real Ceph
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; set -x; \
 	go build -tags rados -o "$$dir/havn" ./cmd/havn; \
 	cd test; HAVN_TEST_BINARY="$$dir/havn" go test $(VET) -count=1 -timeout 15m -tags rados -run 'RADOS|Pool' ./stores
@@ -96,9 +98,11 @@ test: ## everything: what .ci/run calls; says at its end how long each stage too
 	(cd test && go run ./prepare debian && go run ./prepare azurite); took prepare; wait $$build || failed+="; make build"; took build; \
 	log=$$(mktemp); echo "building the clients of the tests in the background (minutes, the first time)"; \
 	(cd test && exec nice -n 10 go run ./prepare clients >"$$log" 2>&1) & clients=$$!; \
-	for v in format compile fresh lint rest race rados; do run $$v; done; \
+	for v in format compile fresh lint radoslint rest race; do run $$v; done; \
 	run services AT_ONCE=2 PACKAGES='$(PAIRED:%=./%)'; \
 	for p in $(ALONE); do run services PACKAGES=./$$p; done; \
+	echo "=== rados, beside chaos, after which it is shown"; out=$$(mktemp); setsid make --no-print-directory rados >"$$out" 2>&1 & rados=$$!; trap 'kill -- -$$rados' EXIT; \
+	run services PACKAGES=./chaos; wait $$rados || failed+="; make rados"; trap - EXIT; cat "$$out"; rm -f "$$out"; took "rados, after chaos"; \
 	echo "=== waiting for the clients"; \
 	wait $$clients || { cat "$$log"; failed+="; prepare clients"; }; rm -f "$$log"; took "waiting for the clients"; \
 	for p in $(LAST); do run services PACKAGES=./$$p; done; \

@@ -12,6 +12,7 @@ import (
 
 // Two servers of MariaDB that know nothing of each other, or are replicas of each other, are not used as if they were a cluster.
 func TestTwoServersWithoutGaleraAreNotACluster(t *testing.T) {
+	t.Parallel()
 	one, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	stopAfter(t, one.Stop)

@@ -17,6 +17,7 @@ import (
 // A primary waits for a synchronous standby that is not there, and shows what it committed alone: a client that asks whether its push or its deletion was done is not told so, because the standby,
 // when it is promoted, knows nothing of it.
 func TestWhatNoStandbyHasIsNotAcknowledgedByALook(t *testing.T) {
+	t.Parallel()
 	p, err := lab.StartPostgres(t.Context(), "")
 	need(t, err)
 	stopAfter(t, p.Stop)

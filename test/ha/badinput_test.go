@@ -79,6 +79,7 @@ func refuses(t *testing.T, good []string, cases []bad) {
 }
 
 func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	p, err := lab.StartPostgres(t.Context(), "")
@@ -103,6 +104,7 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 		e.create("newer", e.owned+"CREATE TABLE schema_migrations (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, applied_at BIGINT NOT NULL); INSERT INTO schema_migrations VALUES (9999, 'x', 1)")
 		good := database(e.engine, lab.Database, []string{e.host}, filepath.Join(t.TempDir(), "blobs"))
 		t.Run(e.engine, func(t *testing.T) {
+			t.Parallel()
 			refuses(t, good, []bad{
 				{"a wrong password", []string{"HAVN_DATABASE_PASSWORD=wrong"}, e.denied, "database.password"},
 				{"an absent database", []string{"HAVN_DATABASE_NAME=absent"}, "absent", "CREATE DATABASE"},
@@ -122,6 +124,7 @@ func TestADatabaseThatCannotBeUsedIsToldWithWhatToDo(t *testing.T) {
 
 // TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo: it answers, and can't be used as it is. db check says the same as the start and doctor.
 func TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDB(t.Context(), "")
 	need(t, err)
 	p, err := lab.StartPostgres(t.Context(), "")
@@ -149,6 +152,7 @@ func TestADatabaseServerThatCannotBeWrittenToIsToldWithWhatToDo(t *testing.T) {
 }
 
 func TestACertificateOfTheDatabaseThatIsOutOfDateIsToldWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	m, err := lab.StartMariaDBWithTLS(t.Context(), "")
 	need(t, err)
 	p, err := lab.StartPostgresWithTLS(t.Context(), "")

@@ -1,7 +1,9 @@
 package ha
 
 import (
+	"flag"
 	"fmt"
+	"log"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,7 +16,16 @@ import (
 	"github.com/havn-registry/havn/test/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+// atOnce tests run beside each other, of those that may: they wait for servers that do not answer. Those that measure gaps do not.
+const atOnce = "4"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(harness.Main(m))
+}
 
 // patience bounds waits for what must come, on a loaded machine.
 const patience = 3 * time.Minute

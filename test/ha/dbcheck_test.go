@@ -67,6 +67,7 @@ func checkSound(t *testing.T, g *lab.Galera) {
 }
 
 func TestDatabaseCheckFindsServersThatAreNoCluster(t *testing.T) {
+	t.Parallel()
 	var hosts []string
 	var last *lab.MariaDB
 	for range 2 {

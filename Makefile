@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MODULES := . test bench
 # The builds of `make test` leave it out: with it, everything that the tests are built of would be compiled once more.
 TRIM := -trimpath
-# The linters collect garbage only when they have 4 GiB: two fifths of the work otherwise.
+# The linters collect garbage only beyond 4 GiB: that saves a fifth of their work, or more.
 LINT := GOGC=off GOMEMLIMIT=4GiB go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml --max-same-issues 0 --max-issues-per-linter 0
 # `lint` vets every package, with more than `go test` does: it need not vet each once more, for each set of flags.
 VET := -vet=off
@@ -15,7 +15,7 @@ OAPI := go tool -modfile=$(CURDIR)/tools/go.mod oapi-codegen -config oapi-codege
 # that is C in the form of Go, whose memory the detector can't see, and took two thirds of the time. Nothing else may be left out: where such a package has
 # its own copy of generic code, as of the map in sync, the linker may take that one for the whole program, and locks are no longer seen. `race` looks first.
 UNWATCHED := modernc.org/sqlite/lib
-# The detector's own memory in large pages, where the machine gives them: it touches four bytes of it for each one that is copied.
+# The detector's own memory in large pages, where the machine gives them: it has several bytes for each of the program's, and touches them all when something is copied.
 TSAN := GORACE=no_huge_pages_for_shadow=0
 RACEFLAGS := -race -gcflags=$(UNWATCHED)=-race=false
 RACE := ./internal/registry/... ./internal/harborapi/... ./internal/server/... ./internal/access/... ./internal/distapi/... ./cmd/havn ./internal/sqldb/... ./internal/blob/... ./internal/sweep/... ./internal/redis/... ./internal/cluster/... ./internal/egress
